@@ -1,0 +1,49 @@
+/* Bytes of the public header: weir.h says what each call promises. */
+#include <limits.h>
+#include <string.h>
+
+#include "weir/weir.h"
+
+const char weir_null_data[1] = { 0 };
+
+struct weir_bytes weir_text(const char *text)
+{
+    return (struct weir_bytes){ text, strlen(text) };
+}
+
+bool weir_bytes_equal(struct weir_bytes a, struct weir_bytes b)
+{
+    if (weir_is_set(a) != weir_is_set(b) || weir_is_null(a) != weir_is_null(b) || a.size != b.size) return false;
+    return a.size == 0 || memcmp(a.data, b.data, a.size) == 0;
+}
+
+bool weir_bytes_token(struct weir_bytes *rest, char separator, struct weir_bytes *token)
+{
+    if (rest->size == 0) return false;
+    const char *at = rest->data, *end = at + rest->size;
+    while (at < end && *at == separator) at++;
+    if (at == end) {
+        *rest = (struct weir_bytes){ end, 0 };
+        return false;
+    }
+    const char *stop = memchr(at, separator, (size_t)(end - at));
+    if (stop == NULL) stop = end;
+    *token = (struct weir_bytes){ at, (size_t)(stop - at) };
+    *rest = (struct weir_bytes){ stop, (size_t)(end - stop) };
+    return true;
+}
+
+bool weir_bytes_to_i64(struct weir_bytes bytes, int64_t *number)
+{
+    const bool negative = bytes.size > 0 && bytes.data[0] == '-';
+    const uint64_t limit = negative ? (uint64_t)INT64_MAX + 1 : INT64_MAX;
+    uint64_t sum = 0;
+    for (size_t i = negative; i < bytes.size; i++) {
+        const unsigned digit = (unsigned)(unsigned char)bytes.data[i] - '0';
+        if (digit > 9 || sum > (limit - digit) / 10) return false;
+        sum = sum * 10 + digit;
+    }
+    if (bytes.size == (size_t)negative) return false;
+    *number = negative ? (int64_t)(0 - sum) : (int64_t)sum;
+    return true;
+}

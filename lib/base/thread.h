@@ -1,0 +1,38 @@
+/* Threads and waking. The only places with locks are mailbox.c and waker_*; everything else crosses threads by mail. */
+#ifndef BASE_THREAD_H
+#define BASE_THREAD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "weir/connector.h"
+
+struct thread {
+    pthread_t handle;
+    bool started;
+};
+
+/* Starts `run(argument)` under `name` (15 characters are shown by the system), all signals blocked. False when the system
+ * refuses. */
+bool thread_start(struct thread *thread, const char *name, void (*run)(void *argument), void *argument);
+void thread_join(struct thread *thread); /* does nothing when not started */
+
+/* A wake-up that is remembered: an eventfd, with a flag so that waking somebody who is awake costs one atomic read.
+ *     owner: waker_sleep(deadline) ... anybody: waker_wake() */
+struct waker {
+    int descriptor;      /* eventfd; readable when woken while asleep */
+    _Atomic int state;   /* AWAKE, ASLEEP, WOKEN */
+};
+bool waker_init(struct waker *waker);
+void waker_deinit(struct waker *waker);
+void waker_wake(struct waker *waker); /* any thread */
+/* Sleeps until woken or `timeout_us` has passed (< 0: for ever). A wake since the last sleep returns at once. Owner. */
+void waker_sleep(struct waker *waker, int64_t timeout_us);
+struct weir_waker waker_public(struct waker *waker);
+
+/* The real world's clock, randomness (seeded from the system) and no log. */
+void environment_init_system(struct weir_environment *environment);
+
+#endif

@@ -1,0 +1,520 @@
+/* Weir: exactly-once stream processing on Apache Kafka. Everything the author of a job needs.
+ *
+ *     source ──> process ──> key_by ──> aggregate ──> sink            a graph is declared once, in `define`;
+ *        │                                  │           │             the runtime cuts it into chains, gives each
+ *     positions                           state       output          chain to `parallelism` tasks, and commits
+ *        └────────── move together, in one commit ──────┘             positions, state and output as one.
+ *
+ * Reading order: bytes, errors, records, streams, operators, keyed state, configuration, running a job.
+ *
+ * Conventions
+ *   Struct options are zero-initialised with designated fields; a call copies what it needs of them, strings included.
+ *   The macros with a list of fields (`weir_map(stream, .name = "m", .map = f)`) fill in `size`; the functions with a
+ *   trailing underscore stand beneath, for C++ and for bindings.
+ *   Streams are small values that nobody frees. Builder calls cannot fail: the graph keeps the first mistake with a
+ *   sentence that says what to do, and running the graph reports it.
+ *   A `struct weir_bytes` is borrowed: valid until the callback that received it returns, unless said otherwise.
+ *   Callbacks of one subtask run on one thread; two subtasks of one operator share nothing but `.user`. */
+#ifndef WEIR_WEIR_H
+#define WEIR_WEIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(WEIR_STATIC) || !defined(__GNUC__)
+#define WEIR_API
+#else
+#define WEIR_API __attribute__((visibility("default")))
+#endif
+
+#if defined(__GNUC__)
+#define WEIR_PRINTF(format_index, first_index) __attribute__((format(printf, format_index, first_index)))
+#else
+#define WEIR_PRINTF(format_index, first_index)
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEIR_VERSION "0.1.0"
+
+/* ---- Bytes --------------------------------------------------------------------------------------------------------- */
+
+/* A borrowed run of bytes. Three cases are told apart:
+ *   unset   data == NULL                 "not given": an emit inherits the field from its input
+ *   null    data == weir_null_data       Kafka's null (a tombstone when it is a value); size is 0
+ *   value   anything else                size may be 0: empty is not null */
+struct weir_bytes {
+    const char *data;
+    size_t size;
+};
+
+WEIR_API extern const char weir_null_data[1];
+
+#ifdef __cplusplus
+#define WEIR_NULL (weir_bytes{ weir_null_data, 0 })
+#define WEIR_EMPTY (weir_bytes{ "", 0 })
+#else
+#define WEIR_NULL ((struct weir_bytes){ weir_null_data, 0 })
+#define WEIR_EMPTY ((struct weir_bytes){ "", 0 })
+#endif
+
+static inline bool weir_is_set(struct weir_bytes bytes) { return bytes.data != NULL; }
+static inline bool weir_is_null(struct weir_bytes bytes) { return bytes.data == weir_null_data; }
+
+/* The bytes of a C string, without its NUL. `text` must not be NULL. */
+WEIR_API struct weir_bytes weir_text(const char *text);
+WEIR_API bool weir_bytes_equal(struct weir_bytes a, struct weir_bytes b); /* null equals null only */
+
+/* Cuts the next token at runs of `separator` off the front of `*rest`. False when nothing but separators is left. */
+WEIR_API bool weir_bytes_token(struct weir_bytes *rest, char separator, struct weir_bytes *token);
+
+/* Decimal text to a number; the whole of `bytes` must be the number. */
+WEIR_API bool weir_bytes_to_i64(struct weir_bytes bytes, int64_t *number);
+
+/* ---- Errors -------------------------------------------------------------------------------------------------------- */
+
+/* One row for each code: name, exit status of a program that ends with it, short text. */
+#define WEIR_CODES(X)                                                                                                  \
+    X(OK, 0, "ok")                                                                                                     \
+    X(FAILED, 1, "failed for good")                                                                                    \
+    X(USAGE, 2, "usage or configuration")                                                                              \
+    X(FENCED, 3, "another instance of this job took over")                                                             \
+    X(DAMAGED, 4, "damaged checkpoint")                                                                                \
+    X(POSITION_LOST, 5, "source position lost")                                                                        \
+    X(OUT_OF_PATIENCE, 6, "out of patience")                                                                           \
+    X(ENVIRONMENT, 7, "environment: rights, disk, missing topic")                                                      \
+    X(FOREIGN, 8, "the job belongs to another store or plan")                                                          \
+    X(NO_MEMORY, 1, "out of memory")
+
+enum weir_code {
+#define WEIR_CODE_ENUM(name, exit_status, text) WEIR_##name,
+    WEIR_CODES(WEIR_CODE_ENUM)
+#undef WEIR_CODE_ENUM
+};
+
+/* What the supervisor does about an error. */
+enum weir_remedy {
+    WEIR_REMEDY_STOP,   /* nothing automatic can help: the job ends with the code's exit status */
+    WEIR_REMEDY_REPLAY, /* roll back to the last commit and replay, as the restart strategy allows */
+    WEIR_REMEDY_RETRY,  /* the same call may succeed later */
+};
+
+/* An error answers "what do I do now". `text` is a sentence for a person: what, where, what to do. */
+struct weir_error {
+    enum weir_code code;
+    enum weir_remedy remedy;
+    char text[1000];
+};
+
+WEIR_API const char *weir_code_name(enum weir_code code); /* "FENCED" */
+WEIR_API const char *weir_code_text(enum weir_code code);
+WEIR_API int weir_code_exit_status(enum weir_code code);
+
+/* Fills `*error` (ignored when NULL) and returns `code`, so that a failing function ends in one line. */
+WEIR_API enum weir_code weir_error_set(struct weir_error *error, enum weir_code code, enum weir_remedy remedy,
+                                       const char *format, ...) WEIR_PRINTF(4, 5);
+/* Puts "context: " before the sentence while an error rises. Returns error->code. */
+WEIR_API enum weir_code weir_error_wrap(struct weir_error *error, const char *format, ...) WEIR_PRINTF(2, 3);
+
+/* ---- Records ------------------------------------------------------------------------------------------------------- */
+
+#define WEIR_TIME_UNSET INT64_MIN /* milliseconds since 1970 otherwise */
+
+enum weir_time_type { WEIR_TIME_NONE, WEIR_TIME_CREATE, WEIR_TIME_APPEND };
+
+struct weir_header {
+    const char *name; /* NUL-terminated */
+    struct weir_bytes value;
+};
+
+/* Headers in the order of the record. A name may occur more than once. */
+struct weir_headers {
+    size_t count;
+    const struct weir_header *items;
+};
+
+struct weir_record {
+    struct weir_bytes key;
+    struct weir_bytes value;
+    int64_t time_ms; /* event time; WEIR_TIME_UNSET when the record has none */
+    const struct weir_headers *headers; /* NULL when there are none */
+    enum weir_time_type time_type;
+    uint32_t key_hash; /* the runtime's: valid behind a key_by */
+};
+
+/* ---- Graph and streams --------------------------------------------------------------------------------------------- */
+
+typedef struct weir_graph weir_graph;
+typedef struct weir_config weir_config;
+typedef struct weir_job weir_job;
+typedef struct weir_task weir_task;             /* one subtask of an operator, as its callbacks see it */
+typedef struct weir_keyed_task weir_keyed_task; /* the same behind a key_by: has a current key and keyed state */
+
+/* Two different types, so that keyed state on an unkeyed stream does not compile. */
+struct weir_stream {
+    weir_graph *graph;
+    uint32_t node;   /* index of the operator that produces it */
+    uint32_t output; /* 0 = main output, 1.. = side outputs in the order of `.outputs` */
+    uint8_t exchange; /* enum weir_exchange: how the next operator receives it */
+};
+
+struct weir_keyed_stream {
+    weir_graph *graph;
+    uint32_t node;
+    uint32_t output;
+};
+
+enum weir_exchange {
+    WEIR_EXCHANGE_AUTO,      /* forward when both sides have the same parallelism, else rebalance */
+    WEIR_EXCHANGE_FORWARD,   /* subtask i to subtask i */
+    WEIR_EXCHANGE_REBALANCE, /* round robin, a batch at a time */
+    WEIR_EXCHANGE_BROADCAST, /* everything to everyone */
+    WEIR_EXCHANGE_KEY_GROUP, /* by hash of the key (what weir_key_by asks for) */
+};
+
+/* Operators that want fewer outputs than this end their list with NULL. */
+#define WEIR_OUTPUTS_MAX 8
+#define WEIR_STATES_MAX 16
+
+/* A side output: declare it static, name it in `.outputs`, emit to it, and read it with weir_side_output. */
+struct weir_output {
+    const char *name;
+};
+
+/* The empty graph; `weir_main` and weir_job_create do this for you. */
+WEIR_API weir_graph *weir_graph_create(void);
+WEIR_API void weir_graph_destroy(weir_graph *graph);
+
+/* The first mistake of the builder calls so far: WEIR_OK, or WEIR_USAGE with the sentence. */
+WEIR_API enum weir_code weir_graph_check(const weir_graph *graph, struct weir_error *error);
+
+/* ---- Emitting ------------------------------------------------------------------------------------------------------ */
+
+/* What an emit gives. Fields that are unset inherit from the record being processed: key, value, time. Headers are
+ * passed on only where given. In a callback without an input record (finish, timers) unset means null and no time. */
+struct weir_emit_options {
+    size_t size;
+    struct weir_bytes key;
+    struct weir_bytes value;
+    int64_t time_ms; /* 0 = inherit; use WEIR_EPOCH_MS for the instant 0 itself */
+    const struct weir_headers *headers;
+    const struct weir_output *to; /* NULL = main output */
+};
+#define WEIR_EPOCH_MS INT64_MAX
+
+/* Hands one record downstream, by value. Returns WEIR_OK, or the sticky failure of this task (return it). Task thread. */
+WEIR_API enum weir_code weir_emit_(weir_task *task, const struct weir_emit_options *options);
+WEIR_API enum weir_code weir_keyed_emit_(weir_keyed_task *task, const struct weir_emit_options *options);
+#define weir_emit(task, ...)                                                                                           \
+    weir_emit_((task), &(struct weir_emit_options){ .size = sizeof(struct weir_emit_options), __VA_ARGS__ })
+#define weir_keyed_emit(task, ...)                                                                                     \
+    weir_keyed_emit_((task), &(struct weir_emit_options){ .size = sizeof(struct weir_emit_options), __VA_ARGS__ })
+
+/* Hands on `record` as it is, headers too. */
+WEIR_API enum weir_code weir_forward(weir_task *task, const struct weir_record *record);
+
+/* Text that lives until the callback returns. Never NULL: on failure the task's failure is set and "" returned. */
+WEIR_API struct weir_bytes weir_format(void *task, const char *format, ...) WEIR_PRINTF(2, 3);
+WEIR_API struct weir_bytes weir_format_i64(void *task, int64_t number); /* decimal text, the fast way */
+/* Memory that lives until the callback returns; NULL when there is none (the failure is set). */
+WEIR_API void *weir_alloc(void *task, size_t size_bytes);
+
+/* Ends this record's processing with a failure and a sentence; return what it returns. The job rolls back and replays
+ * as its restart strategy allows. */
+WEIR_API enum weir_code weir_fail(void *task, const char *format, ...) WEIR_PRINTF(2, 3);
+
+/* What a callback knows of its place. `task` is a weir_task or weir_keyed_task. */
+WEIR_API void *weir_user(void *task);            /* the operator's `.user` */
+WEIR_API void *weir_local(void *task);           /* what `.open` stored for this subtask */
+WEIR_API void weir_set_local(void *task, void *local);
+WEIR_API uint32_t weir_subtask_index(void *task);
+WEIR_API uint32_t weir_subtask_count(void *task);
+WEIR_API int64_t weir_now_ms(void *task);        /* the task's clock: read once for each batch */
+WEIR_API uint64_t weir_random(void *task);       /* the task's source of randomness */
+
+/* ---- Operators ----------------------------------------------------------------------------------------------------- */
+
+/* Callbacks answer WEIR_OK or a failure (weir_fail). */
+typedef enum weir_code weir_process_fn(weir_task *task, const struct weir_record *record);
+typedef enum weir_code weir_keyed_process_fn(weir_keyed_task *task, const struct weir_record *record);
+typedef enum weir_code weir_open_fn(void *task); /* once for each subtask, before its first record */
+typedef void weir_close_fn(void *task);          /* once for each subtask that was opened, also after failures */
+
+/* Changes `*out`, which begins as a copy of `*in`. */
+typedef enum weir_code weir_map_fn(weir_task *task, const struct weir_record *in, struct weir_record *out);
+typedef bool weir_filter_fn(weir_task *task, const struct weir_record *record);
+/* The key of a record: bytes of the record itself, or weir_alloc'ed ones. It becomes the record's key. */
+typedef struct weir_bytes weir_key_fn(weir_task *task, const struct weir_record *record);
+
+/* When a keyed operator emits. Readers of committed data cannot tell the difference in time. */
+enum weir_emit_mode {
+    WEIR_EMIT_EACH,      /* for every input record */
+    WEIR_EMIT_ON_COMMIT, /* once for each key that changed in the epoch, right before the commit; the last one wins */
+};
+
+/* What to do with records whose key is null when they reach a key_by. */
+enum weir_null_key { WEIR_NULL_KEY_FAIL, WEIR_NULL_KEY_DROP };
+
+/* Fields that every operator has. `name` is required, unique in the graph and stable: it is the address of the
+ * operator's state. `parallelism` 0 = the job's. */
+#define WEIR_OPERATOR_FIELDS                                                                                           \
+    size_t size;                                                                                                       \
+    const char *name;                                                                                                  \
+    uint32_t parallelism;                                                                                              \
+    void *user;                                                                                                        \
+    weir_open_fn *open;                                                                                                \
+    weir_close_fn *close
+
+struct weir_map_options {
+    WEIR_OPERATOR_FIELDS;
+    weir_map_fn *map;
+};
+struct weir_filter_options {
+    WEIR_OPERATOR_FIELDS;
+    weir_filter_fn *filter;
+};
+struct weir_process_options {
+    WEIR_OPERATOR_FIELDS;
+    weir_process_fn *process; /* emits any number of records */
+    weir_process_fn *finish;  /* optional: after the last record of a bounded input; `record` is NULL */
+    const struct weir_output *outputs[WEIR_OUTPUTS_MAX];
+};
+struct weir_key_by_options {
+    size_t size;
+    weir_key_fn *key; /* NULL = the record's own key */
+    void *user;
+    enum weir_null_key null_key;
+};
+
+WEIR_API struct weir_stream weir_map_(struct weir_stream input, const struct weir_map_options *options);
+WEIR_API struct weir_stream weir_filter_(struct weir_stream input, const struct weir_filter_options *options);
+WEIR_API struct weir_stream weir_process_(struct weir_stream input, const struct weir_process_options *options);
+WEIR_API struct weir_keyed_stream weir_key_by_(struct weir_stream input, const struct weir_key_by_options *options);
+#define weir_map(input, ...)                                                                                           \
+    weir_map_((input), &(struct weir_map_options){ .size = sizeof(struct weir_map_options), __VA_ARGS__ })
+#define weir_filter(input, ...)                                                                                        \
+    weir_filter_((input), &(struct weir_filter_options){ .size = sizeof(struct weir_filter_options), __VA_ARGS__ })
+#define weir_process(input, ...)                                                                                       \
+    weir_process_((input), &(struct weir_process_options){ .size = sizeof(struct weir_process_options), __VA_ARGS__ })
+/* The same thing under the name that stream users look for: one record in, any number out. */
+#define weir_flat_map(input, ...) weir_process(input, __VA_ARGS__)
+#define weir_key_by(...) WEIR_KEY_BY_PICK(__VA_ARGS__)
+#define WEIR_KEY_BY_PICK(input, ...)                                                                                   \
+    weir_key_by_((input), &(struct weir_key_by_options){ .size = sizeof(struct weir_key_by_options), __VA_ARGS__ })
+
+WEIR_API struct weir_stream weir_rebalance(struct weir_stream stream);
+WEIR_API struct weir_stream weir_broadcast(struct weir_stream stream);
+WEIR_API struct weir_stream weir_side_output(struct weir_stream stream, const struct weir_output *output);
+
+/* One stream of all records of `count` streams (2 to 16); order is kept within each input only. */
+WEIR_API struct weir_stream weir_union_(const struct weir_stream *inputs, size_t count);
+#define weir_union(...)                                                                                                \
+    weir_union_((struct weir_stream[]){ __VA_ARGS__ },                                                                 \
+                sizeof((struct weir_stream[]){ __VA_ARGS__ }) / sizeof(struct weir_stream))
+
+/* Two inputs of different kinds, one operator that sees which input a record came from. Either side may be
+ * weir_broadcast. */
+struct weir_co_process_options {
+    WEIR_OPERATOR_FIELDS;
+    weir_process_fn *first;
+    weir_process_fn *second;
+    weir_process_fn *finish;
+    const struct weir_output *outputs[WEIR_OUTPUTS_MAX];
+};
+WEIR_API struct weir_stream weir_co_process_(struct weir_stream first, struct weir_stream second,
+                                             const struct weir_co_process_options *options);
+#define weir_co_process(first, second, ...)                                                                            \
+    weir_co_process_((first), (second),                                                                                \
+                     &(struct weir_co_process_options){ .size = sizeof(struct weir_co_process_options), __VA_ARGS__ })
+
+/* ---- Keyed state --------------------------------------------------------------------------------------------------- */
+
+enum weir_state_kind { WEIR_STATE_VALUE };
+
+/* How a state's values are held and written. Fixed sizes are kept in place and written as they lie in memory
+ * (little-endian), so a struct must have no pointers. */
+enum weir_codec { WEIR_BYTES, WEIR_I64, WEIR_F64, WEIR_STRUCT };
+
+/* Declares one state of an operator: static, listed in `.states`, so that a checkpoint is checked against the job before
+ * anything runs. `name` is unique within the operator and stable. */
+struct weir_state {
+    const char *name;
+    enum weir_state_kind kind;
+    enum weir_codec codec;
+    uint32_t struct_size_bytes; /* WEIR_STRUCT only */
+};
+
+/* This key's value, created as zero where there is none; counts as changed. Valid until the next state call of this
+ * task or the end of the callback. NULL after a failure (return WEIR_FAILED). */
+WEIR_API int64_t *weir_value_i64(weir_keyed_task *task, const struct weir_state *state);
+WEIR_API double *weir_value_f64(weir_keyed_task *task, const struct weir_state *state);
+WEIR_API void *weir_value_struct(weir_keyed_task *task, const struct weir_state *state);
+/* This key's value as bytes: unset where there is none. Reading changes nothing. Any codec. */
+WEIR_API struct weir_bytes weir_value_get(weir_keyed_task *task, const struct weir_state *state);
+/* Copies `value` in. Fixed codecs: its size must be the codec's. */
+WEIR_API enum weir_code weir_value_set(weir_keyed_task *task, const struct weir_state *state, struct weir_bytes value);
+WEIR_API void weir_value_clear(weir_keyed_task *task, const struct weir_state *state);
+
+/* The key being processed. */
+WEIR_API struct weir_bytes weir_current_key(weir_keyed_task *task);
+
+struct weir_keyed_process_options {
+    WEIR_OPERATOR_FIELDS;
+    weir_keyed_process_fn *process;
+    const struct weir_state *states[WEIR_STATES_MAX];
+    const struct weir_output *outputs[WEIR_OUTPUTS_MAX];
+    enum weir_emit_mode emit; /* ON_COMMIT: of what one key emitted to the main output in an epoch, the last is kept */
+};
+
+/* Combines a key's value so far with a new record: answers the new value (the record's, `so_far`, or weir_alloc'ed).
+ * The first record's value is taken as it is. */
+typedef struct weir_bytes weir_reduce_fn(weir_keyed_task *task, struct weir_bytes so_far,
+                                         const struct weir_record *record);
+struct weir_reduce_options {
+    WEIR_OPERATOR_FIELDS;
+    weir_reduce_fn *reduce;
+    enum weir_emit_mode emit;
+};
+
+/* Incremental aggregation over a fixed-size accumulator that lives in the state table. */
+typedef enum weir_code weir_aggregate_add_fn(weir_keyed_task *task, void *accumulator,
+                                             const struct weir_record *record);
+/* Emits the result for the current key; without it, an I64 accumulator is emitted as decimal text. */
+typedef enum weir_code weir_aggregate_result_fn(weir_keyed_task *task, const void *accumulator);
+struct weir_aggregate_options {
+    WEIR_OPERATOR_FIELDS;
+    enum weir_codec accumulator; /* WEIR_I64, WEIR_F64 or WEIR_STRUCT; begins as zero bytes */
+    uint32_t struct_size_bytes;
+    weir_aggregate_add_fn *add;
+    weir_aggregate_result_fn *result;
+    enum weir_emit_mode emit;
+};
+
+/* Two keyed inputs over one state, or a keyed input and a broadcast one (there `second` has no current key, and keyed
+ * state calls in it fail). */
+struct weir_keyed_co_process_options {
+    WEIR_OPERATOR_FIELDS;
+    weir_keyed_process_fn *first;
+    weir_keyed_process_fn *second;
+    const struct weir_state *states[WEIR_STATES_MAX];
+    const struct weir_output *outputs[WEIR_OUTPUTS_MAX];
+};
+
+WEIR_API struct weir_stream weir_keyed_process_(struct weir_keyed_stream input,
+                                                const struct weir_keyed_process_options *options);
+WEIR_API struct weir_stream weir_reduce_(struct weir_keyed_stream input, const struct weir_reduce_options *options);
+WEIR_API struct weir_stream weir_aggregate_(struct weir_keyed_stream input,
+                                            const struct weir_aggregate_options *options);
+WEIR_API struct weir_stream weir_keyed_co_process_(struct weir_keyed_stream first, struct weir_keyed_stream second,
+                                                   const struct weir_keyed_co_process_options *options);
+WEIR_API struct weir_stream weir_keyed_broadcast_process_(struct weir_keyed_stream first, struct weir_stream second,
+                                                          const struct weir_keyed_co_process_options *options);
+#define weir_keyed_process(input, ...)                                                                                 \
+    weir_keyed_process_((input), &(struct weir_keyed_process_options){                                                 \
+                                     .size = sizeof(struct weir_keyed_process_options), __VA_ARGS__ })
+#define weir_reduce(input, ...)                                                                                        \
+    weir_reduce_((input), &(struct weir_reduce_options){ .size = sizeof(struct weir_reduce_options), __VA_ARGS__ })
+#define weir_aggregate(input, ...)                                                                                     \
+    weir_aggregate_((input),                                                                                           \
+                    &(struct weir_aggregate_options){ .size = sizeof(struct weir_aggregate_options), __VA_ARGS__ })
+#define weir_keyed_co_process(first, second, ...)                                                                      \
+    weir_keyed_co_process_((first), (second),                                                                          \
+                           &(struct weir_keyed_co_process_options){                                                    \
+                               .size = sizeof(struct weir_keyed_co_process_options), __VA_ARGS__ })
+#define weir_keyed_broadcast_process(first, second, ...)                                                               \
+    weir_keyed_broadcast_process_((first), (second),                                                                   \
+                                  &(struct weir_keyed_co_process_options){                                             \
+                                      .size = sizeof(struct weir_keyed_co_process_options), __VA_ARGS__ })
+
+/* ---- Configuration ------------------------------------------------------------------------------------------------- */
+
+/* Keys and texts, with where each came from. A later source never overrides an earlier one of higher rank:
+ * command line, then the job's code, then the job's file, then the default. */
+enum weir_config_rank { WEIR_CONFIG_DEFAULT, WEIR_CONFIG_FILE, WEIR_CONFIG_CODE, WEIR_CONFIG_COMMAND_LINE };
+
+WEIR_API weir_config *weir_config_create(void);
+WEIR_API void weir_config_destroy(weir_config *config);
+/* `origin` is named in errors: "-X", "job.yaml:7". Unknown keys and values out of range are errors that name the
+ * nearest known key. */
+WEIR_API enum weir_code weir_config_set(weir_config *config, enum weir_config_rank rank, const char *key,
+                                        const char *value, const char *origin, struct weir_error *error);
+/* YAML with nested or dotted keys. */
+WEIR_API enum weir_code weir_config_load(weir_config *config, const char *path, struct weir_error *error);
+/* The value of a key, or its default; NULL when it has neither. Borrowed from the config. */
+WEIR_API const char *weir_config_text(const weir_config *config, const char *key);
+WEIR_API int64_t weir_config_i64(const weir_config *config, const char *key);
+WEIR_API bool weir_config_bool(const weir_config *config, const char *key);
+WEIR_API int64_t weir_config_duration_ms(const weir_config *config, const char *key); /* "100ms", "3 min" */
+WEIR_API int64_t weir_config_size_bytes(const weir_config *config, const char *key);  /* "64mb" */
+/* Declares a key of the job's own, so that it may be set and read. */
+WEIR_API void weir_config_declare(weir_config *config, const char *key, const char *default_value);
+/* Calls `each` for every key that begins with `prefix` (the prefix is cut off), in order of rank, lowest first. */
+WEIR_API void weir_config_each(const weir_config *config, const char *prefix,
+                               void (*each)(void *user, const char *key, const char *value), void *user);
+
+/* ---- Running a job ------------------------------------------------------------------------------------------------- */
+
+enum weir_log_level { WEIR_LOG_ERROR, WEIR_LOG_WARN, WEIR_LOG_INFO, WEIR_LOG_DEBUG };
+
+/* Receives every log line, from any thread, without a newline. The library itself prints nothing. */
+typedef void weir_log_fn(void *user, enum weir_log_level level, const char *text);
+
+/* A reading of a running job, for live lines and tests. Counters run from the start of the process. */
+struct weir_job_status {
+    size_t size;
+    uint64_t incarnation;
+    uint64_t epoch_committed;
+    uint64_t epochs;            /* commits of this process */
+    uint64_t records_in;
+    uint64_t records_out;       /* committed ones only */
+    uint64_t records_out_open;  /* written to the open transaction */
+    uint64_t bytes_in;
+    uint64_t restarts;          /* roll-backs inside the process */
+    int64_t lag_records;        /* -1 when not known */
+    double commit_latency_ms;   /* barrier to decision, last one */
+    double commit_latency_p50_ms;
+    double commit_latency_p99_ms;
+    double durable_latency_p50_ms; /* barrier to durable */
+    double durable_latency_p99_ms;
+    double record_gap_max_ms;   /* longest pause of a task between two records while input was waiting */
+    uint64_t state_entries;
+    uint64_t state_bytes;
+    bool running;               /* restored and processing */
+};
+
+struct weir_job_options {
+    size_t size;
+    const char *name;    /* [A-Za-z0-9._-]{1,64} */
+    const char *program; /* for the build identity in manifests; NULL = name */
+    weir_log_fn *log;
+    void *log_user;
+};
+
+/* A job over `graph` (moves in) with `config` (borrowed until the job is destroyed). Refuses a graph or configuration
+ * with a mistake. */
+WEIR_API enum weir_code weir_job_create(weir_graph *graph, const weir_config *config,
+                                        const struct weir_job_options *options, weir_job **job,
+                                        struct weir_error *error);
+/* Starts the job's threads and returns at once. */
+WEIR_API enum weir_code weir_job_start(weir_job *job, struct weir_error *error);
+/* Finish the current epoch, commit and end. Any thread; not from a signal handler (write to your own pipe instead). */
+WEIR_API void weir_job_stop(weir_job *job);
+/* Waits for the end of the job: WEIR_OK, or why it ended. `timeout_ms` < 0 waits for ever; false = still running. */
+WEIR_API bool weir_job_wait(weir_job *job, int64_t timeout_ms, struct weir_error *outcome);
+/* Becomes readable when the job has ended; for the host's own event loop. */
+WEIR_API int weir_job_descriptor(const weir_job *job);
+WEIR_API void weir_job_status(weir_job *job, struct weir_job_status *status);
+/* Stops where it stands (nothing uncommitted survives) when still running, joins all threads, frees. */
+WEIR_API void weir_job_destroy(weir_job *job);
+
+/* The job graph and the execution plan as text; free() it. NULL with an error when the graph has a mistake. */
+WEIR_API char *weir_graph_explain(const weir_graph *graph, const weir_config *config, struct weir_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
