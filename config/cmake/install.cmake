@@ -1,0 +1,1 @@
+# Installing: to be filled.
