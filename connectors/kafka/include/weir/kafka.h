@@ -6,8 +6,7 @@
  *
  * Where the cluster is, and how to talk to it, comes from the configuration, so that a job's code need not know:
  *   kafka.bootstrap.servers   the brokers (what --brokers sets); `.brokers` of a source or sink overrides it
- *   kafka.config.file         a file of librdkafka properties, NAME=VALUE a line (what --kafka-config sets)
- *   kafka.NAME                a librdkafka property of all clients
+ *   kafka.NAME                a librdkafka property of all clients (a line of --kafka-config)
  *   kafka.consumer.NAME       of the sources' clients only
  *   kafka.producer.NAME       of the sinks' clients only
  * Later lines win over earlier ones. Properties that would break the guarantee are refused with the reason.
