@@ -1,0 +1,69 @@
+/* Which files of the store may go. Pure: names in, names out.
+ *
+ *   restart   retention_init, retention_found(every file there is), retention_frame(chain, oldest first),
+ *             retention_checkpoint(the restored one)
+ *   n         retention_checkpoint(n), then retention_collect -> store_delete each
+ *
+ * A checkpoint needs its bases and the frames of its chain above its redo point; the newest `retained_max` checkpoints are
+ * kept with what they need. Everything else goes, as an action of "n committed" only (R3):
+ *   1. bases that a checkpoint named and no retained one names any more;
+ *   2. segments of this incarnation's log below the first that is needed;
+ *   3. files of older incarnations that no retained checkpoint needs, orphans of crashes among them;
+ *   4. never a file of a newer incarnation, never a base of this one that no manifest has named yet, never a name that is
+ *      neither log nor base.
+ *
+ * Owner: job thread. */
+#ifndef CHECKPOINT_RETENTION_H
+#define CHECKPOINT_RETENTION_H
+
+#include "base/base.h"
+#include "checkpoint/manifest.h"
+#include "checkpoint/store.h"
+
+struct retention_name {
+    char file[STORE_FILE_MAX];
+};
+struct retention_names {
+    VEC(struct retention_name) files;
+};
+
+/* A retained checkpoint. */
+struct retention_checkpoint {
+    uint64_t epoch;
+    uint64_t redo_epoch;
+    struct retention_names bases;
+};
+
+/* A log segment that holds frames of the chain. */
+struct retention_segment {
+    uint64_t incarnation;
+    uint64_t number;
+    uint64_t epoch_last; /* newest epoch of the chain in it, parts included */
+};
+
+struct retention {
+    uint64_t incarnation;
+    size_t retained_max;
+    VEC(struct retention_checkpoint) checkpoints; /* oldest first */
+    VEC(struct retention_segment) segments;       /* in the order of the chain */
+    struct retention_names known;                 /* files that may have to go one day */
+    uint64_t own_segment_first;                   /* own segments below it are gone already */
+};
+
+/* `retained_max` is at least 1 (execution.checkpointing.num-retained). */
+void retention_init(struct retention *retention, uint64_t incarnation, size_t retained_max);
+void retention_deinit(struct retention *retention);
+
+/* A file that is in the store. Names of newer incarnations and foreign names are ignored. False: no memory. */
+bool retention_found(struct retention *retention, const char *file);
+/* A frame or part of the chain that leads to the restored checkpoint, oldest first. False: no memory. */
+bool retention_frame(struct retention *retention, const struct weir_frame_name *frame);
+/* Checkpoint `frame` is committed (or restored). Also says retention_frame. False: no memory; nothing is deleted early. */
+bool retention_checkpoint(struct retention *retention, const struct weir_frame_name *frame,
+                          const struct manifest *manifest);
+/* Appends the files that may go now and forgets them. Only after a commit of this incarnation. False: no memory, what was
+ * appended may be deleted all the same. */
+bool retention_collect(struct retention *retention, struct retention_names *deletions);
+void retention_names_clear(struct retention_names *names);
+
+#endif
