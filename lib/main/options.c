@@ -1,0 +1,317 @@
+#include "main/options.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Options that every job has. `key` is where the value goes; NULL = handled by name. */
+struct standard_option {
+    const char *name;
+    const char *value; /* how help calls the value; NULL = a flag */
+    const char *key;
+    const char *help;
+};
+
+static const struct standard_option standard[] = {
+    { "brokers", "HOST:PORT", "kafka.bootstrap.servers", "the Kafka cluster" },
+    { "bootstrap-server", "HOST:PORT", "kafka.bootstrap.servers", "another name of --brokers" },
+    { "checkpoint-dir", "DIR", "execution.checkpointing.dir", "directory of the checkpoint store" },
+    { "job", "NAME", NULL, "name of the job; default <program>-<output topic>" },
+    { "checkpoint-interval", "DURATION", "execution.checkpointing.interval", "time between two commits (100ms)" },
+    { "parallelism", "N", "parallelism.default", "subtasks of each operator (1)" },
+    { "guarantee", "exactly-once|at-least-once", NULL, "how output is written (exactly-once)" },
+    { "start", "POSITION", "source.start", "earliest|latest|timestamp:T|group:NAME, for a job that is new" },
+    { "bounded", NULL, "start.bounded", "end at the end offsets found at this start" },
+    { "create-topics", NULL, "sink.create-topics", "create output topics that are missing" },
+    { "config", "FILE", NULL, "configuration file (YAML)" },
+    { "kafka-config", "FILE", NULL, "client properties for librdkafka" },
+    { "takeover", NULL, "start.takeover", "take the job over from another store or plan" },
+    { "position", "ledger|group", "start.position", "which position counts where they differ" },
+    { "fresh", NULL, "start.fresh", "begin anew, whatever the ledger says; output may repeat" },
+    { "plan", NULL, NULL, "print the job graph and the execution plan, and end" },
+    { "validate", NULL, NULL, "check options, configuration and graph, and end" },
+    { "progress", "DURATION", NULL, "time between two progress lines on stderr; 0 = none" },
+    { "quiet", NULL, NULL, "warnings and errors only on stderr" },
+    { "version", NULL, NULL, "print the version, and end" },
+    { "help", NULL, NULL, "print this, and end" },
+};
+#define STANDARD_COUNT (sizeof(standard) / sizeof(standard[0]))
+
+struct parsing {
+    const struct weir_main_options *main;
+    weir_config *config;
+    struct main_options *parsed;
+    struct weir_error *error;
+};
+
+/* A mistake on the command line, as a sentence. */
+static enum weir_code WEIR_PRINTF(2, 3) usage(struct parsing *parsing, const char *format, ...)
+{
+    char text[800];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    return weir_error_set(parsing->error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s; '%s --help' lists the options", text,
+                          parsing->parsed->program);
+}
+
+static const struct standard_option *find_standard(const char *name)
+{
+    for (size_t i = 0; i < STANDARD_COUNT; i++)
+        if (strcmp(standard[i].name, name) == 0) return &standard[i];
+    return NULL;
+}
+
+static const struct weir_option *find_own(const struct weir_main_options *main, const char *name)
+{
+    for (const struct weir_option *own = main->options; own != NULL && own->name != NULL; own++)
+        if (strcmp(own->name, name) == 0) return own;
+    return NULL;
+}
+
+static enum weir_code set(struct parsing *parsing, const char *key, const char *value, const char *option)
+{
+    char origin[128];
+    snprintf(origin, sizeof(origin), "--%s", option);
+    return weir_config_set(parsing->config, WEIR_CONFIG_COMMAND_LINE, key, value, origin, parsing->error);
+}
+
+/* "a|b|c:" against a value: a choice that ends with ':' is a prefix. */
+static bool choice_allows(const char *choices, const char *value)
+{
+    while (*choices != '\0') {
+        const size_t size = strcspn(choices, "|");
+        const bool open_ended = size > 0 && choices[size - 1] == ':';
+        if (strncmp(choices, value, size) == 0 && (value[size] == '\0' ? !open_ended : open_ended)) return true;
+        choices += size + (choices[size] == '|');
+    }
+    return false;
+}
+
+
+static bool topic_is_legal(const char *topic)
+{
+    const size_t size = strlen(topic);
+    if (size == 0 || size > 249 || strcmp(topic, ".") == 0 || strcmp(topic, "..") == 0) return false;
+    return strspn(topic, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == size;
+}
+
+static enum weir_code set_own(struct parsing *parsing, const struct weir_option *own, const char *value)
+{
+    if (own->kind == WEIR_CHOICE && !choice_allows(own->choices, value))
+        return usage(parsing, "--%s is '%s', but must be one of %s", own->name, value, own->choices);
+    if (own->kind == WEIR_TOPIC && !topic_is_legal(value))
+        return usage(parsing, "--%s: '%s' is not a topic name (letters, digits, '.', '_', '-', at most 249)", own->name,
+                     value);
+    return set(parsing, own->name, value, own->name);
+}
+
+static enum weir_code set_pair(struct parsing *parsing, const char *pair)
+{
+    char key[256];
+    const char *equals = strchr(pair, '=');
+    if (equals == NULL || equals == pair || (size_t)(equals - pair) >= sizeof(key))
+        return usage(parsing, "-X takes key=value, not '%s'", pair);
+    memcpy(key, pair, (size_t)(equals - pair));
+    key[equals - pair] = '\0';
+    return weir_config_set(parsing->config, WEIR_CONFIG_COMMAND_LINE, key, equals + 1, "-X", parsing->error);
+}
+
+static char *trim(char *text)
+{
+    text += strspn(text, " \t\r\n");
+    size_t size = strlen(text);
+    while (size > 0 && strchr(" \t\r\n", text[size - 1]) != NULL) text[--size] = '\0';
+    return text;
+}
+
+/* Java-style properties: each line key=value becomes kafka.<key>. */
+static enum weir_code load_kafka_config(struct parsing *parsing, const char *path)
+{
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return usage(parsing, "--kafka-config: '%s' cannot be read: %s", path, strerror(errno));
+    char line[4096], key[300], origin[400];
+    enum weir_code code = WEIR_OK;
+    for (int number = 1; code == WEIR_OK && fgets(line, sizeof(line), file) != NULL; number++) {
+        char *text = trim(line);
+        if (*text == '\0' || *text == '#' || *text == '!') continue;
+        char *equals = strchr(text, '=');
+        snprintf(origin, sizeof(origin), "%s:%d", path, number);
+        if (equals == NULL) {
+            code = usage(parsing, "%s: expected key=value, found '%s'", origin, text);
+            break;
+        }
+        *equals = '\0';
+        snprintf(key, sizeof(key), "kafka.%s", trim(text));
+        code = weir_config_set(parsing->config, WEIR_CONFIG_FILE, key, trim(equals + 1), origin, parsing->error);
+    }
+    fclose(file);
+    return code;
+}
+
+static enum weir_code set_guarantee(struct parsing *parsing, const char *value)
+{
+    if (strcmp(value, "exactly-once") == 0)
+        return set(parsing, "execution.checkpointing.mode", "EXACTLY_ONCE", "guarantee");
+    if (strcmp(value, "at-least-once") == 0)
+        return set(parsing, "execution.checkpointing.mode", "AT_LEAST_ONCE", "guarantee");
+    return usage(parsing, "--guarantee is '%s', but must be exactly-once or at-least-once", value);
+}
+
+static bool job_name_is_legal(const char *name)
+{
+    const size_t size = strlen(name);
+    return size >= 1 && size <= 64 &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == size;
+}
+
+static void print_help(const struct parsing *parsing)
+{
+    const struct weir_main_options *main = parsing->main;
+    printf("Usage: %s [OPTION]...\n", parsing->parsed->program);
+    if (main->about != NULL) printf("%s\n", main->about);
+    if (main->options != NULL && main->options->name != NULL) printf("\nThis job:\n");
+    for (const struct weir_option *own = main->options; own != NULL && own->name != NULL; own++) {
+        char left[80];
+        snprintf(left, sizeof(left), "--%s %s", own->name,
+                 own->kind == WEIR_TOPIC ? "TOPIC" : own->kind == WEIR_CHOICE ? own->choices : "TEXT");
+        printf("  %-38s %s", left, own->help != NULL ? own->help : "");
+        if (own->default_value != NULL) printf(" (%s)", own->default_value);
+        printf("\n");
+    }
+    printf("\nEvery job:\n");
+    for (size_t i = 0; i < STANDARD_COUNT; i++) {
+        char left[80];
+        snprintf(left, sizeof(left), "--%s%s%s", standard[i].name, standard[i].value != NULL ? " " : "",
+                 standard[i].value != NULL ? standard[i].value : "");
+        printf("  %-38s %s\n", left, standard[i].help);
+    }
+    printf("  %-38s %s\n", "-X key=value", "any configuration key; kafka.* goes to librdkafka");
+    printf("\nExit status:\n");
+#define PRINT_CODE(name, status, text)                                                                                 \
+    if (WEIR_##name != WEIR_NO_MEMORY) printf("  %d  %s\n", status, text);
+    WEIR_CODES(PRINT_CODE)
+#undef PRINT_CODE
+}
+
+static enum weir_code handle_by_name(struct parsing *parsing, const char *name, const char *value)
+{
+    struct main_options *parsed = parsing->parsed;
+    if (strcmp(name, "plan") == 0) parsed->plan = true;
+    if (strcmp(name, "validate") == 0) parsed->validate = true;
+    if (strcmp(name, "quiet") == 0) parsed->quiet = true;
+    if (strcmp(name, "config") == 0) parsed->config_path = value;
+    if (strcmp(name, "guarantee") == 0) return set_guarantee(parsing, value);
+    if (strcmp(name, "kafka-config") == 0) return load_kafka_config(parsing, value);
+    if (strcmp(name, "version") == 0) {
+        printf("%s %s (weir %s)\n", parsed->program,
+               parsing->main->version != NULL ? parsing->main->version : WEIR_VERSION, WEIR_VERSION);
+        parsed->ended = true;
+    }
+    if (strcmp(name, "help") == 0) {
+        print_help(parsing);
+        parsed->ended = true;
+    }
+    if (strcmp(name, "job") == 0) {
+        if (!job_name_is_legal(value))
+            return usage(parsing, "--job: '%s' is not a job name ([A-Za-z0-9._-], 1 to 64 characters)", value);
+        snprintf(parsed->job, sizeof(parsed->job), "%s", value);
+    }
+    if (strcmp(name, "progress") == 0 && (parsed->progress_ms = strcmp(value, "0") == 0 ? 0 : -2) == -2) {
+        weir_config_declare(parsing->config, "progress", NULL);
+        const enum weir_code code = set(parsing, "progress", value, "progress");
+        if (code != WEIR_OK) return code;
+        parsed->progress_ms = weir_config_duration_ms(parsing->config, "progress");
+        if (parsed->progress_ms <= 0)
+            return usage(parsing, "--progress is '%s', but must be a duration such as 1s", value);
+    }
+    return WEIR_OK;
+}
+
+static enum weir_code take_option(struct parsing *parsing, const char *name, const char *value)
+{
+    const struct weir_option *own = find_own(parsing->main, name);
+    if (own != NULL) return set_own(parsing, own, value);
+    const struct standard_option *option = find_standard(name);
+    if (option->key != NULL) return set(parsing, option->key, value == NULL ? "true" : value, name);
+    return handle_by_name(parsing, name, value);
+}
+
+/* One argument, and its value: behind '=' or in the next one. */
+static enum weir_code parse_argument(struct parsing *parsing, int argc, char **argv, int *index)
+{
+    const char *argument = argv[*index];
+    if (strncmp(argument, "-X", 2) == 0) {
+        if (argument[2] != '\0') return set_pair(parsing, argument + 2);
+        if (++*index == argc) return usage(parsing, "-X needs key=value behind it");
+        return set_pair(parsing, argv[*index]);
+    }
+    if (strcmp(argument, "-h") == 0) argument = "--help";
+    if (strncmp(argument, "--", 2) != 0) return usage(parsing, "'%s' is not an option", argument);
+
+    char name[64];
+    const char *equals = strchr(argument, '=');
+    const size_t size = equals != NULL ? (size_t)(equals - argument) - 2 : strlen(argument) - 2;
+    if (size >= sizeof(name)) return usage(parsing, "'%s' is not an option", argument);
+    memcpy(name, argument + 2, size);
+    name[size] = '\0';
+
+    const struct standard_option *option = find_standard(name);
+    const bool takes_value = find_own(parsing->main, name) != NULL || (option != NULL && option->value != NULL);
+    if (!takes_value && option == NULL) return usage(parsing, "'--%s' is not an option", name);
+    if (!takes_value && equals != NULL) return usage(parsing, "--%s takes no value", name);
+    if (!takes_value) return take_option(parsing, name, NULL);
+    if (equals != NULL) return take_option(parsing, name, equals + 1);
+    if (++*index == argc) return usage(parsing, "--%s needs a value", name);
+    return take_option(parsing, name, argv[*index]);
+}
+
+static enum weir_code choose_job_name(struct parsing *parsing)
+{
+    struct main_options *parsed = parsing->parsed;
+    if (parsed->job[0] != '\0') return WEIR_OK;
+    const struct weir_option *output = find_own(parsing->main, "output");
+    const char *topic = output != NULL ? weir_config_text(parsing->config, "output") : NULL;
+    const int size = snprintf(parsed->job, sizeof(parsed->job), topic != NULL ? "%s-%s" : "%s", parsed->program,
+                              topic != NULL ? topic : "");
+    if (size > 64 || !job_name_is_legal(parsed->job))
+        return usage(parsing, "'%s' cannot be the job's name ([A-Za-z0-9._-], 1 to 64 characters): give --job",
+                     parsed->job);
+    return WEIR_OK;
+}
+
+static enum weir_code check_required(struct parsing *parsing)
+{
+    for (const struct weir_option *own = parsing->main->options; own != NULL && own->name != NULL; own++)
+        if (own->kind == WEIR_TOPIC && weir_config_text(parsing->config, own->name) == NULL)
+            return usage(parsing, "--%s is required", own->name);
+    return WEIR_OK;
+}
+
+static void declare_own(struct parsing *parsing)
+{
+    for (const struct weir_option *own = parsing->main->options; own != NULL && own->name != NULL; own++)
+        weir_config_declare(parsing->config, own->name, own->default_value);
+}
+
+enum weir_code main_options_parse(int argc, char **argv, const struct weir_main_options *main, weir_config *config,
+                                  struct main_options *parsed, struct weir_error *error)
+{
+    struct parsing parsing = { .main = main, .config = config, .parsed = parsed, .error = error };
+    const char *slash = strrchr(argv[0], '/');
+    *parsed = (struct main_options){ .program = slash != NULL ? slash + 1 : argv[0], .progress_ms = -1 };
+    declare_own(&parsing);
+    for (int i = 1; i < argc; i++) {
+        const enum weir_code code = parse_argument(&parsing, argc, argv, &i);
+        if (code != WEIR_OK || parsed->ended) return code;
+    }
+    if (parsed->config_path != NULL) {
+        const enum weir_code code = weir_config_load(config, parsed->config_path, error);
+        if (code != WEIR_OK) return code;
+    }
+    const enum weir_code code = check_required(&parsing);
+    return code != WEIR_OK ? code : choose_job_name(&parsing);
+}
