@@ -1,0 +1,163 @@
+#include "base/base.h"
+#include "harness/unit.h"
+
+#include <stdio.h>
+
+START_TEST(null_empty_and_unset_are_three_things)
+{
+    const struct weir_bytes unset = { 0 };
+    ck_assert(!weir_is_set(unset) && weir_is_set(WEIR_NULL) && weir_is_set(WEIR_EMPTY));
+    ck_assert(!weir_is_null(unset) && weir_is_null(WEIR_NULL) && !weir_is_null(WEIR_EMPTY));
+    ck_assert(weir_bytes_equal(WEIR_NULL, WEIR_NULL));
+    ck_assert(!weir_bytes_equal(WEIR_NULL, WEIR_EMPTY));
+    ck_assert(!weir_bytes_equal(unset, WEIR_EMPTY));
+    ck_assert(!weir_bytes_equal(unset, WEIR_NULL));
+    ck_assert(weir_bytes_equal(weir_text("ab"), (struct weir_bytes){ "abc", 2 }));
+    ck_assert(!weir_bytes_equal(weir_text("ab"), weir_text("ac")));
+}
+END_TEST
+
+static const struct {
+    const char *text;
+    const char *tokens; /* joined by '|' */
+} cuts[] = {
+    { "", "" }, { "   ", "" }, { "a", "a" }, { "a b", "a|b" }, { "  a  bc   d ", "a|bc|d" }, { "a\tb c", "a\tb|c" },
+};
+
+START_TEST(cuts_tokens_at_runs_of_the_separator)
+{
+    char joined[64] = "";
+    struct weir_bytes rest = weir_text(cuts[_i].text), token;
+    while (weir_bytes_token(&rest, ' ', &token)) {
+        ck_assert_uint_gt(token.size, 0);
+        if (joined[0] != '\0') strcat(joined, "|");
+        strncat(joined, token.data, token.size);
+    }
+    ck_assert_str_eq(joined, cuts[_i].tokens);
+    ck_assert(!weir_bytes_token(&rest, ' ', &token));
+}
+END_TEST
+
+START_TEST(null_and_unset_have_no_tokens)
+{
+    struct weir_bytes null = WEIR_NULL, unset = { 0 }, token;
+    ck_assert(!weir_bytes_token(&null, ' ', &token));
+    ck_assert(!weir_bytes_token(&unset, ' ', &token));
+}
+END_TEST
+
+static const struct {
+    const char *text;
+    bool is_number;
+    int64_t number;
+} numbers[] = {
+    { "0", true, 0 },
+    { "-0", true, 0 },
+    { "0012", true, 12 },
+    { "9223372036854775807", true, INT64_MAX },
+    { "-9223372036854775808", true, INT64_MIN },
+    { "9223372036854775808", false, 0 },
+    { "-9223372036854775809", false, 0 },
+    { "99999999999999999999", false, 0 },
+    { "", false, 0 },
+    { "-", false, 0 },
+    { "+1", false, 0 },
+    { " 1", false, 0 },
+    { "1 ", false, 0 },
+    { "1e3", false, 0 },
+};
+
+START_TEST(reads_whole_decimal_numbers_only)
+{
+    int64_t number = 0;
+    ck_assert_msg(weir_bytes_to_i64(weir_text(numbers[_i].text), &number) == numbers[_i].is_number, "'%s'",
+                  numbers[_i].text);
+    ck_assert_int_eq(number, numbers[_i].number);
+}
+END_TEST
+
+START_TEST(every_code_has_name_text_and_exit_status)
+{
+    ck_assert_str_eq(weir_code_name(WEIR_FENCED), "FENCED");
+    ck_assert_str_eq(weir_code_text(WEIR_OK), "ok");
+    ck_assert_int_eq(weir_code_exit_status(WEIR_OK), 0);
+    ck_assert_int_eq(weir_code_exit_status(WEIR_FOREIGN), 8);
+    ck_assert_int_eq(weir_code_exit_status(WEIR_NO_MEMORY), 1);
+    ck_assert_str_eq(weir_code_name((enum weir_code)999), "UNKNOWN");
+}
+END_TEST
+
+START_TEST(contexts_pile_up_in_front_of_an_error)
+{
+    struct weir_error error;
+    const enum weir_code code = weir_error_set(&error, WEIR_ENVIRONMENT, WEIR_REMEDY_RETRY, "no space on %s", "disk");
+    ck_assert_int_eq(code, WEIR_ENVIRONMENT);
+    ck_assert_int_eq(weir_error_wrap(&error, "operator '%s'", "count"), WEIR_ENVIRONMENT);
+    ck_assert_int_eq(weir_error_wrap(&error, "checkpoint %d", 7), WEIR_ENVIRONMENT);
+    ck_assert_str_eq(error.text, "checkpoint 7: operator 'count': no space on disk");
+    ck_assert_int_eq(error.remedy, WEIR_REMEDY_RETRY);
+    ck_assert_int_eq(weir_error_set(NULL, WEIR_USAGE, WEIR_REMEDY_STOP, "nobody listens"), WEIR_USAGE);
+}
+END_TEST
+
+START_TEST(an_error_may_quote_itself)
+{
+    struct weir_error error;
+    weir_error_set(&error, WEIR_FAILED, WEIR_REMEDY_STOP, "first");
+    weir_error_set(&error, WEIR_FAILED, WEIR_REMEDY_STOP, "second, after '%s'", error.text);
+    ck_assert_str_eq(error.text, "second, after 'first'");
+}
+END_TEST
+
+START_TEST(long_errors_are_cut)
+{
+    char longest[3000];
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    struct weir_error error;
+    weir_error_set(&error, WEIR_FAILED, WEIR_REMEDY_STOP, "%s", longest);
+    ck_assert_uint_eq(strlen(error.text), sizeof error.text - 1);
+    weir_error_wrap(&error, "context");
+    ck_assert_uint_eq(strlen(error.text), sizeof error.text - 1);
+    ck_assert(strncmp(error.text, "context: xxx", 12) == 0);
+    weir_error_wrap(&error, "%s", longest);
+    ck_assert_uint_eq(strlen(error.text), sizeof error.text - 1);
+}
+END_TEST
+
+static char logged[64];
+
+static void keep_line(void *user, enum weir_log_level level, const char *text)
+{
+    (void)snprintf(logged, sizeof logged, "%s %d %s", (const char *)user, (int)level, text);
+}
+
+START_TEST(logs_through_the_environment_only)
+{
+    static char name[] = "me";
+    struct weir_environment environment = { .log = keep_line, .log_user = name };
+    weir_log(&environment, WEIR_LOG_INFO, "%d lines", 3);
+    ck_assert_str_eq(logged, "me 2 3 lines");
+    environment.log = NULL;
+    weir_log(&environment, WEIR_LOG_INFO, "nowhere");
+    ck_assert_str_eq(logged, "me 2 3 lines");
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_test(tests, null_empty_and_unset_are_three_things);
+    tcase_add_loop_test(tests, cuts_tokens_at_runs_of_the_separator, 0, (int)(sizeof cuts / sizeof cuts[0]));
+    tcase_add_test(tests, null_and_unset_have_no_tokens);
+    tcase_add_loop_test(tests, reads_whole_decimal_numbers_only, 0, (int)(sizeof numbers / sizeof numbers[0]));
+    tcase_add_test(tests, every_code_has_name_text_and_exit_status);
+    tcase_add_test(tests, contexts_pile_up_in_front_of_an_error);
+    tcase_add_test(tests, an_error_may_quote_itself);
+    tcase_add_test(tests, long_errors_are_cut);
+    tcase_add_test(tests, logs_through_the_environment_only);
+}
+
+int main(void)
+{
+    return unit_main("bytes", add);
+}
