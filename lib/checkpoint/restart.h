@@ -1,0 +1,136 @@
+/* Where a start goes on: the restart table, as pure functions over facts that the runtime has gathered.
+ *
+ *   LOOKED    restart_examine   before anybody is fenced: is this our job at all? (R9, R7)
+ *   READ      the runtime verifies the frames that ledger and mirrors name
+ *   RESOLVED  restart_decide    found, restore, or stop with a sentence (R4, R6)
+ *
+ * The table (L = the frame of the newest committed ledger record; mirrors = the group's committed offsets)
+ *
+ *   ledger          mirrors                                         decision
+ *   --------------- ----------------------------------------------- ----------------------------------------------------
+ *   none            none                                            FOUND when the store has no history, else stop
+ *   L               any; L is missing or damaged                    stop: never an older one instead (R6)
+ *   L               all equal to L's positions                      RESTORE L
+ *   L               none, or none for some splits                   RESTORE L, warn, write the mirrors again
+ *   L               name an ancestor of L, and have its positions   RESTORE L, warn, write again (a late request)
+ *   L               no metadata of ours, or not what they name      stop: somebody moved them; --position chooses
+ *   none, older     name a newer frame M, and M verifies            RESTORE M, warn; announcing founds the ledger anew
+ *   none, older     name a newer frame M, missing or damaged        stop
+ *   none            no metadata of ours                             stop: a group of this name belongs to somebody
+ *   anything        anything, --fresh                               FOUND, warn; --position group: at the group's offsets
+ *
+ * A mirror that has L's position needs no further proof: partitions that did not move keep the metadata of an older
+ * commit, and a reset to where it stood already is no move. Frames of a founding that was never committed are no history
+ * (R4): a store with nothing but frames of epoch 0 counts as empty. */
+#ifndef CHECKPOINT_RESTART_H
+#define CHECKPOINT_RESTART_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weir/connector.h"
+
+/* ---- What a mirror's metadata says --------------------------------------------------------------------------------- */
+
+/* Text of at most 200 printable ASCII characters, whatever the fields hold: numbers decimal, the last three hexadecimal.
+ *
+ *   w1 <store id> <incarnation> <epoch> <file> <offset> <length> <hash>                                             */
+#define RESTART_METADATA_MAX 200
+
+/* False when a text is empty, or holds anything but printable ASCII without the space. */
+bool restart_metadata_encode(const char *store, const struct weir_frame_name *frame,
+                             char metadata[RESTART_METADATA_MAX + 1]);
+/* False when `metadata` is not such a text to the last character: then somebody else wrote it. */
+bool restart_metadata_parse(const char *metadata, char store[40], struct weir_frame_name *frame);
+
+/* ---- Facts --------------------------------------------------------------------------------------------------------- */
+
+enum restart_frame_state {
+    RESTART_FRAME_MISSING, /* the file, or that part of it, is not there */
+    RESTART_FRAME_DAMAGED, /* there, but length, hash or contents are wrong */
+    RESTART_FRAME_VERIFIED,
+};
+
+/* A frame that the ledger or a mirror names, and what looking at it showed. */
+struct restart_frame {
+    struct weir_frame_name name;
+    enum restart_frame_state state;
+    bool is_ancestor;             /* reached from the ledger's frame by following parents; false for itself */
+    struct weir_splits positions; /* VERIFIED: of splits on the decider's cluster, named as mirrors name them */
+    char problem[256];            /* a sentence about the damage, may be empty */
+};
+
+enum restart_position { RESTART_POSITION_UNSET, RESTART_POSITION_LEDGER, RESTART_POSITION_GROUP };
+
+/* Everything is borrowed, and only read. */
+struct restart_facts {
+    const char *job;
+    /* Our own side. */
+    const char *store;              /* its id */
+    const char *store_place;        /* directory or address, for sentences */
+    uint64_t store_incarnation_max; /* of any log in it; 0 = none */
+    uint64_t store_frame_count;     /* frames in it; at least "none" and "some" must be right */
+    uint64_t store_epoch_max;       /* of any frame in it */
+    uint64_t own_incarnation;       /* of earlier attempts of this process; 0 = first attempt */
+    uint64_t plan_hash;             /* what must not change between starts; 0 = do not compare */
+    uint32_t ring_size;
+
+    /* The cluster's side. All decoded records of the ledger's tail, oldest first; the last one is the pointer. In
+     * restart_examine they may be uncommitted ones. */
+    const struct weir_ledger_entry *entries;
+    size_t entry_count;
+    const struct weir_mirror *mirrors;
+    size_t mirror_count;
+    bool mirrors_expected; /* the sources' positions travel in the decider's transaction */
+
+    /* restart_decide only: every frame named by the pointer or by a mirror, in any order. */
+    const struct restart_frame *frames;
+    size_t frame_count;
+
+    /* Choices of a person. */
+    bool takeover;                  /* --takeover */
+    bool fresh;                     /* --fresh: begin a new history; over once this process has founded one */
+    enum restart_position position; /* --position */
+};
+
+/* ---- Judgement ----------------------------------------------------------------------------------------------------- */
+
+struct restart_examination {
+    uint32_t handles_named; /* largest ring that the ledger names; 0 = none (R10) */
+    bool warn;              /* `text` is a warning */
+    char text[1000];
+};
+
+/* Before the fence. WEIR_OK; or, with a sentence in `*error` (remedy STOP): WEIR_FOREIGN (another store, or a plan that
+ * does not fit, without --takeover), WEIR_FENCED (a newer incarnation than our own). Fills `*examination` when OK. */
+enum weir_code restart_examine(const struct restart_facts *facts, struct restart_examination *examination,
+                               struct weir_error *error);
+
+enum restart_verdict { RESTART_STOP, RESTART_FOUND, RESTART_RESTORE };
+enum restart_origin { RESTART_FROM_NOTHING, RESTART_FROM_LEDGER, RESTART_FROM_METADATA };
+
+struct restart_decision {
+    enum restart_verdict verdict;
+    enum restart_origin origin;
+    struct weir_frame_name frame; /* RESTORE */
+    uint64_t incarnation;         /* for COMMIT_ON_RESOLVED; differs from own_incarnation = open a new log */
+    bool rewrite_mirrors;         /* the next commit carries the positions of all splits */
+    bool positions_from_group;    /* splits with a mirror begin at the mirror's position, not at the frame's */
+    bool warn;                    /* `text` is a warning, else information */
+    char text[1000];              /* a sentence for a person: what was found, and what follows */
+};
+
+/* After the fence, with committed facts. Looks again as restart_examine does (somebody may have committed in between).
+ * STOP: answers the code, with the sentence and the choices in `*error` (remedy STOP). Otherwise WEIR_OK. */
+enum weir_code restart_decide(const struct restart_facts *facts, struct restart_decision *decision,
+                              struct weir_error *error);
+
+/* The frames that must be looked at for restart_decide: the pointer's first (when there is one), then those that mirrors
+ * name, each once, of this store only. Answers how many there are; fills at most `capacity`. */
+size_t restart_frames_named(const struct restart_facts *facts, struct weir_frame_name *names, size_t capacity);
+
+/* (incarnation, epoch) in that order: <0, 0, >0. */
+int restart_compare(const struct weir_frame_name *a, const struct weir_frame_name *b);
+
+#endif
