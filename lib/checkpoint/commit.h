@@ -32,8 +32,8 @@
  *   3. A handle is used by one epoch at a time, and never between COMMITTED with renew and its RENEWED.
  *   4. A name (incarnation, epoch) is never used twice: after a roll-back the next epoch takes the next number, and a
  *      second founding takes another incarnation. So the open epoch is not always the parent's plus one.
- *   5. Every attempt ends in UNWINDING, with CANCEL_TASKS and DISCARD: in WAITING and ENDED nothing runs and no handle is
- *      held. ENDED is final, and END is sent once.
+ *   5. Every attempt ends in UNWINDING, with CANCEL_TASKS and DISCARD: in WAITING and ENDED nothing runs and no handle
+ *      is held. ENDED is final, and END is sent once.
  *   6. An answer to an earlier attempt changes nothing. What comes late, twice or unasked is ignored and counted.
  *   7. The failure of an attempt is sticky: the first one wins, unless a later one forbids to try again.
  *
@@ -78,8 +78,8 @@ struct commit_name {
     uint64_t epoch;
 };
 
-/* What happened. `attempt` is needed in all but START, STOP and CANCEL. The answers of the decider are passed on as they
- * come; what they bring has been decoded by the runtime before (restart.h). */
+/* What happened. `attempt` is needed in all but START, STOP and CANCEL. The answers of the decider are passed on as
+ * they come; what they bring has been decoded by the runtime before (restart.h). */
 #define COMMIT_EVENTS(X)                                                                                               \
     X(START)         /* once */                                                                                        \
     X(LOOKED)        /* restart_examine agreed: `handles_named` (else FAILED with its error) */                        \
@@ -199,8 +199,8 @@ struct commit_options {
 
 enum commit_handle { COMMIT_HANDLE_FREE, COMMIT_HANDLE_BEGINNING, COMMIT_HANDLE_BEGUN, COMMIT_HANDLE_RENEWING };
 
-/* The epoch whose commit is in flight. Requests on one handle are answered in their order, so counting tells which answer
- * is the last try's. */
+/* The epoch whose commit is in flight. Requests on one handle are answered in their order, so counting tells which
+ * answer is the last try's. */
 struct commit_closing {
     uint64_t epoch;
     bool active; /* from SNAPSHOT to COMMITTED; else everything here is of the past */

@@ -8,16 +8,16 @@
  *                          time-outs not tolerated: FAIL ─┴─> FAILED
  *
  * A barrier is due
- *   when something happened in the open epoch (ACTIVITY), `interval` after the barrier before it, and `min_pause` after the
- *   commit before it. While a commit is in flight the interval stretches (R1). If the job was quiet for longer than the
+ *   when something happened in the open epoch (ACTIVITY), `interval` after the barrier before it and `min_pause` after
+ *   the commit before it. While a commit is in flight the interval stretches (R1). If the job was quiet for longer than the
  *   interval, the first record is committed at once;
  *   at once, also ahead of interval and pause, when a soft limit is passed (BYTES), for TRIGGER, for STOP and ALL_ENDED
  *   (the final barrier, sent even if nothing happened), and for a cut list of this epoch;
  *   never when nothing happened and nobody asked: then no timer runs either.
  *
- * A checkpoint cannot be dropped as in Flink, because tasks have handed over what changed: a checkpoint that is not
- * committed within `timeout` is reported and waited for, `tolerable_failures` times in its life, and then fails the job,
- * which rolls back. */
+ * A checkpoint cannot be dropped as in Flink, because tasks have handed over what changed: one that is not committed
+ * within `timeout` is reported and waited for, `tolerable_failures` times in its life, and then fails the job, which
+ * rolls back. */
 #ifndef CHECKPOINT_COORDINATOR_H
 #define CHECKPOINT_COORDINATOR_H
 

@@ -7,7 +7,7 @@
  * The table (L = the frame of the newest committed ledger record; mirrors = the group's committed offsets)
  *
  *   ledger          mirrors                                         decision
- *   --------------- ----------------------------------------------- ----------------------------------------------------
+ *   --------------- ----------------------------------------------- ---------------------------------------------------
  *   none            none                                            FOUND when the store has no history, else stop
  *   L               any; L is missing or damaged                    stop: never an older one instead (R6)
  *   L               all equal to L's positions                      RESTORE L
@@ -17,11 +17,11 @@
  *   none, older     name a newer frame M, and M verifies            RESTORE M, warn; announcing founds the ledger anew
  *   none, older     name a newer frame M, missing or damaged        stop
  *   none            no metadata of ours                             stop: a group of this name belongs to somebody
- *   anything        anything, --fresh                               FOUND, warn; --position group: at the group's offsets
+ *   anything        anything, --fresh                               FOUND, warn (--position group: at its offsets)
  *
  * A mirror that has L's position needs no further proof: partitions that did not move keep the metadata of an older
- * commit, and a reset to where it stood already is no move. Frames of a founding that was never committed are no history
- * (R4): a store with nothing but frames of epoch 0 counts as empty. */
+ * commit, and a reset to where it stood already is no move. Frames of a founding that was never committed are no
+ * history (R4): a store with nothing but frames of epoch 0 counts as empty. */
 #ifndef CHECKPOINT_RESTART_H
 #define CHECKPOINT_RESTART_H
 
@@ -31,9 +31,9 @@
 
 #include "weir/connector.h"
 
-/* ---- What a mirror's metadata says --------------------------------------------------------------------------------- */
+/* ---- What a mirror's metadata says ------------------------------------------------------------------------------- */
 
-/* Text of at most 200 printable ASCII characters, whatever the fields hold: numbers decimal, the last three hexadecimal.
+/* Text of at most 200 printable ASCII characters, whatever the fields hold; the last three numbers are hexadecimal.
  *
  *   w1 <store id> <incarnation> <epoch> <file> <offset> <length> <hash>                                             */
 #define RESTART_METADATA_MAX 200
@@ -44,7 +44,7 @@ bool restart_metadata_encode(const char *store, const struct weir_frame_name *fr
 /* False when `metadata` is not such a text to the last character: then somebody else wrote it. */
 bool restart_metadata_parse(const char *metadata, char store[40], struct weir_frame_name *frame);
 
-/* ---- Facts --------------------------------------------------------------------------------------------------------- */
+/* ---- Facts ------------------------------------------------------------------------------------------------------- */
 
 enum restart_frame_state {
     RESTART_FRAME_MISSING, /* the file, or that part of it, is not there */
@@ -94,7 +94,7 @@ struct restart_facts {
     enum restart_position position; /* --position */
 };
 
-/* ---- Judgement ----------------------------------------------------------------------------------------------------- */
+/* ---- Judgement --------------------------------------------------------------------------------------------------- */
 
 struct restart_examination {
     uint32_t handles_named; /* largest ring that the ledger names; 0 = none (R10) */
@@ -126,8 +126,8 @@ struct restart_decision {
 enum weir_code restart_decide(const struct restart_facts *facts, struct restart_decision *decision,
                               struct weir_error *error);
 
-/* The frames that must be looked at for restart_decide: the pointer's first (when there is one), then those that mirrors
- * name, each once, of this store only. Answers how many there are; fills at most `capacity`. */
+/* The frames that must be looked at for restart_decide: the pointer's first (when there is one), then those that
+ * mirrors name, each once, of this store only. Answers how many there are; fills at most `capacity`. */
 size_t restart_frames_named(const struct restart_facts *facts, struct weir_frame_name *names, size_t capacity);
 
 /* (incarnation, epoch) in that order: <0, 0, >0. */

@@ -3,7 +3,7 @@
  *
  *   none               gives up at once
  *   fixed-delay        `attempts` restarts in all, `delay` before each
- *   failure-rate       gives up when more than `failures_max` failures fell into the last `interval`; `delay` before each
+ *   failure-rate       gives up when more than `failures_max` failures fell into the last `interval`; `delay` each
  *   exponential-delay  (default) initial, initial * multiplier, ... up to max; back to initial when a failure comes
  *                      later than reset threshold + last delay after the one before; each delay varies by +- jitter
  *
@@ -26,7 +26,7 @@ enum strategy_kind { STRATEGY_NONE, STRATEGY_FIXED_DELAY, STRATEGY_FAILURE_RATE,
 
 struct strategy_options {
     enum strategy_kind kind;
-    uint32_t attempts;           /* fixed-delay.attempts (1); exponential-delay.attempts-before-reset-backoff (0: no end) */
+    uint32_t attempts;           /* fixed-delay.attempts (1); exponential-delay.attempts-before-reset-backoff (0 = any) */
     int64_t delay_ms;            /* fixed-delay.delay, failure-rate.delay (1 s) */
     uint32_t failures_max;       /* failure-rate.max-failures-per-interval (1); at most STRATEGY_FAILURES_MAX */
     int64_t interval_ms;         /* failure-rate.failure-rate-interval (1 min) */
