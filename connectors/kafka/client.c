@@ -1,0 +1,458 @@
+#include "client.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+
+#define ON_CONSUMER (1u << KAFKA_CONSUMER)
+#define ON_PRODUCER (1u << KAFKA_PRODUCER)
+#define ON_BOTH (ON_CONSUMER | ON_PRODUCER)
+
+/* ---- What may not be set ------------------------------------------------------------------------------------------- */
+
+/* `harmless` are values that change nothing, separated by '|', so that a properties file written for other consumers still works. */
+static const struct refusal {
+    const char *property;
+    const char *harmless;
+    const char *reason;
+} refusals[] = {
+    { "enable.auto.commit", "false", "positions are committed together with the output, in its transaction" },
+    { "auto.commit.enable", "false", "positions are committed together with the output, in its transaction" },
+    { "auto.commit.interval.ms", "", "positions are committed together with the output, in its transaction" },
+    { "enable.auto.offset.store", "false", "positions are committed together with the output, in its transaction" },
+    { "auto.offset.reset", "error", "a lost position must not be replaced silently; see 'out_of_range' of the source" },
+    { "isolation.level", "read_committed", "records of aborted transactions would be read; see 'isolation' of the source" },
+    { "enable.partition.eof", "true", "the source needs to see the end of a partition" },
+    { "group.id", "", "the consumer group of a job is named like the job (--job)" },
+    { "group.instance.id", "", "partitions are assigned by the job, not by the consumer group" },
+    { "allow.auto.create.topics", "false", "a misspelt topic would be created and stay empty; create it first" },
+    { "transactional.id", "", "it fences older instances of the job, and is made of the job's name" },
+    { "enable.idempotence", "true", "without it, repeated requests write records twice" },
+    { "acks", "all|-1", "what one broker alone has seen can be lost with it" },
+    { "request.required.acks", "all|-1", "what one broker alone has seen can be lost with it" },
+    { "delivery.report.only.error", "true", "the sink counts on it" },
+    { "partitioner", "murmur2_random", "the sink computes partitions itself, as Java's producer does" },
+    { "log.queue", "false", "nobody would read that queue" },
+};
+
+/* Names from Java's clients that people try first. */
+static const struct { const char *java, *hint; } java_names[] = {
+    { "sasl.jaas.config", "use sasl.username and sasl.password" },
+    { "ssl.truststore.location", "use ssl.ca.location, a PEM file" },
+    { "ssl.truststore.password", "ssl.ca.location is a PEM file and needs none" },
+    { "ssl.truststore.type", "ssl.ca.location is a PEM file" },
+    { "ssl.keystore.type", "ssl.keystore.location is a PKCS#12 file" },
+    { "max.poll.records", "see source.max-batch-records" },
+    { "key.deserializer", "records are bytes here" },
+    { "value.deserializer", "records are bytes here" },
+    { "key.serializer", "records are bytes here" },
+    { "value.serializer", "records are bytes here" },
+    { "buffer.memory", "use queue.buffering.max.kbytes" },
+};
+
+static bool is_one_of(const char *value, const char *list)
+{
+    const size_t size = strlen(value);
+    for (const char *at = list; *at != '\0';) {
+        const char *end = strchrnul(at, '|');
+        if ((size_t)(end - at) == size && memcmp(at, value, size) == 0) return true;
+        at = *end == '|' ? end + 1 : end;
+    }
+    return false;
+}
+
+static enum weir_code check_allowed(const char *property, const char *value, const char *prefix,
+                                    struct weir_error *error)
+{
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        const struct refusal *row = &refusals[i];
+        if (strcmp(property, row->property) != 0 || is_one_of(value, row->harmless)) continue;
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s%s may not be set to '%s': %s", prefix, property,
+                              value, row->reason);
+    }
+    return WEIR_OK;
+}
+
+static enum weir_code explain_conf_failure(rd_kafka_conf_res_t result, const char *prefix, const char *property,
+                                           const char *text, struct weir_error *error)
+{
+    if (result != RD_KAFKA_CONF_UNKNOWN)
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s%s: %s", prefix, property, text);
+    for (size_t i = 0; i < sizeof java_names / sizeof java_names[0]; i++)
+        if (strcmp(property, java_names[i].java) == 0)
+            return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
+                                  "%s%s is a property of Kafka's Java clients that librdkafka does not have: %s", prefix,
+                                  property, java_names[i].hint);
+    return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
+                          "%s%s: librdkafka %s has no property of this name; CONFIGURATION.md in its sources lists them",
+                          prefix, property, rd_kafka_version_str());
+}
+
+static enum weir_code set(rd_kafka_conf_t *conf, const char *prefix, const char *property, const char *value,
+                          struct weir_error *error)
+{
+    char text[512];
+    const rd_kafka_conf_res_t result = rd_kafka_conf_set(conf, property, value, text, sizeof text);
+    return result == RD_KAFKA_CONF_OK ? WEIR_OK : explain_conf_failure(result, prefix, property, text, error);
+}
+
+/* ---- Configuration ------------------------------------------------------------------------------------------------- */
+
+/* What differs from librdkafka's defaults, and may be changed. */
+static const struct { unsigned roles; const char *property, *value; } defaults[] = {
+    { ON_BOTH, "socket.nagle.disable", "true" },
+    { ON_BOTH, "socket.keepalive.enable", "true" },
+    { ON_BOTH, "reconnect.backoff.ms", "50" },
+    { ON_BOTH, "reconnect.backoff.max.ms", "1000" }, /* a broker that returns is found within a second, not ten */
+    { ON_BOTH, "log.connection.close", "false" },    /* brokers close what is idle: no news */
+    { ON_BOTH, "log.thread.name", "false" },
+    /* Looks again whether a full queue has room; the 1000 ms of librdkafka starve a fast reader. */
+    { ON_CONSUMER, "fetch.queue.backoff.ms", "2" },
+    { ON_CONSUMER, "fetch.error.backoff.ms", "100" },
+    { ON_CONSUMER, "check.crcs", "true" }, /* as Java does; the price is in tests/bench/README.md */
+};
+
+static const char *role_prefix(enum kafka_role role)
+{
+    return role == KAFKA_CONSUMER ? "kafka.consumer." : "kafka.producer.";
+}
+
+struct user_settings {
+    rd_kafka_conf_t *conf;
+    const char *prefix;
+    enum weir_code code; /* of the first failure */
+    struct weir_error *error;
+};
+
+static bool begins_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static void set_as_user_says(void *user, const char *property, const char *value)
+{
+    struct user_settings *settings = user;
+    if (settings->code != WEIR_OK) return;
+    if (begins_with(property, "consumer.") || begins_with(property, "producer.")) return; /* a pass of their own */
+    settings->code = check_allowed(property, value, settings->prefix, settings->error);
+    if (settings->code == WEIR_OK)
+        settings->code = set(settings->conf, settings->prefix, property, value, settings->error);
+}
+
+static enum weir_code set_user_settings(rd_kafka_conf_t *conf, const weir_config *config, const char *prefix,
+                                        struct weir_error *error)
+{
+    struct user_settings settings = { .conf = conf, .prefix = prefix, .error = error };
+    weir_config_each(config, prefix, set_as_user_says, &settings);
+    return settings.code;
+}
+
+static enum weir_code set_brokers(rd_kafka_conf_t *conf, const char *brokers, struct weir_error *error)
+{
+    if (brokers != NULL) return set(conf, "", "bootstrap.servers", brokers, error);
+    char known[2048];
+    size_t size = sizeof known;
+    if (rd_kafka_conf_get(conf, "bootstrap.servers", known, &size) == RD_KAFKA_CONF_OK && size > 1) return WEIR_OK;
+    return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
+                          "no Kafka cluster is named: give --brokers HOST:PORT, or set kafka.bootstrap.servers");
+}
+
+static enum weir_code fill_conf(enum kafka_role role, const struct weir_connector_context *context,
+                                const char *brokers, rd_kafka_conf_t *conf, struct weir_error *error)
+{
+    enum weir_code code = WEIR_OK;
+    for (size_t i = 0; code == WEIR_OK && i < sizeof defaults / sizeof defaults[0]; i++)
+        if ((defaults[i].roles & 1u << role) != 0)
+            code = set(conf, "", defaults[i].property, defaults[i].value, error);
+    char client_id[80];
+    (void)snprintf(client_id, sizeof client_id, "weir-%s", context->job);
+    if (code == WEIR_OK) code = set(conf, "", "client.id", client_id, error);
+    if (code == WEIR_OK) code = set_user_settings(conf, context->config, "kafka.", error);
+    if (code == WEIR_OK) code = set_user_settings(conf, context->config, role_prefix(role), error);
+    return code == WEIR_OK ? set_brokers(conf, brokers, error) : code;
+}
+
+enum weir_code kafka_conf_create(enum kafka_role role, const struct weir_connector_context *context,
+                                 const char *brokers, const char *purpose, rd_kafka_conf_t **conf,
+                                 struct weir_error *error)
+{
+    *conf = rd_kafka_conf_new();
+    if (fill_conf(role, context, brokers, *conf, error) == WEIR_OK) return WEIR_OK;
+    rd_kafka_conf_destroy(*conf);
+    *conf = NULL;
+    return weir_error_wrap(error, "%s", purpose);
+}
+
+enum weir_code kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct weir_error *error)
+{
+    return set(conf, "", name, value, error);
+}
+
+enum weir_code kafka_conf_set_i64(rd_kafka_conf_t *conf, const char *name, int64_t value, struct weir_error *error)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "%lld", (long long)value);
+    return kafka_conf_set(conf, name, text, error);
+}
+
+static bool is_set_by_user(const weir_config *config, const char *prefix, const char *name)
+{
+    char key[256];
+    (void)snprintf(key, sizeof key, "%s%s", prefix, name);
+    return weir_config_text(config, key) != NULL;
+}
+
+enum weir_code kafka_conf_default(enum kafka_role role, const struct weir_connector_context *context,
+                                  rd_kafka_conf_t *conf, const char *name, int64_t value, struct weir_error *error)
+{
+    if (is_set_by_user(context->config, "kafka.", name)) return WEIR_OK;
+    if (is_set_by_user(context->config, role_prefix(role), name)) return WEIR_OK;
+    return kafka_conf_set_i64(conf, name, value, error);
+}
+
+/* ---- The log ------------------------------------------------------------------------------------------------------- */
+
+static enum weir_log_level log_level(int level, const char *facility, const char *text)
+{
+    /* What a common kafka.NAME means to one role only is no mistake. */
+    if (strcmp(facility, "CONFWARN") == 0 &&
+        (strstr(text, "is a producer property") != NULL || strstr(text, "is a consumer property") != NULL))
+        return WEIR_LOG_DEBUG;
+    if (level <= LOG_WARNING) return WEIR_LOG_WARN;
+    return level <= LOG_INFO ? WEIR_LOG_INFO : WEIR_LOG_DEBUG;
+}
+
+/* Any of librdkafka's threads. */
+static void on_log(const rd_kafka_t *handle, int level, const char *facility, const char *text)
+{
+    struct kafka_client *client = rd_kafka_opaque(handle);
+    if (client == NULL) return;
+    pthread_mutex_lock(&client->mutex);
+    if (strcmp(facility, "FAIL") == 0) (void)snprintf(client->failure, sizeof client->failure, "%s", text);
+    if (client->environment != NULL)
+        weir_log(client->environment, log_level(level, facility, text), "%s: %s: %s", client->purpose, facility, text);
+    pthread_mutex_unlock(&client->mutex);
+}
+
+/* ---- Handles ------------------------------------------------------------------------------------------------------- */
+
+static void free_client(struct kafka_client *client)
+{
+    pthread_mutex_destroy(&client->mutex);
+    free(client);
+}
+
+enum weir_code kafka_client_open(enum kafka_role role, rd_kafka_conf_t *conf, const struct weir_environment *environment,
+                                 const char *purpose, void *user, struct kafka_client **client,
+                                 struct weir_error *error)
+{
+    struct kafka_client *opened = calloc(1, sizeof *opened);
+    if (opened == NULL) {
+        rd_kafka_conf_destroy(conf);
+        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "%s: out of memory", purpose);
+    }
+    opened->user = user;
+    opened->environment = environment;
+    (void)snprintf(opened->purpose, sizeof opened->purpose, "%s", purpose);
+    pthread_mutex_init(&opened->mutex, NULL);
+
+    rd_kafka_conf_set_opaque(conf, opened);
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    char text[512];
+    opened->handle =
+        rd_kafka_new(role == KAFKA_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    if (opened->handle == NULL) {
+        rd_kafka_conf_destroy(conf);
+        free_client(opened);
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
+                              "%s: librdkafka does not accept its configuration: %s", purpose, text);
+    }
+    *client = opened;
+    return WEIR_OK;
+}
+
+void kafka_client_mute(struct kafka_client *client)
+{
+    pthread_mutex_lock(&client->mutex);
+    client->environment = NULL;
+    pthread_mutex_unlock(&client->mutex);
+}
+
+void kafka_client_close(struct kafka_client *client)
+{
+    if (client == NULL) return;
+    rd_kafka_destroy_flags(client->handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    free_client(client);
+}
+
+/* ---- Waiting ------------------------------------------------------------------------------------------------------- */
+
+enum { SLICE_MS = 100 };
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool is_cancelled(const volatile bool *cancelled)
+{
+    return cancelled != NULL && *cancelled;
+}
+
+static enum weir_code give_up(struct kafka_client *client, int64_t timeout_ms, const volatile bool *cancelled,
+                              struct weir_error *error)
+{
+    if (is_cancelled(cancelled))
+        return weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_STOP, "%s: given up", client->purpose);
+    char text[64];
+    (void)snprintf(text, sizeof text, "no answer within %lld ms", (long long)timeout_ms);
+    return kafka_error(error, client, RD_KAFKA_RESP_ERR__TIMED_OUT, text, "%s", client->purpose);
+}
+
+enum weir_code kafka_await(struct kafka_client *client, rd_kafka_queue_t *queue, int64_t timeout_ms,
+                           const volatile bool *cancelled, rd_kafka_event_t **event, struct weir_error *error)
+{
+    const int64_t deadline = now_ms() + timeout_ms;
+    do {
+        *event = rd_kafka_queue_poll(queue, SLICE_MS);
+        if (*event != NULL) return WEIR_OK;
+    } while (now_ms() < deadline && !is_cancelled(cancelled));
+    return give_up(client, timeout_ms, cancelled, error);
+}
+
+enum weir_code kafka_cluster_id(struct kafka_client *client, int64_t timeout_ms, const volatile bool *cancelled,
+                                char id[64], struct weir_error *error)
+{
+    const int64_t deadline = now_ms() + timeout_ms;
+    do {
+        char *text = rd_kafka_clusterid(client->handle, SLICE_MS);
+        if (text != NULL) {
+            (void)snprintf(id, 64, "%s", text);
+            rd_kafka_mem_free(client->handle, text);
+            return WEIR_OK;
+        }
+    } while (now_ms() < deadline && !is_cancelled(cancelled));
+    return give_up(client, timeout_ms, cancelled, error);
+}
+
+/* ---- Errors -------------------------------------------------------------------------------------------------------- */
+
+struct error_row {
+    rd_kafka_resp_err_t reason;
+    enum weir_code code;
+    enum weir_remedy remedy;
+    const char *advice;
+};
+
+/* The code of what may be tried again is the one that the job ends with when its patience does. */
+#define TRY_AGAIN(reason) { RD_KAFKA_RESP_ERR_##reason, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY, "" }
+#define STOP(reason, advice) { RD_KAFKA_RESP_ERR_##reason, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "; " advice }
+
+#define CREATE_IT "create the topic, or correct its name"
+#define ALLOW_TOPIC "give this user the right to describe and read, or write, the topic"
+#define ALLOW_GROUP "give this user the right to read the consumer group that is named like the job"
+#define CHECK_CREDENTIALS "check the kafka.sasl.* and kafka.ssl.* settings"
+#define NEWER_BROKER "the brokers must be Apache Kafka 2.5 or newer"
+
+static const struct error_row error_rows[] = {
+    TRY_AGAIN(_TRANSPORT),
+    TRY_AGAIN(_ALL_BROKERS_DOWN),
+    TRY_AGAIN(_TIMED_OUT),
+    TRY_AGAIN(_TIMED_OUT_QUEUE),
+    TRY_AGAIN(_RESOLVE),
+    TRY_AGAIN(_SSL),
+    TRY_AGAIN(_WAIT_COORD),
+    TRY_AGAIN(_WAIT_CACHE),
+    TRY_AGAIN(_UNKNOWN_BROKER),
+    TRY_AGAIN(LEADER_NOT_AVAILABLE),
+    TRY_AGAIN(NOT_LEADER_FOR_PARTITION),
+    TRY_AGAIN(FENCED_LEADER_EPOCH),
+    TRY_AGAIN(UNKNOWN_LEADER_EPOCH),
+    TRY_AGAIN(REPLICA_NOT_AVAILABLE),
+    TRY_AGAIN(BROKER_NOT_AVAILABLE),
+    TRY_AGAIN(NETWORK_EXCEPTION),
+    TRY_AGAIN(REQUEST_TIMED_OUT),
+    TRY_AGAIN(COORDINATOR_LOAD_IN_PROGRESS),
+    TRY_AGAIN(COORDINATOR_NOT_AVAILABLE),
+    TRY_AGAIN(NOT_COORDINATOR),
+    TRY_AGAIN(NOT_CONTROLLER),
+    TRY_AGAIN(NOT_ENOUGH_REPLICAS),
+    TRY_AGAIN(NOT_ENOUGH_REPLICAS_AFTER_APPEND),
+    TRY_AGAIN(KAFKA_STORAGE_ERROR),
+    TRY_AGAIN(OFFSET_NOT_AVAILABLE),
+    TRY_AGAIN(UNSTABLE_OFFSET_COMMIT),
+    TRY_AGAIN(THROTTLING_QUOTA_EXCEEDED),
+    STOP(UNKNOWN_TOPIC_OR_PART, CREATE_IT),
+    STOP(_UNKNOWN_TOPIC, CREATE_IT),
+    STOP(_UNKNOWN_PARTITION, CREATE_IT),
+    STOP(TOPIC_EXCEPTION, CREATE_IT),
+    STOP(TOPIC_AUTHORIZATION_FAILED, ALLOW_TOPIC),
+    STOP(GROUP_AUTHORIZATION_FAILED, ALLOW_GROUP),
+    STOP(CLUSTER_AUTHORIZATION_FAILED, "give this user the right to do so on the cluster"),
+    STOP(TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "give this user the right to write the transactional ids of the job"),
+    STOP(_AUTHENTICATION, CHECK_CREDENTIALS),
+    STOP(SASL_AUTHENTICATION_FAILED, CHECK_CREDENTIALS),
+    STOP(UNSUPPORTED_SASL_MECHANISM, CHECK_CREDENTIALS),
+    STOP(ILLEGAL_SASL_STATE, CHECK_CREDENTIALS),
+    STOP(UNSUPPORTED_VERSION, NEWER_BROKER),
+    STOP(_UNSUPPORTED_FEATURE, NEWER_BROKER),
+    STOP(_CRIT_SYS_RESOURCE, "the system has no more threads, memory or file descriptors for this user"),
+};
+
+static const struct error_row *row_of(rd_kafka_resp_err_t reason)
+{
+    static const struct error_row others = { RD_KAFKA_RESP_ERR_UNKNOWN, WEIR_FAILED, WEIR_REMEDY_REPLAY, "" };
+    for (size_t i = 0; i < sizeof error_rows / sizeof error_rows[0]; i++)
+        if (error_rows[i].reason == reason) return &error_rows[i];
+    return &others;
+}
+
+/* Why there is no answer: the log knows more than the request that timed out. */
+static void copy_failure(struct kafka_client *client, char text[256])
+{
+    text[0] = '\0';
+    if (client == NULL) return;
+    pthread_mutex_lock(&client->mutex);
+    memcpy(text, client->failure, sizeof client->failure);
+    pthread_mutex_unlock(&client->mutex);
+}
+
+enum weir_code kafka_error(struct weir_error *error, struct kafka_client *client, rd_kafka_resp_err_t reason,
+                           const char *detail, const char *what, ...)
+{
+    const struct error_row *row = row_of(reason);
+    char subject[300], failure[256] = "";
+    va_list arguments;
+    va_start(arguments, what);
+    (void)vsnprintf(subject, sizeof subject, what, arguments);
+    va_end(arguments);
+    if (row->remedy == WEIR_REMEDY_RETRY) copy_failure(client, failure);
+    return weir_error_set(error, row->code, row->remedy, "%s: %s%s%s%s", subject,
+                          detail != NULL ? detail : rd_kafka_err2str(reason), failure[0] != '\0' ? "; last failure: " : "",
+                          failure, row->advice);
+}
+
+/* ---- Names --------------------------------------------------------------------------------------------------------- */
+
+void kafka_split_name(char name[KAFKA_SPLIT_SIZE], const char *topic, int32_t partition)
+{
+    (void)snprintf(name, KAFKA_SPLIT_SIZE, "%s/%d", topic, (int)partition);
+}
+
+/* Topic names have no '/'. */
+bool kafka_split_parse(const char *name, char topic[KAFKA_TOPIC_SIZE], int32_t *partition)
+{
+    const char *slash = strchr(name, '/');
+    if (slash == NULL || slash == name || (size_t)(slash - name) >= KAFKA_TOPIC_SIZE) return false;
+    int64_t number;
+    if (!weir_bytes_to_i64(weir_text(slash + 1), &number) || number < 0 || number > INT32_MAX) return false;
+    memcpy(topic, name, (size_t)(slash - name));
+    topic[slash - name] = '\0';
+    *partition = (int32_t)number;
+    return true;
+}
