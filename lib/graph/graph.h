@@ -1,0 +1,37 @@
+/* The inside of a graph: what the builder calls wrote down. Only this folder looks at it.
+ *
+ *   weir_map_(input, options) ──> node: operator_spec + inputs (node, output, exchange, port)
+ *
+ * Invariants
+ *   1. An input names a node that was there before: nodes are in topological order, and there are no cycles.
+ *   2. No input names a union: a union is a list of streams under one number, and is expanded when it is read.
+ *   3. `mistake` is the first one made; a graph with a mistake is never planned.
+ *   4. A spec does not change once its builder call has returned, and stays where it is until the graph is destroyed. */
+#ifndef GRAPH_GRAPH_H
+#define GRAPH_GRAPH_H
+
+#include "graph/plan.h"
+
+#define GRAPH_NAME_SIZE_MAX 63 /* bytes: names travel in ledgers and manifests */
+#define GRAPH_UNION_MAX 16
+
+struct graph_input {
+    uint32_t node;
+    uint32_t output; /* 0 = main, 1.. = side outputs */
+    uint32_t port;   /* 1 = the second input of a co_process */
+    enum weir_exchange exchange;
+};
+
+struct graph_node {
+    struct operator_spec spec; /* of a union: all zero */
+    bool is_union;
+    VEC(struct graph_input) inputs;
+};
+
+struct weir_graph {
+    VEC(struct graph_node *) nodes;
+    struct arena arena; /* nodes, texts, connector options */
+    struct weir_error mistake;
+};
+
+#endif

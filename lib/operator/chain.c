@@ -1,0 +1,484 @@
+/* Making a chain, and what its task does with it. How one record goes through it: stage.h.
+ *
+ * Back-pressure. Room can only shrink by what the chain itself does (a router gets a batch, a writer a record). So whoever
+ * shrinks it raises `attention`, and the record loop looks at this one flag; only when it is up are routers and writers
+ * asked. A record that is being processed is always finished: what it emits past the bound waits in router and writer. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "operator/coalesce.h"
+#include "operator/stage.h"
+
+enum { SCRATCH_CHUNK_BYTES = 16 * 1024, ARENA_CHUNK_BYTES = 8 * 1024 };
+
+/* ---- Receivers that are no operators ------------------------------------------------------------------------------- */
+
+/* An output that nobody reads. */
+static enum weir_code drop(void *receiver, const struct weir_record *record)
+{
+    (void)receiver;
+    (void)record;
+    return WEIR_OK;
+}
+
+static enum weir_code fan_receive(void *receiver, const struct weir_record *record)
+{
+    const struct stage_fan *fan = receiver;
+    for (uint32_t i = 0; i < fan->count; i++) {
+        const enum weir_code code = fan->outputs[i].receive(fan->outputs[i].receiver, record);
+        if (UNLIKELY(code != WEIR_OK)) return code;
+    }
+    return WEIR_OK;
+}
+
+/* A failure that is no operator's. */
+static enum weir_code fail_for_memory(struct chain *chain, const char *what)
+{
+    if (chain->error.code == WEIR_OK)
+        weir_error_set(&chain->error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "task '%s', subtask %u: no memory for %s",
+                       chain->vertex_name, chain->subtask_index, what);
+    chain->attention = true;
+    return chain->error.code;
+}
+
+static enum weir_code router_receive(void *receiver, const struct weir_record *record)
+{
+    const struct stage_router *target = receiver;
+    if (UNLIKELY(!router_emit(target->router, record))) return fail_for_memory(target->chain, "a batch");
+    if (UNLIKELY(router_is_blocked(target->router))) target->chain->attention = true;
+    return WEIR_OK;
+}
+
+static enum weir_code sink_receive(void *receiver, const struct weir_record *record)
+{
+    struct weir_task *task = receiver;
+    struct chain *chain = task->chain;
+    if (UNLIKELY(chain->error.code != WEIR_OK)) return chain->error.code;
+    const struct weir_sink_type *type = task->spec->sink.type;
+    struct weir_error error; /* a thousand bytes: not cleared for each record */
+    error.code = WEIR_OK;
+    if (UNLIKELY(type->writer_write(task->writer, record, &error) != WEIR_OK)) return stage_fail_with(task, &error);
+    chain->records_out++;
+    if (UNLIKELY(!type->writer_room(task->writer))) chain->attention = true;
+    return WEIR_OK;
+}
+
+/* ---- Making -------------------------------------------------------------------------------------------------------- */
+
+static void *take(struct chain *chain, size_t count, size_t size)
+{
+    void *memory = arena_alloc(&chain->arena, count * size);
+    if (memory != NULL) memset(memory, 0, count * size);
+    return memory;
+}
+
+static stage_receive_fn *receive_of(const struct operator_spec *spec, uint32_t port)
+{
+    if (spec->kind == OPERATOR_SINK) return sink_receive;
+    stage_receive_fn *receive = stateless_receive(spec->kind, port);
+    if (receive == NULL) receive = keyed_receive(spec, port);
+    CHECK(receive != NULL);
+    return receive;
+}
+
+static struct stage_output join_one(struct chain *chain, const struct chain_target *target)
+{
+    if (target->is_router) {
+        CHECK(target->index < chain->plan->router_count);
+        return (struct stage_output){ .receive = router_receive, .receiver = &chain->routers[target->index] };
+    }
+    CHECK(target->index < chain->plan->stage_count);
+    struct weir_task *task = chain_stage_at(chain, target->index);
+    return (struct stage_output){ .receive = receive_of(task->spec, target->port), .receiver = task };
+}
+
+/* False when there is no memory. */
+static bool join(struct chain *chain, const struct chain_targets *targets, struct stage_output *output)
+{
+    *output = (struct stage_output){ .receive = drop };
+    if (targets->count == 1) *output = join_one(chain, &targets->items[0]);
+    if (targets->count <= 1) return true;
+    struct stage_fan *fan = take(chain, 1, sizeof *fan + targets->count * sizeof fan->outputs[0]);
+    if (fan == NULL) return false;
+    fan->count = targets->count;
+    for (uint32_t i = 0; i < fan->count; i++) fan->outputs[i] = join_one(chain, &targets->items[i]);
+    *output = (struct stage_output){ .receive = fan_receive, .receiver = fan };
+    return true;
+}
+
+static struct shard *make_shard(const struct chain *chain, const struct operator_spec *spec)
+{
+    const uint32_t first = key_group_first(chain->max_parallelism, chain->parallelism, chain->subtask_index);
+    const uint32_t behind = key_group_first(chain->max_parallelism, chain->parallelism, chain->subtask_index + 1);
+    return shard_create(&(struct shard_options){ .states = spec->states, .state_count = spec->state_count,
+                                                 .max_parallelism = chain->max_parallelism, .group_first = first,
+                                                 .group_count = behind - first, .epoch = chain->epoch });
+}
+
+static bool join_stage(struct chain *chain, uint32_t index)
+{
+    const struct chain_stage *plan = &chain->plan->stages[index];
+    struct weir_task *task = chain_stage_at(chain, index);
+    if (!join(chain, &plan->outputs[0], &task->main)) return false;
+    for (uint32_t i = 0; i < plan->spec->output_count; i++)
+        if (!join(chain, &plan->outputs[1 + i], &task->sides[i])) return false;
+    if (plan->spec->kind == OPERATOR_KEYED_PROCESS && plan->spec->emit == WEIR_EMIT_ON_COMMIT)
+        return keyed_coalesce_open(task);
+    return true;
+}
+
+static bool make_stages(struct chain *chain)
+{
+    for (uint32_t i = 0; i < chain->plan->stage_count; i++) {
+        struct weir_task *task = chain_stage_at(chain, i);
+        task->chain = chain;
+        task->index = i;
+        task->spec = chain->plan->stages[i].spec;
+        task->record = &stage_no_record;
+        if (!operator_is_keyed(task->spec)) continue;
+        task->shard = make_shard(chain, task->spec);
+        if (task->shard == NULL) return false;
+    }
+    for (uint32_t i = 0; i < chain->plan->stage_count; i++)
+        if (!join_stage(chain, i)) return false;
+    return true;
+}
+
+static bool make_entries(struct chain *chain)
+{
+    for (uint32_t i = 0; i < chain->plan->entry_count; i++)
+        if (!join(chain, &chain->plan->entries[i], &chain->entries[i])) return false;
+    return true;
+}
+
+static bool make_arrays(struct chain *chain, const struct chain_options *options)
+{
+    const struct chain_plan *plan = options->plan;
+    chain->vertex_name = arena_text(&chain->arena, options->vertex_name);
+    chain->stages = take(chain, plan->stage_count, sizeof *chain->stages);
+    chain->sinks = take(chain, plan->stage_count, sizeof *chain->sinks);
+    chain->routers = take(chain, plan->router_count, sizeof *chain->routers);
+    chain->entries = take(chain, plan->entry_count, sizeof *chain->entries);
+    if (chain->vertex_name == NULL || chain->stages == NULL || chain->sinks == NULL || chain->routers == NULL ||
+        chain->entries == NULL)
+        return false;
+    for (uint32_t i = 0; i < plan->router_count; i++)
+        chain->routers[i] = (struct stage_router){ .router = options->routers[i], .chain = chain };
+    for (uint32_t i = 0; i < plan->stage_count; i++)
+        if (plan->stages[i].spec->kind == OPERATOR_SINK) chain->sinks[i] = options->sinks[i];
+    return true;
+}
+
+enum weir_code chain_create(const struct chain_options *options, struct chain **created, struct weir_error *error)
+{
+    *created = NULL;
+    struct chain *chain = calloc(1, sizeof *chain);
+    if (chain != NULL) {
+        chain->plan = options->plan;
+        chain->environment = options->environment;
+        chain->subtask_index = options->subtask_index;
+        chain->parallelism = options->parallelism;
+        chain->max_parallelism = options->max_parallelism;
+        chain->epoch = options->epoch;
+        chain->waker = options->waker;
+        arena_init(&chain->scratch, SCRATCH_CHUNK_BYTES);
+        arena_init(&chain->arena, ARENA_CHUNK_BYTES);
+        if (make_arrays(chain, options) && make_stages(chain) && make_entries(chain)) {
+            *created = chain;
+            return WEIR_OK;
+        }
+        chain_destroy(chain);
+    }
+    return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "task '%s', subtask %u: no memory for its operators",
+                          options->vertex_name, options->subtask_index);
+}
+
+static void close_stage(struct weir_task *task)
+{
+    task->record = &stage_no_record;
+    task->has_key = false;
+    if (task->is_open && task->spec->close != NULL) task->spec->close(stage_keyed(task));
+    if (task->writer != NULL) task->spec->sink.type->writer_close(task->writer);
+    shard_destroy(task->shard);
+    coalesce_destroy(task->coalesce);
+}
+
+void chain_destroy(struct chain *chain)
+{
+    if (chain == NULL) return;
+    /* What a .close emits goes nowhere. */
+    if (chain->error.code == WEIR_OK)
+        weir_error_set(&chain->error, WEIR_FAILED, WEIR_REMEDY_REPLAY, "the task has ended");
+    for (uint32_t i = 0; chain->stages != NULL && i < chain->plan->stage_count; i++)
+        close_stage(chain_stage_at(chain, i));
+    arena_deinit(&chain->scratch);
+    arena_deinit(&chain->arena);
+    free(chain);
+}
+
+struct shard *chain_shard(struct chain *chain, uint32_t stage)
+{
+    CHECK(stage < chain->plan->stage_count);
+    return chain_stage_at(chain, stage)->shard;
+}
+
+/* ---- Opening ------------------------------------------------------------------------------------------------------- */
+
+static enum weir_code open_stage(struct weir_task *task)
+{
+    struct chain *chain = task->chain;
+    const struct operator_spec *spec = task->spec;
+    enum weir_code code = WEIR_OK;
+    if (spec->kind == OPERATOR_SINK) {
+        struct weir_error error = { .code = WEIR_OK };
+        code = spec->sink.type->writer_open(chain->sinks[task->index], chain->subtask_index, chain->epoch, chain->waker,
+                                            &task->writer, &error);
+        if (code != WEIR_OK) {
+            task->writer = NULL;
+            return stage_fail_with(task, &error);
+        }
+    } else if (spec->open != NULL) {
+        code = spec->open(stage_keyed(task));
+        arena_reset(&chain->scratch);
+        if (code != WEIR_OK) return stage_callback_failed(task, code);
+    }
+    task->is_open = chain->error.code == WEIR_OK;
+    return chain->error.code;
+}
+
+/* Last stage first: who is opened finds everybody open that it may emit to. */
+enum weir_code chain_open(struct chain *chain, struct weir_error *error)
+{
+    enum weir_code code = WEIR_OK;
+    for (uint32_t i = chain->plan->stage_count; code == WEIR_OK && i-- > 0;) code = open_stage(chain_stage_at(chain, i));
+    if (code != WEIR_OK && error != NULL) *error = chain->error;
+    return code;
+}
+
+/* ---- Room ---------------------------------------------------------------------------------------------------------- */
+
+static bool has_room(const struct chain *chain)
+{
+    for (uint32_t i = 0; i < chain->plan->router_count; i++)
+        if (router_is_blocked(chain->routers[i].router)) return false;
+    for (uint32_t i = 0; i < chain->plan->stage_count; i++) {
+        const struct weir_task *task = chain_stage_at(chain, i);
+        if (task->writer != NULL && !task->spec->sink.type->writer_room(task->writer)) return false;
+    }
+    return true;
+}
+
+enum chain_result chain_look(struct chain *chain)
+{
+    if (chain->error.code != WEIR_OK) return CHAIN_FAILED;
+    chain->attention = !has_room(chain);
+    return chain->attention ? CHAIN_BLOCKED : CHAIN_DONE;
+}
+
+static void tick_writers(struct chain *chain)
+{
+    for (uint32_t i = 0; i < chain->plan->stage_count && chain->error.code == WEIR_OK; i++) {
+        struct weir_task *task = chain_stage_at(chain, i);
+        struct weir_error error = { .code = WEIR_OK };
+        if (task->writer == NULL || task->spec->sink.type->writer_tick == NULL) continue;
+        if (task->spec->sink.type->writer_tick(task->writer, &error) != WEIR_OK) stage_fail_with(task, &error);
+    }
+}
+
+enum chain_result chain_unblock(struct chain *chain)
+{
+    for (uint32_t i = 0; i < chain->plan->router_count; i++) router_retry(chain->routers[i].router);
+    tick_writers(chain);
+    return chain_look(chain);
+}
+
+enum chain_result chain_tick(struct chain *chain)
+{
+    for (uint32_t i = 0; i < chain->plan->router_count; i++)
+        if (!router_flush(chain->routers[i].router)) fail_for_memory(chain, "a batch");
+    tick_writers(chain);
+    return chain_look(chain);
+}
+
+/* ---- Records ------------------------------------------------------------------------------------------------------- */
+
+enum chain_result chain_process(struct chain *chain, uint32_t input, const struct weir_batch *batch, uint32_t *cursor)
+{
+    CHECK(input < chain->plan->entry_count && !chain->has_finished);
+    const struct stage_output entry = chain->entries[input];
+    const uint32_t count = batch->count;
+    chain->has_now = false;
+    chain->attention = true; /* a writer's room may have shrunk since the last batch, by prepare or by its own failure */
+    for (uint32_t i = *cursor; i < count; i++) {
+        if (UNLIKELY(chain->attention)) {
+            const enum chain_result result = chain_look(chain);
+            if (result != CHAIN_DONE) return result;
+        }
+        *cursor = i + 1;
+        entry.receive(entry.receiver, &batch->records[i]);
+        if (chain->scratch.used_bytes > 0) arena_reset(&chain->scratch);
+    }
+    return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
+}
+
+/* ---- Barriers ------------------------------------------------------------------------------------------------------ */
+
+static bool emits_on_commit(const struct weir_task *task)
+{
+    return operator_is_keyed(task->spec) && task->spec->emit == WEIR_EMIT_ON_COMMIT;
+}
+
+static enum weir_code finish_stage(struct weir_task *task)
+{
+    const struct operator_spec *spec = task->spec;
+    const bool can_finish = spec->kind == OPERATOR_PROCESS || spec->kind == OPERATOR_CO_PROCESS;
+    if (!can_finish || spec->process.finish == NULL) return WEIR_OK;
+    task->record = &stage_no_record;
+    const enum weir_code code = spec->process.finish(task, NULL);
+    arena_reset(&task->chain->scratch);
+    return code == WEIR_OK ? WEIR_OK : stage_callback_failed(task, code);
+}
+
+/* Lets each stage emit what it kept for the commit, and its last words when `finishing`. Stage after stage, because what
+ * one emits may change a later one. Goes on where it was blocked. */
+static enum chain_result walk_stages(struct chain *chain, bool finishing)
+{
+    chain->has_now = false;
+    chain->attention = true;
+    for (; chain->walk_stage < chain->plan->stage_count; chain->walk_stage++, chain->walk_position = 0) {
+        struct weir_task *task = chain_stage_at(chain, chain->walk_stage);
+        enum chain_result result;
+        do {
+            result = chain_look(chain);
+            if (result != CHAIN_DONE) return result;
+        } while (emits_on_commit(task) && !keyed_emit_on_commit(task, &chain->walk_position));
+        if (finishing) finish_stage(task);
+    }
+    chain->walk_stage = 0;
+    return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
+}
+
+enum chain_result chain_emit_on_commit(struct chain *chain, uint64_t epoch)
+{
+    CHECK(epoch == chain->epoch);
+    if (!chain->has_finished) return walk_stages(chain, false);
+    return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
+}
+
+static void send_control(struct chain *chain, struct element element)
+{
+    for (uint32_t i = 0; i < chain->plan->router_count; i++)
+        if (!router_control(chain->routers[i].router, element)) fail_for_memory(chain, "a control element");
+    chain->attention = true;
+}
+
+static void snapshot_stage(struct weir_task *task, uint64_t epoch, struct chain_snapshot *snapshot)
+{
+    struct buffer *delta = &snapshot->deltas[task->index];
+    struct weir_error error;
+    error.code = WEIR_OK;
+    if (task->shard != NULL) {
+        CHECK(task->coalesce == NULL || coalesce_count(task->coalesce) == 0);
+        if (!shard_snapshot(task->shard, epoch, delta) || delta->failed) {
+            stage_no_memory(task, "the changes of an epoch");
+            return;
+        }
+        snapshot->state_entries += shard_entry_count(task->shard);
+        snapshot->state_bytes += shard_bytes(task->shard);
+    } else if (task->writer != NULL) {
+        if (task->spec->sink.type->writer_prepare(task->writer, epoch, &snapshot->totals, &error) != WEIR_OK)
+            stage_fail_with(task, &error);
+    }
+}
+
+enum chain_result chain_snapshot(struct chain *chain, uint64_t epoch, struct chain_snapshot *snapshot)
+{
+    CHECK(epoch == chain->epoch && chain->walk_stage == 0);
+    *snapshot = (struct chain_snapshot){ .epoch = epoch };
+    if (chain->error.code != WEIR_OK) return CHAIN_FAILED;
+    if (chain->plan->stage_count > 0) {
+        snapshot->deltas = calloc(chain->plan->stage_count, sizeof *snapshot->deltas);
+        if (snapshot->deltas == NULL) fail_for_memory(chain, "a snapshot");
+        else snapshot->stage_count = chain->plan->stage_count;
+    }
+    for (uint32_t i = 0; i < snapshot->stage_count && chain->error.code == WEIR_OK; i++)
+        snapshot_stage(chain_stage_at(chain, i), epoch, snapshot);
+    if (chain->error.code != WEIR_OK) return CHAIN_FAILED;
+    send_control(chain, element_barrier(epoch));
+    chain->epoch = epoch + 1;
+    return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
+}
+
+void chain_snapshot_clear(struct chain_snapshot *snapshot)
+{
+    for (uint32_t i = 0; i < snapshot->stage_count; i++) buffer_deinit(&snapshot->deltas[i]);
+    free(snapshot->deltas);
+    weir_output_totals_clear(&snapshot->totals);
+    *snapshot = (struct chain_snapshot){ 0 };
+}
+
+enum chain_result chain_finish(struct chain *chain)
+{
+    CHECK(!chain->has_finished);
+    const enum chain_result result = walk_stages(chain, true);
+    if (result != CHAIN_DONE) return result;
+    chain->has_finished = true;
+    send_control(chain, (struct element){ .type = ELEMENT_END });
+    return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
+}
+
+enum weir_code chain_proceed(struct chain *chain, uint64_t epoch, struct weir_error *error)
+{
+    for (uint32_t i = 0; i < chain->plan->stage_count && chain->error.code == WEIR_OK; i++) {
+        struct weir_task *task = chain_stage_at(chain, i);
+        struct weir_error reason = { .code = WEIR_OK };
+        if (task->writer != NULL && task->spec->sink.type->writer_proceed(task->writer, epoch, &reason) != WEIR_OK)
+            stage_fail_with(task, &reason);
+    }
+    chain->attention = true;
+    if (chain->error.code != WEIR_OK && error != NULL) *error = chain->error;
+    return chain->error.code;
+}
+
+void chain_committed(struct chain *chain, uint64_t epoch)
+{
+    for (uint32_t i = 0; i < chain->plan->stage_count; i++) {
+        const struct weir_task *task = chain_stage_at(chain, i);
+        if (task->writer != NULL && task->spec->sink.type->writer_committed != NULL)
+            task->spec->sink.type->writer_committed(task->writer, epoch);
+    }
+}
+
+/* ---- Readings ------------------------------------------------------------------------------------------------------ */
+
+uint64_t chain_changed_bytes(const struct chain *chain)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < chain->plan->stage_count; i++) {
+        const struct weir_task *task = chain_stage_at(chain, i);
+        if (task->shard != NULL) sum += shard_changed_bytes(task->shard);
+        if (task->coalesce != NULL) sum += coalesce_bytes(task->coalesce);
+    }
+    return sum;
+}
+
+uint64_t chain_unflushed_bytes(const struct chain *chain)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < chain->plan->stage_count; i++) {
+        const struct weir_task *task = chain_stage_at(chain, i);
+        if (task->writer != NULL && task->spec->sink.type->writer_bytes_unflushed != NULL)
+            sum += task->spec->sink.type->writer_bytes_unflushed(task->writer);
+    }
+    return sum;
+}
+
+uint64_t chain_records_out(const struct chain *chain)
+{
+    return chain->records_out;
+}
+
+const struct weir_error *chain_error(const struct chain *chain)
+{
+    return &chain->error;
+}

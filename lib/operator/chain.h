@@ -1,0 +1,112 @@
+/* A chain: the operators that one task runs, joined by calls.
+ *
+ *   batch ─> entry stage ─emit─> stage ─emit─> stage ─emit─> router (to other tasks) or sink writer
+ *
+ * Life: create -> apply ... -> restored -> open -> { process | barrier | finish | tick } ... -> destroy. */
+#ifndef OPERATOR_CHAIN_H
+#define OPERATOR_CHAIN_H
+
+#include "operator/operator.h"
+
+#include "exchange/exchange.h"
+
+#define CHAIN_TARGETS_MAX 8
+#define CHAIN_STAGES_MAX 64
+
+/* Where an output goes: to a stage of the same chain (its input port 0 or 1) or to router `index` of the task. */
+struct chain_target {
+    bool is_router;
+    uint32_t index;
+    uint32_t port;
+};
+
+/* Everybody who receives what one output emits. */
+struct chain_targets {
+    uint32_t count;
+    struct chain_target items[CHAIN_TARGETS_MAX];
+};
+
+struct chain_stage {
+    const struct operator_spec *spec;
+    struct chain_targets outputs[1 + WEIR_OUTPUTS_MAX]; /* main output, then side outputs */
+};
+
+/* The same for all subtasks of a vertex. Stages are in topological order. Owned by the plan. */
+struct chain_plan {
+    uint32_t stage_count;
+    struct chain_stage *stages;
+    uint32_t router_count;
+    /* Input i of the vertex (an edge of the plan; 0 = the source when the chain begins with one) enters here. */
+    uint32_t entry_count;
+    struct chain_targets *entries;
+};
+
+struct chain_options {
+    const struct chain_plan *plan;
+    const struct weir_environment *environment;
+    const char *vertex_name;  /* of the task, for errors */
+    uint32_t subtask_index;
+    uint32_t parallelism;
+    uint32_t max_parallelism;
+    uint64_t epoch;           /* the open one */
+    struct router *const *routers;
+    void *const *sinks;       /* per stage: the opened sink (connector.h), NULL for other stages */
+    struct weir_waker waker;  /* of the task */
+};
+
+struct chain;
+
+/* Copies what it needs of `options`; plan, environment, routers and sinks are borrowed until chain_destroy. */
+enum weir_code chain_create(const struct chain_options *options, struct chain **chain, struct weir_error *error);
+void chain_destroy(struct chain *chain); /* closes what was opened */
+
+/* Restoring: the shard of stage `stage`, NULL when the stage is not keyed. */
+struct shard *chain_shard(struct chain *chain, uint32_t stage);
+/* Calls every `.open`, opens sink writers. */
+enum weir_code chain_open(struct chain *chain, struct weir_error *error);
+
+enum chain_result {
+    CHAIN_DONE,    /* all records of the batch are processed */
+    CHAIN_BLOCKED, /* a router or a sink writer has no room: call again with the same cursor when woken */
+    CHAIN_FAILED,  /* the sticky failure: chain_error */
+};
+/* Processes the records of `batch` that came in on `input`, from *cursor on (0 for a new batch), until done or blocked.
+ * Borrows the batch. A record is never interrupted: what it emits past the bound waits in routers and writers. */
+enum chain_result chain_process(struct chain *chain, uint32_t input, const struct weir_batch *batch, uint32_t *cursor);
+/* Asks routers and writers whether there is room, retries what waits. */
+enum chain_result chain_unblock(struct chain *chain);
+
+/* What one barrier of one task hands to the job. Freed with chain_snapshot_clear. */
+struct chain_snapshot {
+    uint64_t epoch;
+    uint32_t stage_count;
+    struct buffer *deltas;             /* per stage; empty when not keyed or unchanged */
+    struct weir_output_totals totals;  /* of all sinks of the chain */
+    uint64_t state_entries, state_bytes;
+};
+void chain_snapshot_clear(struct chain_snapshot *snapshot);
+
+/* Barrier, first half: everything that is emitted on commit is emitted now. CHAIN_BLOCKED asks to be called again when
+ * woken; it goes on where it stopped, and until it has answered CHAIN_DONE only chain_unblock, chain_tick, chain_proceed
+ * and chain_committed may be called in between. Emits nothing behind chain_finish. */
+enum chain_result chain_emit_on_commit(struct chain *chain, uint64_t epoch);
+/* Second half: snapshots shards, prepares writers, flushes routers and sends the barrier on. Never blocked: a barrier that
+ * finds a channel full waits in the router. */
+enum chain_result chain_snapshot(struct chain *chain, uint64_t epoch, struct chain_snapshot *snapshot);
+
+/* Every input has ended: emits what is kept for the commit and calls `.finish`, stage by stage, and sends END on. Blocked
+ * and continued like chain_emit_on_commit. No records may follow; barriers may. */
+enum chain_result chain_finish(struct chain *chain);
+/* Sends what lies in partial batches and lets writers work. Answers as chain_unblock. */
+enum chain_result chain_tick(struct chain *chain);
+enum weir_code chain_proceed(struct chain *chain, uint64_t epoch, struct weir_error *error);   /* writer_proceed */
+void chain_committed(struct chain *chain, uint64_t epoch);                                     /* writer_committed */
+
+/* Bytes for the soft limits of an epoch. */
+uint64_t chain_changed_bytes(const struct chain *chain);
+uint64_t chain_unflushed_bytes(const struct chain *chain);
+uint64_t chain_records_out(const struct chain *chain); /* handed to sink writers since create */
+
+const struct weir_error *chain_error(const struct chain *chain);
+
+#endif

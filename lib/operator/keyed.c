@@ -1,0 +1,335 @@
+/* Keyed operators, the key_by in front of them, and the state calls of their callbacks.
+ *
+ * The current key is set on entry to each callback, from the record (its hash was computed by the key_by) or, for an
+ * emission on commit, from the shard. An aggregate never copies its accumulator: `add` changes it in the table. */
+#include "operator/coalesce.h"
+#include "operator/stage.h"
+
+/* ---- key_by -------------------------------------------------------------------------------------------------------- */
+
+static enum weir_code null_key(struct weir_task *task)
+{
+    if (task->chain->error.code != WEIR_OK) return task->chain->error.code; /* the key function failed */
+    if (task->spec->key_by.null_key == WEIR_NULL_KEY_DROP) return WEIR_OK;
+    return stage_fail(task, WEIR_FAILED, "a record has no key: give it one before, or name a .key function, or skip such "
+                                         "records with .null_key = WEIR_NULL_KEY_DROP");
+}
+
+static enum weir_code key_by_receive(void *receiver, const struct weir_record *record)
+{
+    struct weir_task *task = receiver;
+    struct weir_record out = *record;
+    if (task->spec->key_by.key != NULL) {
+        task->record = record;
+        out.key = task->spec->key_by.key(task, record);
+    }
+    if (UNLIKELY(!weir_is_set(out.key) || weir_is_null(out.key))) return null_key(task);
+    out.key_hash = hash_key(out.key);
+    return stage_emit(task, &out);
+}
+
+/* ---- keyed_process, keyed_co_process ------------------------------------------------------------------------------- */
+
+static inline void enter_key(struct weir_task *task, const struct weir_record *record)
+{
+    task->record = record;
+    task->key.key = record->key;
+    task->key.hash = record->key_hash;
+    task->has_key = true;
+}
+
+static inline enum weir_code process(struct weir_task *task, weir_keyed_process_fn *function,
+                                     const struct weir_record *record)
+{
+    const enum weir_code code = function(stage_keyed(task), record);
+    return LIKELY(code == WEIR_OK) ? WEIR_OK : stage_callback_failed(task, code);
+}
+
+static enum weir_code keyed_receive_first(void *receiver, const struct weir_record *record)
+{
+    struct weir_task *task = receiver;
+    enter_key(task, record);
+    return process(task, task->spec->keyed.first, record);
+}
+
+static enum weir_code keyed_receive_second(void *receiver, const struct weir_record *record)
+{
+    struct weir_task *task = receiver;
+    enter_key(task, record);
+    return process(task, task->spec->keyed.second, record);
+}
+
+static enum weir_code broadcast_receive_second(void *receiver, const struct weir_record *record)
+{
+    struct weir_task *task = receiver;
+    task->record = record;
+    task->has_key = false;
+    return process(task, task->spec->keyed.second, record);
+}
+
+/* The main output of a keyed_process that emits on commit. */
+static enum weir_code keep_last(void *receiver, const struct weir_record *record)
+{
+    struct weir_task *task = receiver;
+    if (!task->has_key) return stage_emit_coalesced(task, record);
+    if (LIKELY(coalesce_put(task->coalesce, task->key.key, task->key.hash, record))) return WEIR_OK;
+    return stage_no_memory(task, "the last record of a key");
+}
+
+bool keyed_coalesce_open(struct weir_task *task)
+{
+    task->coalesce = coalesce_create();
+    task->coalesced = task->main;
+    task->main = (struct stage_output){ .receive = keep_last, .receiver = task };
+    return task->coalesce != NULL;
+}
+
+/* ---- reduce -------------------------------------------------------------------------------------------------------- */
+
+static enum weir_code emit_value(struct weir_task *task, struct weir_bytes value)
+{
+    const struct weir_record out = { .key = task->key.key, .value = value, .time_ms = task->record->time_ms,
+                                     .time_type = task->record->time_type };
+    return stage_emit(task, &out);
+}
+
+static bool lies_within(struct weir_bytes part, struct weir_bytes whole)
+{
+    return part.data >= whole.data && part.data <= whole.data + whole.size;
+}
+
+/* The new value of the current key. Unset after a failure. */
+static struct weir_bytes reduced(struct weir_task *task, const struct weir_record *record)
+{
+    const struct weir_bytes so_far = shard_get(task->shard, 0, &task->key);
+    if (!weir_is_set(so_far)) return record->value;
+    struct weir_bytes value = task->spec->reduce(stage_keyed(task), so_far, record);
+    if (UNLIKELY(!weir_is_set(value) || weir_is_null(value))) {
+        stage_fail(task, WEIR_FAILED, "its .reduce answered no value: answer bytes, WEIR_EMPTY for none");
+        return (struct weir_bytes){ 0 };
+    }
+    if (!lies_within(value, so_far)) return value;
+    /* The shard cannot copy a value onto itself. */
+    const char *copy = arena_copy(&task->chain->scratch, value.data, value.size);
+    if (copy == NULL) stage_no_memory(task, "the value of a reduce");
+    return (struct weir_bytes){ copy, value.size };
+}
+
+static enum weir_code reduce(struct weir_task *task, const struct weir_record *record, struct weir_bytes *value)
+{
+    enter_key(task, record);
+    *value = reduced(task, record);
+    if (UNLIKELY(task->chain->error.code != WEIR_OK)) return task->chain->error.code;
+    if (UNLIKELY(!shard_set(task->shard, 0, &task->key, *value))) return stage_no_memory(task, "the value of a key");
+    return WEIR_OK;
+}
+
+static inline bool has_value(const struct weir_record *record)
+{
+    return weir_is_set(record->value) && !weir_is_null(record->value);
+}
+
+static enum weir_code reduce_receive_each(void *receiver, const struct weir_record *record)
+{
+    struct weir_bytes value;
+    if (!has_value(record)) return WEIR_OK;
+    const enum weir_code code = reduce(receiver, record, &value);
+    return LIKELY(code == WEIR_OK) ? emit_value(receiver, value) : code;
+}
+
+static enum weir_code reduce_receive_on_commit(void *receiver, const struct weir_record *record)
+{
+    struct weir_bytes value;
+    return has_value(record) ? reduce(receiver, record, &value) : WEIR_OK;
+}
+
+/* ---- aggregate ----------------------------------------------------------------------------------------------------- */
+
+static enum weir_code emit_accumulator(struct weir_task *task, const void *accumulator)
+{
+    if (task->spec->aggregate.result != NULL) {
+        const enum weir_code code = task->spec->aggregate.result(stage_keyed(task), accumulator);
+        return LIKELY(code == WEIR_OK) ? WEIR_OK : stage_callback_failed(task, code);
+    }
+    char text[STAGE_I64_TEXT_MAX];
+    return emit_value(task, stage_text_of_i64(*(const int64_t *)accumulator, text));
+}
+
+/* NULL after a failure. */
+static inline void *add(struct weir_task *task, const struct weir_record *record)
+{
+    enter_key(task, record);
+    void *accumulator = shard_value(task->shard, 0, &task->key);
+    if (UNLIKELY(accumulator == NULL)) {
+        stage_no_memory(task, "the accumulator of a key");
+        return NULL;
+    }
+    const enum weir_code code = task->spec->aggregate.add(stage_keyed(task), accumulator, record);
+    if (LIKELY(code == WEIR_OK)) return accumulator;
+    stage_callback_failed(task, code);
+    return NULL;
+}
+
+static enum weir_code aggregate_receive_each(void *receiver, const struct weir_record *record)
+{
+    struct weir_task *task = receiver;
+    const void *accumulator = add(task, record);
+    return LIKELY(accumulator != NULL) ? emit_accumulator(task, accumulator) : task->chain->error.code;
+}
+
+static enum weir_code aggregate_receive_on_commit(void *receiver, const struct weir_record *record)
+{
+    struct weir_task *task = receiver;
+    return LIKELY(add(task, record) != NULL) ? WEIR_OK : task->chain->error.code;
+}
+
+stage_receive_fn *keyed_receive(const struct operator_spec *spec, uint32_t port)
+{
+    const bool each = spec->emit == WEIR_EMIT_EACH;
+    switch (spec->kind) {
+    case OPERATOR_KEY_BY: return key_by_receive;
+    case OPERATOR_KEYED_PROCESS: return keyed_receive_first;
+    case OPERATOR_REDUCE: return each ? reduce_receive_each : reduce_receive_on_commit;
+    case OPERATOR_AGGREGATE: return each ? aggregate_receive_each : aggregate_receive_on_commit;
+    case OPERATOR_KEYED_CO_PROCESS:
+        if (port == 0) return keyed_receive_first;
+        return spec->second_is_broadcast ? broadcast_receive_second : keyed_receive_second;
+    default: return NULL;
+    }
+}
+
+/* ---- Emit on commit ------------------------------------------------------------------------------------------------ */
+
+/* May the walk go on to the next key? */
+static bool may_go_on(struct chain *chain)
+{
+    if (chain->scratch.used_bytes > 0) arena_reset(&chain->scratch);
+    return LIKELY(!chain->attention) || chain_look(chain) == CHAIN_DONE;
+}
+
+static bool emit_changed(void *user, const struct state_key *key, struct weir_bytes value)
+{
+    struct weir_task *task = user;
+    struct weir_record input = stage_no_record; /* what the result callback's emit inherits from */
+    input.key = key->key;
+    input.key_hash = key->hash;
+    enter_key(task, &input);
+    if (task->spec->kind == OPERATOR_AGGREGATE) emit_accumulator(task, value.data);
+    else emit_value(task, value);
+    task->record = &stage_no_record;
+    return may_go_on(task->chain);
+}
+
+static bool emit_coalesced(struct weir_task *task, size_t *position)
+{
+    while (*position < coalesce_count(task->coalesce)) {
+        stage_emit_coalesced(task, coalesce_at(task->coalesce, (*position)++));
+        if (!may_go_on(task->chain)) return false;
+    }
+    coalesce_clear(task->coalesce);
+    return true;
+}
+
+bool keyed_emit_on_commit(struct weir_task *task, size_t *position)
+{
+    if (task->coalesce != NULL) return emit_coalesced(task, position);
+    return shard_each_changed_from(task->shard, 0, position, emit_changed, task);
+}
+
+/* ---- State calls of callbacks -------------------------------------------------------------------------------------- */
+
+static const char *name_of(const struct weir_state *state)
+{
+    return state->name == NULL ? "?" : state->name;
+}
+
+static enum weir_code no_state(struct weir_task *task, const struct weir_state *state)
+{
+    return stage_fail(task, WEIR_USAGE, "uses the state '%s', which is not in its .states: list it there", name_of(state));
+}
+
+static enum weir_code no_key(struct weir_task *task, const struct weir_state *state)
+{
+    return stage_fail(task, WEIR_USAGE, "uses the keyed state '%s' where there is no current key: a broadcast input, .open "
+                                        "and .close have none", name_of(state));
+}
+
+/* The index of `state` among those declared, or UINT32_MAX after a failure. */
+static inline uint32_t find_state(struct weir_task *task, const struct weir_state *state)
+{
+    const struct operator_spec *spec = task->spec;
+    uint32_t index = 0;
+    while (index < spec->state_count && spec->state_tags[index] != state) index++;
+    if (UNLIKELY(index == spec->state_count)) {
+        no_state(task, state);
+        return UINT32_MAX;
+    }
+    if (UNLIKELY(!task->has_key)) {
+        no_key(task, state);
+        return UINT32_MAX;
+    }
+    return index;
+}
+
+static inline void *value_in_place(struct weir_task *task, const struct weir_state *state, enum weir_codec codec)
+{
+    const uint32_t index = find_state(task, state);
+    if (UNLIKELY(index == UINT32_MAX)) return NULL;
+    if (UNLIKELY(task->spec->states[index].codec != codec)) {
+        stage_fail(task, WEIR_USAGE, "reads the state '%s' as another type than its .codec says: use the call for its codec",
+                   name_of(state));
+        return NULL;
+    }
+    void *value = shard_value(task->shard, index, &task->key);
+    if (UNLIKELY(value == NULL)) stage_no_memory(task, "the state of a key");
+    return value;
+}
+
+int64_t *weir_value_i64(weir_keyed_task *task, const struct weir_state *state)
+{
+    return value_in_place(&task->task, state, WEIR_I64);
+}
+
+double *weir_value_f64(weir_keyed_task *task, const struct weir_state *state)
+{
+    return value_in_place(&task->task, state, WEIR_F64);
+}
+
+void *weir_value_struct(weir_keyed_task *task, const struct weir_state *state)
+{
+    return value_in_place(&task->task, state, WEIR_STRUCT);
+}
+
+struct weir_bytes weir_value_get(weir_keyed_task *task, const struct weir_state *state)
+{
+    const uint32_t index = find_state(&task->task, state);
+    return index == UINT32_MAX ? (struct weir_bytes){ 0 } : shard_get(task->task.shard, index, &task->task.key);
+}
+
+enum weir_code weir_value_set(weir_keyed_task *task, const struct weir_state *state, struct weir_bytes value)
+{
+    struct weir_task *stage = &task->task;
+    const uint32_t index = find_state(stage, state);
+    if (index == UINT32_MAX) return stage->chain->error.code;
+    const uint32_t size_bytes = stage->spec->states[index].value_size_bytes;
+    if (!weir_is_set(value) || weir_is_null(value))
+        return stage_fail(stage, WEIR_USAGE, "sets the state '%s' to null: use weir_value_clear", name_of(state));
+    if (size_bytes > 0 && value.size != size_bytes)
+        return stage_fail(stage, WEIR_USAGE, "sets the state '%s' of %u bytes to a value of %zu", name_of(state), size_bytes,
+                          value.size);
+    if (!shard_set(stage->shard, index, &stage->key, value)) return stage_no_memory(stage, "the state of a key");
+    return WEIR_OK;
+}
+
+void weir_value_clear(weir_keyed_task *task, const struct weir_state *state)
+{
+    struct weir_task *stage = &task->task;
+    const uint32_t index = find_state(stage, state);
+    if (index == UINT32_MAX) return;
+    if (!shard_remove(stage->shard, index, &stage->key)) stage_no_memory(stage, "clearing the state of a key");
+}
+
+struct weir_bytes weir_current_key(weir_keyed_task *task)
+{
+    return task->task.has_key ? task->task.key.key : WEIR_NULL;
+}
