@@ -109,6 +109,7 @@ static const struct { unsigned roles; const char *property, *value; } defaults[]
     { ON_BOTH, "reconnect.backoff.max.ms", "1000" }, /* a broker that returns is found within a second, not ten */
     { ON_BOTH, "log.connection.close", "false" },    /* brokers close what is idle: no news */
     { ON_BOTH, "log.thread.name", "false" },
+    { ON_BOTH, "enable.metrics.push", "false" }, /* ending a handle would wait up to a second for a last report */
     /* Looks again whether a full queue has room; the 1000 ms of librdkafka starve a fast reader. */
     { ON_CONSUMER, "fetch.queue.backoff.ms", "2" },
     { ON_CONSUMER, "fetch.error.backoff.ms", "100" },
@@ -285,6 +286,7 @@ void kafka_client_close(struct kafka_client *client)
 {
     if (client == NULL) return;
     rd_kafka_destroy_flags(client->handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    if (client->closed != NULL) client->closed(client->user);
     free_client(client);
 }
 

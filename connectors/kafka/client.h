@@ -25,6 +25,7 @@ enum kafka_role { KAFKA_CONSUMER, KAFKA_PRODUCER };
 struct kafka_client {
     rd_kafka_t *handle;
     void *user;        /* the owner's; set before kafka_client_open */
+    void (*closed)(void *user); /* called when the handle is gone and no callback runs any more; may be NULL */
     char purpose[96];  /* "source 'lines'": begins the log lines */
 
     pthread_mutex_t mutex; /* guards what follows; librdkafka logs from any of its threads */
