@@ -29,7 +29,8 @@
  * Invariants
  *   1. One commit is in flight. SNAPSHOT n is only legal after ALLOW n; anything else is broken code (CHECK).
  *   2. COMMIT n follows READY n, and DURABLE n of the same try, where the decider needs a prepared frame.
- *   3. A handle is used by one epoch at a time, and never between COMMITTED with renew and its RENEWED.
+ *   3. A handle is used by one epoch at a time, has at most one request unanswered (but for DISCARD), and gets none
+ *      between COMMITTED with renew and its RENEWED.
  *   4. A name (incarnation, epoch) is never used twice: after a roll-back the next epoch takes the next number, and a
  *      second founding takes another incarnation. So the open epoch is not always the parent's plus one.
  *   5. Every attempt ends in UNWINDING, with CANCEL_TASKS and DISCARD: in WAITING and ENDED nothing runs and no handle
@@ -142,7 +143,8 @@ struct commit_event {
     X(BEGIN)        /* decider.begin(`handle`, `epoch`) */                                                             \
     X(APPEND)       /* `epoch`, `try_number`: give frame `epoch` a place and a name and make it durable; a */         \
                     /* second try in a new file, with back-off. The name is settled before the FLUSH behind it */      \
-    X(FLUSH)        /* decider.flush(`handle`, `epoch`) with the ledger record that names the frame as it is now */    \
+    X(FLUSH)        /* decider.flush(`handle`, `epoch`) with the ledger record that names the frame as it is now; */   \
+                    /* anchors only at the first try: the moment is quiet no more when the next epoch proceeds */      \
     X(OFFSETS)      /* decider.offsets(`handle`, `epoch`), metadata naming the frame as it is now */                   \
     X(COMMIT)       /* decider.commit(`handle`, `epoch`) */                                                            \
     X(PROCEED)      /* tell all tasks: writer_proceed(`epoch`) */                                                      \
@@ -199,18 +201,21 @@ struct commit_options {
 
 enum commit_handle { COMMIT_HANDLE_FREE, COMMIT_HANDLE_BEGINNING, COMMIT_HANDLE_BEGUN, COMMIT_HANDLE_RENEWING };
 
-/* The epoch whose commit is in flight. Requests on one handle are answered in their order, so counting tells which
- * answer is the last try's. */
+/* What its handle has been asked for and has not answered. */
+enum commit_pending { COMMIT_PENDING_NOTHING, COMMIT_PENDING_FLUSH, COMMIT_PENDING_OFFSETS, COMMIT_PENDING_COMMIT };
+
+/* The epoch whose commit is in flight. */
 struct commit_closing {
     uint64_t epoch;
     bool active; /* from SNAPSHOT to COMMITTED; else everything here is of the past */
     bool final;
-    uint32_t try_number; /* of APPEND; 0 = not sent */
-    bool durable;        /* of this try */
-    uint32_t flush_sent, flush_answered;
-    uint32_t offsets_sent, offsets_answered;
+    /* A frame that could not be appended gets another name, and everything that carries the name is sent once more: the
+     * try of the name that counts, and the try that each action was last sent for. */
+    uint32_t try_number;
+    uint32_t append_try, flush_try, offsets_try; /* 0 = not sent */
+    bool durable;
+    enum commit_pending pending;
     bool flushed_once; /* every record of the epoch is with the broker, whatever becomes of the ledger record */
-    bool commit_sent;
 };
 
 /* Reading is free to everybody on the job thread; writing is commit_step's. */
@@ -244,6 +249,9 @@ void commit_init(struct commit *commit, const struct commit_options *options);
 /* Takes one event and answers what to do. */
 void commit_step(struct commit *commit, const struct commit_event *event, struct commit_actions *out);
 
+/* commit_trace.c: hands the line of one step that led here from `from` to the trace hook. */
+void commit_trace(const struct commit *commit, enum commit_phase from, const struct commit_event *event,
+                  const struct commit_actions *actions);
 const char *commit_phase_name(enum commit_phase phase);
 const char *commit_event_name(enum commit_event_type type);
 const char *commit_action_name(enum commit_action_type type);

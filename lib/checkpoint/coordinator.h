@@ -9,8 +9,8 @@
  *
  * A barrier is due
  *   when something happened in the open epoch (ACTIVITY), `interval` after the barrier before it and `min_pause` after
- *   the commit before it. While a commit is in flight the interval stretches (R1). If the job was quiet for longer than the
- *   interval, the first record is committed at once;
+ *   the commit before it. While a commit is in flight the interval stretches (R1). If the job was quiet for longer than
+ *   the interval, the first record is committed at once;
  *   at once, also ahead of interval and pause, when a soft limit is passed (BYTES), for TRIGGER, for STOP and ALL_ENDED
  *   (the final barrier, sent even if nothing happened), and for a cut list of this epoch;
  *   never when nothing happened and nobody asked: then no timer runs either.

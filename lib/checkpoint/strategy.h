@@ -26,7 +26,7 @@ enum strategy_kind { STRATEGY_NONE, STRATEGY_FIXED_DELAY, STRATEGY_FAILURE_RATE,
 
 struct strategy_options {
     enum strategy_kind kind;
-    uint32_t attempts;           /* fixed-delay.attempts (1); exponential-delay.attempts-before-reset-backoff (0 = any) */
+    uint32_t attempts; /* fixed-delay.attempts (1); exponential-delay.attempts-before-reset-backoff (0 = any number) */
     int64_t delay_ms;            /* fixed-delay.delay, failure-rate.delay (1 s) */
     uint32_t failures_max;       /* failure-rate.max-failures-per-interval (1); at most STRATEGY_FAILURES_MAX */
     int64_t interval_ms;         /* failure-rate.failure-rate-interval (1 min) */
