@@ -1,0 +1,102 @@
+/* Keyed state: the shards of keyed operators, what changed in them, and how they are written down and brought back.
+ *
+ *   shard    the state of one operator for a range of key groups: the unit that is stored, restored and moved
+ *   unit     the smallest thing that changes: (key group | state | key | namespace | element) -> bytes
+ *   delta    after-images of the units that changed in one epoch: the whole new value, or a tombstone. Applying a delta
+ *            twice, or over a newer base, changes nothing.
+ *   base     a fuzzy dump of a shard, one key group after another, taken while processing goes on; its redo point r is
+ *            the epoch before the one in which the dump began: base + deltas r+1..n = the state at n, for every n whose
+ *            barrier came after the end of the dump.
+ *
+ *   process ──> shard_value ──> table (one for each key group) ──> changed list of the open epoch
+ *   barrier ──> shard_snapshot: changed list -> delta                  (in the task thread, cost follows the change)
+ *   between ──> shard_dump_step: some key groups -> base               (in slices; no pause)
+ *   restart ──> shard_apply(base ...), shard_apply(delta ...)          (foreign key groups are skipped: clipping)
+ *
+ * Owner of a shard: the task thread of its operator. No locks, no clock, no I/O. */
+#ifndef STATE_STATE_H
+#define STATE_STATE_H
+
+#include "base/base.h"
+
+struct state_declaration {
+    char name[64];
+    enum weir_state_kind kind;
+    enum weir_codec codec;
+    uint32_t value_size_bytes; /* of fixed codecs; 0 = any length */
+    bool ordered;              /* elements of one key and namespace can be scanned in order */
+};
+
+struct shard_options {
+    const struct state_declaration *states;
+    uint32_t state_count;
+    uint32_t max_parallelism;
+    uint32_t group_first; /* key groups [group_first, group_first + group_count) */
+    uint32_t group_count;
+    uint64_t epoch;       /* the epoch that is open */
+};
+
+/* Names one unit (or, with `element` unset, a value state's only one). `hash` is hash_key(key): the caller has it. */
+struct state_key {
+    struct weir_bytes key;
+    struct weir_bytes name_space; /* unset = the default one */
+    struct weir_bytes element;    /* unset = none */
+    uint32_t hash;
+};
+
+struct shard;
+
+struct shard *shard_create(const struct shard_options *options); /* NULL when there is no memory */
+void shard_destroy(struct shard *shard);
+
+/* The value of a fixed-size state, made as zero bytes when there is none; it counts as changed in the open epoch.
+ * Valid until the next call on this shard. NULL when there is no memory. This is the hot path: about 20 ns. */
+void *shard_value(struct shard *shard, uint32_t state, const struct state_key *key);
+/* Unset when there is none. Valid until the next call that changes the shard. */
+struct weir_bytes shard_get(struct shard *shard, uint32_t state, const struct state_key *key);
+bool shard_set(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value);
+bool shard_remove(struct shard *shard, uint32_t state, const struct state_key *key); /* false: no memory */
+
+/* Calls `visit` for each unit of `key` and name space with element >= `from`, in byte order, until it answers false.
+ * Ordered states only. `visit` must not change the shard. */
+typedef bool shard_visit_fn(void *user, const struct state_key *key, struct weir_bytes value);
+void shard_scan(struct shard *shard, uint32_t state, const struct state_key *from, shard_visit_fn *visit, void *user);
+/* The same over all keys of one key group (timers: element = time | key). */
+void shard_scan_group(struct shard *shard, uint32_t state, uint32_t group, struct weir_bytes name_space,
+                      struct weir_bytes from_element, shard_visit_fn *visit, void *user);
+
+/* Visits each live unit of `state` that changed in the open epoch, once, in order of first change (emit on commit).
+ * False when `visit` answered false. `visit` may not change the shard. */
+bool shard_each_changed(struct shard *shard, uint32_t state, shard_visit_fn *visit, void *user);
+/* The same from `*position` on (0 at first). The position moves behind the unit for which `visit` answered false, so that
+ * the next call goes on there; the shard must not change in between. */
+bool shard_each_changed_from(struct shard *shard, uint32_t state, size_t *position, shard_visit_fn *visit, void *user);
+
+uint64_t shard_entry_count(const struct shard *shard);
+uint64_t shard_bytes(const struct shard *shard);         /* memory held */
+uint64_t shard_changed_bytes(const struct shard *shard); /* about what a snapshot would append now */
+uint64_t shard_epoch(const struct shard *shard);         /* the open one */
+
+/* Barrier `epoch` (the open one): appends the after-images to `delta` and opens epoch + 1. May be called with a delta
+ * that holds early parts already (shard_snapshot_part). False when there is no memory: the epoch stays open. */
+bool shard_snapshot(struct shard *shard, uint64_t epoch, struct buffer *delta);
+/* Above the hard limit: appends what changed so far and forgets that it changed; the epoch stays open. Not combinable with
+ * emit on commit, which needs the list: the caller knows. */
+bool shard_snapshot_part(struct shard *shard, struct buffer *delta);
+
+/* A base. Begin answers the redo point. At most one dump at a time. */
+uint64_t shard_dump_begin(struct shard *shard);
+/* Appends about `bytes_max` more bytes of units to `out`; true when this was the last of them (check out->failed). */
+bool shard_dump_step(struct shard *shard, size_t bytes_max, struct buffer *out);
+void shard_dump_abandon(struct shard *shard);
+bool shard_is_dumping(const struct shard *shard);
+
+/* Applies units of a base or a delta (their format is the same), in order. Nothing that is applied counts as changed.
+ * Units of key groups outside the shard are skipped; `state_map[i]` is the shard's state for the writer's state i, or
+ * UINT32_MAX to skip it. Every length is checked: damage answers WEIR_DAMAGED with a sentence. */
+enum weir_code shard_apply(struct shard *shard, struct weir_bytes units, const uint32_t *state_map,
+                           uint32_t state_map_count, struct weir_error *error);
+/* Every unit has been applied; the open epoch is `epoch`. */
+void shard_restored(struct shard *shard, uint64_t epoch);
+
+#endif
