@@ -451,7 +451,7 @@ static const enum failing failings[] = {
 };
 
 /* Fenced, or timed out? librdkafka tells both by one code. A transaction that outlived its time-out may have been
- * fenced by the broker itself, and LOOK will tell; before RUNNING, and in a younger one, it was another process (R7). */
+ * fenced by the broker itself, and LOOK will tell; before RUNNING, and in a younger one, it was somebody else (R7). */
 static bool stops(const struct commit *commit, const struct commit_event *event)
 {
     if (event->error->code != WEIR_FENCED) return event->error->remedy == WEIR_REMEDY_STOP;

@@ -62,8 +62,8 @@ static const uint32_t event_shows[] = {
 static const uint32_t action_shows[] = {
     [COMMIT_DO_FENCE] = SHOW_HANDLES,
     [COMMIT_DO_FOUND] = SHOW_INCARNATION,
-    [COMMIT_DO_RESTORE] = SHOW_PARENT | SHOW_EPOCH,
-    [COMMIT_DO_ANNOUNCE] = SHOW_INCARNATION,
+    [COMMIT_DO_RESTORE] = SHOW_PARENT | SHOW_INCARNATION | SHOW_EPOCH,
+    [COMMIT_DO_ANNOUNCE] = SHOW_PARENT | SHOW_INCARNATION,
     [COMMIT_DO_START_TASKS] = SHOW_EPOCH,
     [COMMIT_DO_BEGIN] = SHOW_EPOCH | SHOW_HANDLE,
     [COMMIT_DO_APPEND] = SHOW_EPOCH | SHOW_TRY,
@@ -132,7 +132,7 @@ static void say_action(struct line *line, const struct commit_action *action)
     say(line, "%s", action_names[action->type]);
     if (shows & SHOW_PARENT) say(line, " %" PRIu64 "/%" PRIu64, action->parent.incarnation, action->parent.epoch);
     if (shows & SHOW_INCARNATION) say(line, " as %" PRIu64, action->incarnation);
-    if (shows & SHOW_EPOCH) say(line, " %" PRIu64, action->epoch);
+    if (shows & SHOW_EPOCH) say(line, "%c%" PRIu64, shows & SHOW_INCARNATION ? '/' : ' ', action->epoch);
     if (shows & SHOW_HANDLE) say(line, " h%" PRIu32, action->handle);
     if ((shows & SHOW_TRY) && action->try_number > 1) say(line, " try %" PRIu32, action->try_number);
     if (shows & SHOW_HANDLES) say(line, " handles %" PRIu32, action->handles_named);
