@@ -1,8 +1,8 @@
 /* Which files of the store may go. Pure: names in, names out.
  *
- *   restart   retention_init, retention_found(every file there is), retention_frame(chain, oldest first),
- *             retention_checkpoint(the restored one)
- *   n         retention_checkpoint(n), then retention_collect -> store_delete each
+ *   restore k   retention_init, retention_found(every file there is), retention_frame(chain above the redo point, oldest
+ *               first), retention_checkpoint(k)          anew for every restore, also inside the process
+ *   commit n    retention_frame(its early parts), retention_checkpoint(n), retention_collect -> store_delete each
  *
  * A checkpoint needs its bases and the frames of its chain above its redo point; the newest `retained_max` checkpoints are
  * kept with what they need. Everything else goes, as an action of "n committed" only (R3):
@@ -47,10 +47,13 @@ struct retention {
     VEC(struct retention_checkpoint) checkpoints; /* oldest first */
     VEC(struct retention_segment) segments;       /* in the order of the chain */
     struct retention_names known;                 /* files that may have to go one day */
-    uint64_t own_segment_first;                   /* own segments below it are gone already */
+    uint64_t own_segment_first;                   /* own segments below it are gone already; 0 = unknown */
+    struct weir_frame_name frame_last;            /* the newest of the chain */
+    bool incomplete;                              /* memory failed: sticky */
 };
 
-/* `retained_max` is at least 1 (execution.checkpointing.num-retained). */
+/* Per restore, before anything is written: what is in the store then and is not needed is an orphan.
+ * `retained_max` is at least 1 (execution.checkpointing.num-retained). */
 void retention_init(struct retention *retention, uint64_t incarnation, size_t retained_max);
 void retention_deinit(struct retention *retention);
 
@@ -58,7 +61,8 @@ void retention_deinit(struct retention *retention);
 bool retention_found(struct retention *retention, const char *file);
 /* A frame or part of the chain that leads to the restored checkpoint, oldest first. False: no memory. */
 bool retention_frame(struct retention *retention, const struct weir_frame_name *frame);
-/* Checkpoint `frame` is committed (or restored). Also says retention_frame. False: no memory; nothing is deleted early. */
+/* Checkpoint `frame` is committed (or restored). Also says retention_frame; its parent was the last frame said, unless it does
+ * not need it. False: no memory; nothing will be deleted until the next restore, because what is unknown may be needed. */
 bool retention_checkpoint(struct retention *retention, const struct weir_frame_name *frame,
                           const struct manifest *manifest);
 /* Appends the files that may go now and forgets them. Only after a commit of this incarnation. False: no memory, what was

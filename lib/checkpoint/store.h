@@ -68,6 +68,14 @@ enum weir_code store_begin(struct store *store, uint64_t incarnation, struct wei
 enum weir_code store_list(struct store *store, void (*visit)(void *user, const char *file), void *user,
                           struct weir_error *error);
 
+/* Counts the frames in all logs by their headers, without verifying them: whether there is any history here. Stale frames of
+ * recycled segments count, too. */
+struct store_survey {
+    uint64_t frame_count;
+    uint64_t epoch_max;
+};
+enum weir_code store_survey(struct store *store, struct store_survey *survey, struct weir_error *error);
+
 /* What a name of a file in the store says. False when it is neither a log nor a base. Pure. */
 struct store_file {
     bool is_base;
