@@ -61,7 +61,6 @@
 
 #define COMMIT_HANDLES_MAX 16
 #define COMMIT_ACTIONS_MAX 8
-#define COMMIT_TRACE_MAX 512
 
 #define COMMIT_PHASES(X)                                                                                               \
     X(IDLE) X(LOOKING) X(FENCING) X(READING) X(RESOLVING) X(RESTORING) X(RUNNING) X(FINISHING) X(UNWINDING) X(WAITING) \

@@ -4,11 +4,9 @@
  *   #1 FAILED ENVIRONMENT | RUNNING > UNWINDING | CANCEL_TASKS, DISCARD
  *   #2 FLUSHED 3 of attempt 1 | late                                                                                */
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 
-#include "base/check.h"
 #include "checkpoint/commit.h"
+#include "checkpoint/trace.h"
 
 /* What is worth showing of an event or action besides its name. */
 enum {
@@ -92,67 +90,50 @@ const char *commit_action_name(enum commit_action_type type)
     return action_names[type];
 }
 
-struct line {
-    size_t size;
-    char text[COMMIT_TRACE_MAX];
-};
-
-/* Cuts what does not fit. */
-static void say(struct line *line, const char *format, ...) WEIR_PRINTF(2, 3);
-static void say(struct line *line, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    const int size = vsnprintf(line->text + line->size, sizeof line->text - line->size, format, arguments);
-    va_end(arguments);
-    if (size > 0) line->size += (size_t)size;
-    if (line->size >= sizeof line->text) line->size = sizeof line->text - 1;
-}
-
-static void say_event(struct line *line, const struct commit_event *event)
+static void say_event(struct trace_line *line, const struct commit_event *event)
 {
     const uint32_t shows = event_shows[event->type];
-    say(line, "%s", event_names[event->type]);
+    trace_say(line, "%s", event_names[event->type]);
     if (event->type == COMMIT_ON_RESOLVED) {
-        if (event->founding) say(line, " found");
-        else say(line, " restore %" PRIu64 "/%" PRIu64, event->parent.incarnation, event->parent.epoch);
+        if (event->founding) trace_say(line, " found");
+        else trace_say(line, " restore %" PRIu64 "/%" PRIu64, event->parent.incarnation, event->parent.epoch);
     }
-    if (shows & SHOW_EPOCH) say(line, " %" PRIu64, event->epoch);
-    if (shows & SHOW_HANDLE) say(line, " h%" PRIu32, event->handle);
-    if ((shows & SHOW_TRY) && event->try_number > 1) say(line, " try %" PRIu32, event->try_number);
-    if (shows & SHOW_HANDLES) say(line, " handles %" PRIu32, event->handles_named);
-    if ((shows & SHOW_FINAL) && event->final) say(line, " final");
-    if ((shows & SHOW_RENEW) && event->renew) say(line, " renew");
-    if (shows & SHOW_CODE) say(line, " %s", weir_code_name(event->error->code));
+    if (shows & SHOW_EPOCH) trace_say(line, " %" PRIu64, event->epoch);
+    if (shows & SHOW_HANDLE) trace_say(line, " h%" PRIu32, event->handle);
+    if ((shows & SHOW_TRY) && event->try_number > 1) trace_say(line, " try %" PRIu32, event->try_number);
+    if (shows & SHOW_HANDLES) trace_say(line, " handles %" PRIu32, event->handles_named);
+    if ((shows & SHOW_FINAL) && event->final) trace_say(line, " final");
+    if ((shows & SHOW_RENEW) && event->renew) trace_say(line, " renew");
+    if (shows & SHOW_CODE) trace_say(line, " %s", weir_code_name(event->error->code));
 }
 
-static void say_action(struct line *line, const struct commit_action *action)
+static void say_action(struct trace_line *line, const struct commit_action *action)
 {
     const uint32_t shows = action_shows[action->type];
-    say(line, "%s", action_names[action->type]);
-    if (shows & SHOW_PARENT) say(line, " %" PRIu64 "/%" PRIu64, action->parent.incarnation, action->parent.epoch);
-    if (shows & SHOW_INCARNATION) say(line, " as %" PRIu64, action->incarnation);
-    if (shows & SHOW_EPOCH) say(line, "%c%" PRIu64, shows & SHOW_INCARNATION ? '/' : ' ', action->epoch);
-    if (shows & SHOW_HANDLE) say(line, " h%" PRIu32, action->handle);
-    if ((shows & SHOW_TRY) && action->try_number > 1) say(line, " try %" PRIu32, action->try_number);
-    if (shows & SHOW_HANDLES) say(line, " handles %" PRIu32, action->handles_named);
-    if (shows & SHOW_CODE) say(line, " %s", weir_code_name(action->code));
+    trace_say(line, "%s", action_names[action->type]);
+    if (shows & SHOW_PARENT) trace_say(line, " %" PRIu64 "/%" PRIu64, action->parent.incarnation, action->parent.epoch);
+    if (shows & SHOW_INCARNATION) trace_say(line, " as %" PRIu64, action->incarnation);
+    if (shows & SHOW_EPOCH) trace_say(line, "%c%" PRIu64, shows & SHOW_INCARNATION ? '/' : ' ', action->epoch);
+    if (shows & SHOW_HANDLE) trace_say(line, " h%" PRIu32, action->handle);
+    if ((shows & SHOW_TRY) && action->try_number > 1) trace_say(line, " try %" PRIu32, action->try_number);
+    if (shows & SHOW_HANDLES) trace_say(line, " handles %" PRIu32, action->handles_named);
+    if (shows & SHOW_CODE) trace_say(line, " %s", weir_code_name(action->code));
 }
 
 void commit_trace(const struct commit *commit, enum commit_phase from, const struct commit_event *event,
                   const struct commit_actions *actions)
 {
-    struct line line = { 0 };
-    say(&line, "#%" PRIu32 " ", commit->attempt);
+    struct trace_line line = { 0 };
+    trace_say(&line, "#%" PRIu32 " ", commit->attempt);
     say_event(&line, event);
     if (actions->answer != COMMIT_TAKEN) {
         const bool is_of_another = event->attempt != 0 && event->attempt != commit->attempt;
-        if (is_of_another) say(&line, " of attempt %" PRIu32, event->attempt);
-        say(&line, " | %s", answer_names[actions->answer]);
+        if (is_of_another) trace_say(&line, " of attempt %" PRIu32, event->attempt);
+        trace_say(&line, " | %s", answer_names[actions->answer]);
     }
-    if (commit->phase != from) say(&line, " | %s > %s", phase_names[from], phase_names[commit->phase]);
+    if (commit->phase != from) trace_say(&line, " | %s > %s", phase_names[from], phase_names[commit->phase]);
     for (uint32_t i = 0; i < actions->count; i++) {
-        say(&line, i == 0 ? " | " : ", ");
+        trace_say(&line, i == 0 ? " | " : ", ");
         say_action(&line, &actions->items[i]);
     }
     commit->options.trace(commit->options.trace_user, line.text);

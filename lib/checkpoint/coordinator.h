@@ -27,7 +27,6 @@
 #include "weir/connector.h"
 
 #define COORDINATOR_ACTIONS_MAX 4
-#define COORDINATOR_TRACE_MAX 256
 
 #define COORDINATOR_PHASES(X) X(CLOSED) X(OPEN) X(COLLECTING) X(COMMITTING) X(ENDED) X(FAILED)
 
@@ -73,7 +72,7 @@ struct coordinator_event {
 
 #define COORDINATOR_ACTIONS(X)                                                                                         \
     X(SEND_BARRIER)   /* `epoch`, `cuts` (or NULL), `final`: to all source tasks */                                    \
-    X(COMPLETE)       /* `epoch`: all tasks have reported; encode the frame, then COMMIT_ON_SNAPSHOT with `final` */   \
+    X(COMPLETE)       /* `epoch`, `final`: all have reported; encode the frame, then COMMIT_ON_SNAPSHOT with both */   \
     X(SET_TIMER)      /* `at_us`: in place of the one before */                                                        \
     X(REPORT_TIMEOUT) /* `epoch`: is late but tolerated; warn */                                                       \
     X(FAIL)           /* `epoch` has timed out for good: COMMIT_ON_FAILED with remedy REPLAY */

@@ -34,7 +34,8 @@ static void forget(void)
 static void begin(uint32_t ring_size)
 {
     story[0] = '\0';
-    commit_init(&commit, &(struct commit_options){ .ring_size = ring_size, .needs_prepared_frame = true, .trace = tell });
+    const struct commit_options options = { .ring_size = ring_size, .needs_prepared_frame = true, .trace = tell };
+    commit_init(&commit, &options);
 }
 
 /* An event of the attempt that is under way. */
@@ -634,7 +635,8 @@ START_TEST(a_failure_has_its_row_in_every_phase)
     failed(WEIR_DAMAGED, WEIR_REMEDY_STOP);
     unwound();
     ck_assert_msg(commit.phase == row->after_stop, "%s: %s", row->name, story);
-    if (row->after_stop == COMMIT_ENDED) ck_assert_msg(strstr(story, "END DAMAGED") != NULL, "%s: %s", row->name, story);
+    const bool has_ended = strstr(story, "END DAMAGED\n") != NULL;
+    ck_assert_msg(has_ended == (row->after_stop == COMMIT_ENDED), "%s: %s", row->name, story);
 }
 END_TEST
 
