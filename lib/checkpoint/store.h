@@ -76,6 +76,11 @@ struct store_survey {
 };
 enum weir_code store_survey(struct store *store, struct store_survey *survey, struct weir_error *error);
 
+/* Whether anything was ever appended, as far as the heads of frames say without being verified: how many were seen, and
+ * the highest epoch among them. Stops looking at the first frame of an epoch above 0, because that is what the restart
+ * table asks: frames of epoch 0 alone are a founding that never was (R4). */
+void store_history(struct store *store, uint64_t *frame_count, uint64_t *epoch_max);
+
 /* What a name of a file in the store says. False when it is neither a log nor a base. Pure. */
 struct store_file {
     bool is_base;

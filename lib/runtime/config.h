@@ -46,7 +46,7 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
       "Time without a failure after which the first wait counts again.")                                               \
     X("restart-strategy.exponential-delay.attempts-before-reset-backoff", I64, "0", 0, 0, NULL,                       \
       "Restarts before the job fails for good; 0 = no limit.")                                                         \
-    X("state.base.min-log-size", SIZE, "16mb", 65536, 0, NULL, "Log bytes since the last base that are always put up with.") \
+    X("state.base.min-log-size", SIZE, "4mb", 65536, 0, NULL, "Log bytes since the last base that are always put up with.") \
     X("state.base.log-ratio", F64, "2", 0, 1000, NULL, "A base is written when the log outgrows the state by this factor.") \
     X("state.recovery.max-frames", I64, "2000", 1, 0, NULL, "Frames that a restart may have to replay.")              \
     X("state.log.segment-size", SIZE, "8mb", 65536, 0, NULL, "Size of a log file.")                                   \

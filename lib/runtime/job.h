@@ -1,0 +1,248 @@
+/* A job: launch, coordinate, commit, restart, stop.
+ *
+ *                    letters                     ┌──> environment worker: open, look things up, restore
+ *   tasks ─────────────────────────> job thread ─┼──> log writer: frames, deletions          (each piece comes back
+ *   decider's threads ─────────────>     │       ├──> base writer                             as WORK_DONE)
+ *   user (stop, cancel) ───────────>     │       └──> tasks: barriers, proceed, committed
+ *                                        │
+ *             coordinator_step: when a barrier is sent, when a checkpoint is complete
+ *             commit_step:      what is done about it, in which order
+ *
+ *   job.c              the thread, its letters, the executor of both machines' actions
+ *   job_environment.c  blocking work: opening connectors and store, finding the commit point, restoring
+ *   job_attempt.c      tasks and channels of one attempt: made, started, cancelled
+ *   job_frame.c        what all tasks reported becomes a frame and a ledger record
+ *   job_base.c         when a base is written, which shard is next
+ *
+ * The job thread owns everything below except what says otherwise, and never blocks. Workers see the job only through their
+ * work's arguments, and `store`, whose functions say which thread may call them. */
+#ifndef RUNTIME_JOB_H
+#define RUNTIME_JOB_H
+
+#include "checkpoint/commit.h"
+#include "checkpoint/coordinator.h"
+#include "checkpoint/ledger.h"
+#include "checkpoint/manifest.h"
+#include "checkpoint/pointer.h"
+#include "checkpoint/restart.h"
+#include "checkpoint/retention.h"
+#include "checkpoint/store.h"
+#include "checkpoint/strategy.h"
+#include "graph/plan.h"
+#include "runtime/config.h"
+#include "runtime/letters.h"
+#include "runtime/task.h"
+#include "runtime/worker.h"
+
+#define JOB_SLOT "0"
+/* All positions travel with the offsets this often, else those that moved (R4). */
+#define JOB_ALL_POSITIONS_US 5000000
+#define JOB_LATENCY_SAMPLES 2048
+
+/* A source operator: instance, splits, and who reads them. */
+struct job_source {
+    const struct operator_spec *spec;
+    uint32_t vertex;
+    void *instance;
+    struct weir_splits splits; /* positions at the last complete snapshot */
+    uint32_t assigned;         /* splits handed out so far: the next goes to subtask assigned % parallelism */
+    bool in_transaction;       /* its positions travel in the decider's transaction */
+};
+
+struct job_sink {
+    const struct operator_spec *spec;
+    uint32_t vertex, stage;
+    void *instance;
+};
+
+/* A base in the store, texts owned. */
+struct job_base {
+    struct store_base_result file;
+    uint32_t group_first, group_count;
+    uint64_t redo_epoch;
+};
+
+/* A keyed operator and what the store holds of it. */
+struct job_keyed {
+    const struct operator_spec *spec;
+    uint32_t vertex, stage;
+    VEC(struct job_base) bases;      /* that the next manifest names; in the order in which they are applied */
+};
+
+/* What the log holds of one shard since its base. */
+struct job_shard {
+    uint32_t keyed;   /* index */
+    uint32_t subtask;
+    uint64_t log_bytes;
+    uint64_t frames;
+    uint64_t state_bytes;
+};
+
+/* The base being written, at most one. */
+struct job_dump {
+    bool active;
+    bool cancelled;          /* the attempt ended: what comes is thrown away */
+    uint32_t shard;          /* index */
+    struct store_base *file; /* base writer's */
+    bool written;            /* finished: joins the bases at the next barrier */
+    struct job_base base;
+};
+
+/* Percentiles of the last samples. */
+struct job_latency {
+    uint32_t count, next;
+    double last_ms;
+    double samples_ms[JOB_LATENCY_SAMPLES];
+};
+
+/* The epoch that closes: what was reported, and what was made of it. Lives until the next SNAPSHOT. */
+struct job_closing {
+    uint64_t epoch;
+    struct arena arena;              /* the manifest's arrays and texts */
+    struct manifest manifest;
+    struct buffer frame;
+    struct weir_frame_name name;
+    VEC(struct weir_ledger_range) ranges;
+    struct weir_splits moved;        /* positions for the transaction */
+    uint64_t records_out;            /* of this epoch */
+    int64_t barrier_us;
+    uint32_t append_try;
+    int64_t append_failing_us;       /* since when appending fails; 0 = it does not */
+};
+
+struct weir_job {
+    /* Set at creation. */
+    char name[72];
+    char program[72];
+    weir_graph *graph;
+    const weir_config *config;
+    struct weir_environment environment;
+    struct plan *plan;
+    const struct weir_decider_type *decider_type;
+    bool exactly_once, bounded;
+    struct weir_connector_context context; /* the decider's */
+
+    struct thread thread;
+    struct waker waker;
+    struct mailbox mailbox;
+    int ended_descriptor;
+    _Atomic bool cancelled; /* also read by discover() */
+    volatile bool give_up_discovery;
+
+    /* Opened on the environment thread, once. */
+    struct worker *environment_worker, *log_writer, *base_writer;
+    struct store *store;
+    void *decider;
+    VEC(struct job_source) sources;
+    VEC(struct job_sink) sinks;
+    bool started;           /* opened, and the commit machine runs */
+    _Atomic bool log_ready; /* the log of this incarnation was begun: the log writer may prepare segments */
+
+    struct commit commit;
+    struct coordinator coordinator;
+    bool coordinator_ready;
+    struct strategy strategy;
+    struct retention retention;
+    bool retention_ready;
+
+    /* The attempt. */
+    uint32_t attempt;
+    uint32_t works; /* in flight for this attempt: TASKS_GONE waits for them */
+    bool unwinding;
+    VEC(struct task *) tasks;            /* vertex by vertex */
+    uint32_t *vertex_first;              /* index of each vertex's first task */
+    VEC(struct channel *) channels;
+    uint32_t tasks_started, tasks_gone, tasks_ended;
+    uint64_t proceeded;                  /* newest PROCEED, for tasks that are started later */
+    VEC(struct job_keyed) keyed;
+    VEC(struct job_shard) shards;
+    struct job_dump dump;
+    struct retention_names abandoned;    /* bases that no manifest names: deleted at the next commit */
+    VEC(struct letter_from_task *) acks; /* per task: of the epoch in flight */
+    struct job_closing closing;
+    struct weir_output_totals totals;    /* cumulative, committed or in flight */
+    struct restart_decision decision;    /* of this attempt */
+    struct weir_decider_event facts;     /* what LOOKED or READ brought */
+    bool rewrite_mirrors;
+    bool founded;                        /* --fresh is over */
+
+    /* Times, monotonic. */
+    int64_t barrier_us, all_positions_us, discovery_us, wait_us, publish_us, anchors_us, append_retry_us, lag_commit_us;
+    int64_t retrying_since_us, said_retrying_us;
+    int64_t coordinator_timer_us;
+    int64_t begun_us[COMMIT_HANDLES_MAX]; /* when the handle's transaction began; 0 = none is open */
+    bool discovering;
+    struct weir_anchor *anchors; /* of `anchor_epoch`, for the next ledger record */
+    size_t anchor_count;
+    uint64_t anchor_epoch;
+
+    struct job_latency commit_latency, durable_latency;
+    uint64_t attempt_records_out; /* committed by this attempt */
+    uint64_t records_in_before, bytes_in_before, records_out_committed, epochs, restarts, gap_max_us;
+
+    /* Read by any thread under the mutex, written by the job thread (listed in lib/README.md). */
+    pthread_mutex_t status_mutex;
+    struct weir_job_status status;
+    struct weir_error outcome;
+    bool ended;
+    pthread_cond_t ended_condition;
+};
+
+/* ---- job.c ---------------------------------------------------------------------------------------------------------- */
+
+int64_t job_now_us(const struct weir_job *job);
+void job_log(const struct weir_job *job, enum weir_log_level level, const char *format, ...) WEIR_PRINTF(3, 4);
+/* Feeds the commit machine and executes what it answers. */
+void job_commit_event(struct weir_job *job, struct commit_event event);
+/* FAILED, from whatever part. */
+void job_failed(struct weir_job *job, const struct weir_error *error);
+void job_coordinator_event(struct weir_job *job, enum coordinator_event_type type, uint64_t epoch, uint32_t subtask);
+/* Hands work to a worker on behalf of the attempt. */
+void job_submit(struct weir_job *job, struct worker *worker, struct work *work);
+/* Zeroed work of `size`, with its functions; NULL after reporting that there is no memory. */
+void *job_work(struct weir_job *job, size_t size, enum weir_code (*run)(struct work *), void (*done)(struct work *, void *));
+
+/* ---- job_environment.c ---------------------------------------------------------------------------------------------- */
+
+void job_open(struct weir_job *job);    /* then START */
+void job_close(struct weir_job *job);   /* workers are stopped */
+void job_looked(struct weir_job *job);  /* judges job->facts: LOOKED or FAILED */
+void job_resolve(struct weir_job *job); /* then RESOLVED or FAILED */
+void job_found(struct weir_job *job);   /* then SNAPSHOT 0 */
+void job_restore(struct weir_job *job, uint64_t epoch); /* then RESTORED */
+void job_discover(struct weir_job *job);
+void job_commit_lag(struct weir_job *job);
+
+/* ---- job_attempt.c -------------------------------------------------------------------------------------------------- */
+
+/* Tasks and channels for open epoch `epoch`. Environment thread during a restore, else job thread. */
+enum weir_code job_make_tasks(struct weir_job *job, uint64_t epoch, struct weir_error *error);
+void job_start_tasks(struct weir_job *job, uint64_t epoch);
+void job_cancel_tasks(struct weir_job *job);
+void job_destroy_tasks(struct weir_job *job);
+/* One more letter of a task; true when it was the last thing that the unwinding waited for. */
+void job_look_unwound(struct weir_job *job);
+void job_post_all(struct weir_job *job, enum letter_type type, uint64_t epoch, bool sources_only,
+                  const struct weir_splits *cuts);
+/* Hands splits beyond source->assigned to their subtasks. */
+void job_assign_splits(struct weir_job *job, struct job_source *source);
+
+/* ---- job_frame.c ---------------------------------------------------------------------------------------------------- */
+
+/* From the acks (none for epoch 0) to an encoded frame. False: out of memory. */
+bool job_encode_frame(struct weir_job *job, uint64_t epoch);
+void job_drop_acks(struct weir_job *job);
+/* The ledger record for the frame as it is named now, or the incarnation record. free() its data. */
+bool job_ledger_commit(struct weir_job *job, char key[LEDGER_KEY_MAX], struct weir_bytes *value);
+bool job_ledger_incarnation(struct weir_job *job, char key[LEDGER_KEY_MAX], struct weir_bytes *value);
+void job_closing_clear(struct job_closing *closing);
+
+/* ---- job_base.c ----------------------------------------------------------------------------------------------------- */
+
+void job_base_consider(struct weir_job *job);                                  /* after a commit */
+void job_base_chunk(struct weir_job *job, struct letter_from_task *letter);    /* from the task that dumps */
+void job_base_join(struct weir_job *job);                                      /* at a barrier: what is written counts */
+void job_base_cancel(struct weir_job *job);
+void job_delete_files(struct weir_job *job);                                   /* R3: after a commit only */
+
+#endif

@@ -1,0 +1,248 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crash.h"
+#include "runtime/job.h"
+
+/* A base goes from the task (slices between batches) through the job thread to the base writer, one chunk under way at a
+ * time, so that a slow disk slows the dump down and nothing else.
+ *
+ *   job ──DUMP──> task ──CHUNK──> job ──work──> base writer ──done──> job ──DUMP──> ...  last: finish ──> written
+ *   barrier n:  written ──job_base_join──> the bases that manifest n names                                        */
+
+struct chunk_work {
+    struct work work;
+    struct weir_job *job;
+    struct buffer chunk;
+    bool last;
+    struct store_base *file;          /* NULL at the first chunk */
+    struct store_base_result result;
+};
+
+static struct job_keyed *dumped(struct weir_job *job) { return &job->keyed.items[job->shards.items[job->dump.shard].keyed]; }
+
+static void ask_for_slice(struct weir_job *job)
+{
+    const struct job_shard *shard = &job->shards.items[job->dump.shard];
+    const struct job_keyed *keyed = dumped(job);
+    struct letter_to_task *letter = calloc(1, sizeof(*letter));
+    if (letter == NULL) {
+        job->dump.cancelled = true; /* another time */
+        return;
+    }
+    letter->mail.type = LETTER_DUMP;
+    letter->stage = keyed->stage;
+    task_post(job->tasks.items[job->vertex_first[keyed->vertex] + shard->subtask], letter);
+}
+
+static bool is_due(const struct weir_job *job, const struct job_shard *shard)
+{
+    const uint64_t floor = (uint64_t)weir_config_size_bytes(job->config, "state.base.min-log-size");
+    const uint64_t grown = (uint64_t)(config_f64(job->config, "state.base.log-ratio") * (double)shard->state_bytes);
+    const uint64_t share = job->shards.count > 0 ? job->shards.count : 1;
+    if (shard->frames >= (uint64_t)weir_config_i64(job->config, "state.recovery.max-frames")) return true;
+    return shard->log_bytes > floor / share && shard->log_bytes > grown;
+}
+
+/* One shard after another: the one whose log is longest among those that are due. */
+void job_base_consider(struct weir_job *job)
+{
+    if (job->dump.active || job->unwinding || job->tasks_started == 0) return;
+    struct job_shard *next = NULL;
+    for (size_t i = 0; i < job->shards.count; i++)
+        if (is_due(job, &job->shards.items[i]) && (next == NULL || job->shards.items[i].log_bytes > next->log_bytes))
+            next = &job->shards.items[i];
+    if (next == NULL) return;
+    job->dump = (struct job_dump){ .active = true, .shard = (uint32_t)(next - job->shards.items) };
+    ask_for_slice(job);
+}
+
+static enum weir_code run_chunk(struct work *work)
+{
+    struct chunk_work *chunk = (struct chunk_work *)work;
+    enum weir_code code = WEIR_OK;
+    if (chunk->file == NULL) {
+        code = store_base_create(chunk->job->store, &chunk->file, &work->error);
+        CRASH_POINT(base_begun);
+    }
+    if (code == WEIR_OK && chunk->chunk.size > 0)
+        code = store_base_append(chunk->file, (struct weir_bytes){ chunk->chunk.data, chunk->chunk.size }, &work->error);
+    if (code == WEIR_OK && chunk->last) {
+        code = store_base_finish(chunk->file, &chunk->result, &work->error);
+        if (code == WEIR_OK) chunk->file = NULL;
+        CRASH_POINT(base_written);
+    }
+    if (code != WEIR_OK) {
+        store_base_abandon(chunk->file);
+        chunk->file = NULL;
+    }
+    return code;
+}
+
+static void throw_away(struct weir_job *job, const char *file)
+{
+    struct retention_name *name = vec_push(&job->abandoned.files);
+    if (name != NULL) snprintf(name->file, sizeof(name->file), "%s", file); /* else the next incarnation collects it */
+}
+
+static void chunk_done(struct work *work, void *user)
+{
+    struct weir_job *job = user;
+    struct chunk_work *chunk = (struct chunk_work *)work;
+    job->dump.file = chunk->file;
+    chunk->file = NULL;
+    if (work->code != WEIR_OK) {
+        /* A base is an economy: without it the log grows, and nothing is lost. */
+        job_log(job, WEIR_LOG_WARN, "writing a base: %s; the log goes on growing", work->error.text);
+        job->shards.items[job->dump.shard].log_bytes = job->shards.items[job->dump.shard].frames = 0;
+        job->dump.cancelled = true;
+    }
+    if (job->dump.cancelled) {
+        if (work->code == WEIR_OK && chunk->last) throw_away(job, chunk->result.name);
+        store_base_abandon(job->dump.file);
+        job->dump.file = NULL;
+        /* The task goes on dumping until its last chunk; an attempt that has ended has no task any more. */
+        if (job->unwinding || work->attempt != job->attempt || chunk->last) job->dump.active = false;
+        else ask_for_slice(job);
+        return;
+    }
+    if (!chunk->last) {
+        ask_for_slice(job);
+        return;
+    }
+    job->dump.base.file = chunk->result;
+    job->dump.written = true;
+}
+
+static void discard_chunk(struct work *work)
+{
+    struct chunk_work *chunk = (struct chunk_work *)work;
+    buffer_deinit(&chunk->chunk);
+    store_base_abandon(chunk->file);
+}
+
+void job_base_chunk(struct weir_job *job, struct letter_from_task *letter)
+{
+    if (job->unwinding || !job->dump.active) return;
+    if (job->dump.cancelled) { /* nothing is written any more; only the task's walk has to end */
+        if (letter->last) job->dump.active = false;
+        else ask_for_slice(job);
+        return;
+    }
+    struct chunk_work *work = job_work(job, sizeof(*work), run_chunk, chunk_done);
+    if (work == NULL) return;
+    const struct job_shard *shard = &job->shards.items[job->dump.shard];
+    const uint32_t parallelism = job->plan->vertices[dumped(job)->vertex].parallelism;
+    const uint32_t key_groups = job->plan->max_parallelism;
+    job->dump.base.group_first = key_group_first(key_groups, parallelism, shard->subtask);
+    job->dump.base.group_count = key_group_first(key_groups, parallelism, shard->subtask + 1) - job->dump.base.group_first;
+    job->dump.base.redo_epoch = letter->redo_epoch;
+    work->work.discard = discard_chunk;
+    work->job = job;
+    work->chunk = letter->chunk;
+    buffer_init(&letter->chunk);
+    work->last = letter->last;
+    work->file = job->dump.file;
+    job->dump.file = NULL;
+    job_submit(job, job->base_writer, &work->work);
+}
+
+/* Is every key group of `base` in a later one? */
+static bool is_covered(const struct job_keyed *keyed, size_t index)
+{
+    const struct job_base *base = &keyed->bases.items[index];
+    for (uint32_t group = base->group_first; group < base->group_first + base->group_count; group++) {
+        bool found = false;
+        for (size_t i = index + 1; i < keyed->bases.count && !found; i++)
+            found = group >= keyed->bases.items[i].group_first &&
+                    group - keyed->bases.items[i].group_first < keyed->bases.items[i].group_count;
+        if (!found) return false;
+    }
+    return true;
+}
+
+static void drop_covered(struct job_keyed *keyed)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < keyed->bases.count; i++)
+        if (!is_covered(keyed, i)) keyed->bases.items[kept++] = keyed->bases.items[i];
+    keyed->bases.count = kept;
+}
+
+void job_base_join(struct weir_job *job)
+{
+    if (!job->dump.active || !job->dump.written) return;
+    struct job_keyed *keyed = dumped(job);
+    struct job_shard *shard = &job->shards.items[job->dump.shard];
+    struct job_base *base = vec_push(&keyed->bases);
+    if (base == NULL) {
+        throw_away(job, job->dump.base.file.name);
+    } else {
+        *base = job->dump.base;
+        drop_covered(keyed);
+        CRASH_POINT(base_named);
+    }
+    shard->log_bytes = shard->frames = 0;
+    job->dump.active = false;
+}
+
+void job_base_cancel(struct weir_job *job)
+{
+    if (!job->dump.active) return;
+    if (job->dump.written) throw_away(job, job->dump.base.file.name);
+    job->dump.cancelled = true;
+    /* A chunk that is being written comes back to chunk_done; otherwise nothing is under way. */
+    store_base_abandon(job->dump.file);
+    job->dump.file = NULL;
+    job->dump.active = false;
+}
+
+/* ---- Deleting ------------------------------------------------------------------------------------------------------- */
+
+struct delete_work {
+    struct work work;
+    struct store *store;
+    struct retention_names names;
+};
+
+static enum weir_code run_delete(struct work *work)
+{
+    struct delete_work *delete = (struct delete_work *)work;
+    for (size_t i = 0; i < delete->names.files.count; i++)
+        if (store_delete(delete->store, delete->names.files.items[i].file, &work->error) != WEIR_OK)
+            return work->error.code;
+    CRASH_POINT(files_deleted);
+    return WEIR_OK;
+}
+
+static void delete_done(struct work *work, void *user)
+{
+    if (work->code != WEIR_OK) job_log(user, WEIR_LOG_WARN, "deleting retired files: %s", work->error.text);
+}
+
+static void discard_delete(struct work *work) { retention_names_clear(&((struct delete_work *)work)->names); }
+
+void job_delete_files(struct weir_job *job)
+{
+    struct retention_names names = { 0 };
+    retention_collect(&job->retention, &names);
+    for (size_t i = 0; i < job->abandoned.files.count; i++) {
+        struct retention_name *name = vec_push(&names.files);
+        if (name != NULL) *name = job->abandoned.files.items[i];
+    }
+    job->abandoned.files.count = 0;
+    if (names.files.count == 0) {
+        retention_names_clear(&names);
+        return;
+    }
+    struct delete_work *work = job_work(job, sizeof(*work), run_delete, delete_done);
+    if (work == NULL) {
+        retention_names_clear(&names);
+        return;
+    }
+    work->work.discard = discard_delete;
+    work->store = job->store;
+    work->names = names;
+    job_submit(job, job->log_writer, &work->work);
+}

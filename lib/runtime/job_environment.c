@@ -1,0 +1,902 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crash.h"
+#include "runtime/job.h"
+
+/* Work of this file that needs nothing but the job: the job thread does not touch what it uses until it is done. */
+struct job_work {
+    struct work work;
+    struct weir_job *job;
+    uint64_t epoch;
+};
+
+static void submit_for_job(struct weir_job *job, struct worker *worker, uint64_t epoch,
+                           enum weir_code (*run)(struct work *), void (*done)(struct work *, void *))
+{
+    struct job_work *work = job_work(job, sizeof(*work), run, done);
+    if (work == NULL) return;
+    work->job = job;
+    work->epoch = epoch;
+    job_submit(job, worker, &work->work);
+}
+
+static bool is_stale(const struct weir_job *job, const struct work *work)
+{
+    return work->attempt != job->attempt || job->unwinding;
+}
+
+/* ---- Opening -------------------------------------------------------------------------------------------------------- */
+
+static void post_decider_event(void *user, struct weir_decider_event *event)
+{
+    struct weir_job *job = user;
+    struct letter_decider *letter = calloc(1, sizeof(*letter));
+    if (letter == NULL) {
+        weir_decider_event_clear(event);
+        return; /* the checkpoint's time-out finds it */
+    }
+    letter->mail.type = LETTER_DECIDER;
+    letter->event = *event;
+    memset(event, 0, sizeof(*event));
+    mailbox_post(&job->mailbox, &letter->mail);
+}
+
+static struct weir_connector_context make_context(struct weir_job *job, const struct operator_spec *spec,
+                                                  uint32_t parallelism)
+{
+    return (struct weir_connector_context){
+        .environment = &job->environment,
+        .config = job->config,
+        .job = job->name,
+        .operator_name = spec == NULL ? NULL : spec->name,
+        .parallelism = parallelism,
+        .bounded = job->bounded,
+        .exactly_once = job->exactly_once,
+    };
+}
+
+static enum weir_code open_store(struct weir_job *job, struct weir_error *error)
+{
+    const struct store_options options = {
+        .directory = weir_config_text(job->config, "execution.checkpointing.dir"),
+        .job = job->name,
+        .slot = JOB_SLOT,
+        .create = true,
+        .segment_bytes = (uint64_t)weir_config_size_bytes(job->config, "state.log.segment-size"),
+        .environment = &job->environment,
+    };
+    if (job->store != NULL) return WEIR_OK;
+    const enum weir_code code = store_open(&options, &job->store, error);
+    if (code == WEIR_OK && store_is_volatile(job->store))
+        job_log(job, WEIR_LOG_WARN, "job '%s': the checkpoint directory '%s' lies in memory: it does not survive a reboot",
+                job->name, store_path(job->store));
+    return code;
+}
+
+static enum weir_code open_decider(struct weir_job *job, struct weir_error *error)
+{
+    if (job->decider != NULL) return WEIR_OK;
+    job->context = make_context(job, NULL, 1);
+    const struct weir_decider_options options = {
+        .context = &job->context,
+        .slot = JOB_SLOT,
+        .ring_size = job->commit.options.ring_size,
+        .store_directory = store_path(job->store),
+        .connector_options = job->plan->decider_options,
+        .post = post_decider_event,
+        .post_user = job,
+    };
+    return job->decider_type->open(&options, &job->decider, error);
+}
+
+static enum weir_code open_source(struct weir_job *job, uint32_t vertex, struct weir_error *error)
+{
+    const struct plan_vertex *at = &job->plan->vertices[vertex];
+    if (at->source == NULL) return WEIR_OK;
+    for (size_t i = 0; i < job->sources.count; i++)
+        if (job->sources.items[i].vertex == vertex) return WEIR_OK;
+    struct job_source source = { .spec = at->source, .vertex = vertex };
+    const struct weir_connector_context context = make_context(job, at->source, at->parallelism);
+    const enum weir_code code = at->source->source.type->open(at->source->source.options, &context, &source.instance, error);
+    if (code != WEIR_OK) return weir_error_wrap(error, "source '%s'", at->source->name), code;
+    struct job_source *kept = vec_push(&job->sources);
+    if (kept == NULL) {
+        at->source->source.type->close(source.instance);
+        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "no memory for source '%s'", at->source->name);
+    }
+    *kept = source;
+    return WEIR_OK;
+}
+
+static enum weir_code open_sink(struct weir_job *job, uint32_t vertex, uint32_t stage, struct weir_error *error)
+{
+    const struct plan_vertex *at = &job->plan->vertices[vertex];
+    const struct operator_spec *spec = at->chain.stages[stage].spec;
+    if (spec->kind != OPERATOR_SINK) return WEIR_OK;
+    for (size_t i = 0; i < job->sinks.count; i++)
+        if (job->sinks.items[i].spec == spec) return WEIR_OK;
+    struct job_sink sink = { .spec = spec, .vertex = vertex, .stage = stage };
+    const struct weir_connector_context context = make_context(job, spec, at->parallelism);
+    void *decider = spec->sink.type->decider == job->decider_type ? job->decider : NULL;
+    const enum weir_code code = spec->sink.type->open(spec->sink.options, &context, decider, &sink.instance, error);
+    if (code != WEIR_OK) return weir_error_wrap(error, "sink '%s'", spec->name), code;
+    struct job_sink *kept = vec_push(&job->sinks);
+    if (kept == NULL) {
+        spec->sink.type->close(sink.instance);
+        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "no memory for sink '%s'", spec->name);
+    }
+    *kept = sink;
+    return WEIR_OK;
+}
+
+static const char *name_cluster(const char *cluster) { return cluster == NULL ? "" : cluster; }
+
+/* Positions of sources on the decider's own cluster travel in its transaction. */
+static void look_at_clusters(struct weir_job *job)
+{
+    const char *own = job->decider_type->cluster == NULL ? "" : name_cluster(job->decider_type->cluster(job->decider));
+    for (size_t i = 0; i < job->sources.count; i++) {
+        struct job_source *source = &job->sources.items[i];
+        const struct weir_source_type *type = source->spec->source.type;
+        const char *cluster = type->cluster == NULL ? "" : name_cluster(type->cluster(source->instance));
+        source->in_transaction = own[0] != '\0' && strcmp(own, cluster) == 0;
+    }
+}
+
+static void list_keyed(struct weir_job *job, uint32_t vertex, uint32_t stage)
+{
+    const struct operator_spec *spec = job->plan->vertices[vertex].chain.stages[stage].spec;
+    struct job_keyed *keyed = operator_is_keyed(spec) ? vec_push(&job->keyed) : NULL;
+    if (keyed != NULL) *keyed = (struct job_keyed){ .spec = spec, .vertex = vertex, .stage = stage };
+}
+
+/* Opens what is not open yet, so that it can be tried again. */
+static enum weir_code run_open(struct work *work)
+{
+    struct weir_job *job = ((struct job_work *)work)->job;
+    enum weir_code code = open_store(job, &work->error);
+    if (code == WEIR_OK) code = open_decider(job, &work->error);
+    for (uint32_t v = 0; v < job->plan->vertex_count; v++) {
+        if (code == WEIR_OK) code = open_source(job, v, &work->error);
+        for (uint32_t s = 0; code == WEIR_OK && s < job->plan->vertices[v].chain.stage_count; s++)
+            code = open_sink(job, v, s, &work->error);
+    }
+    return code;
+}
+
+static bool out_of_patience(struct weir_job *job, struct weir_error *error)
+{
+    const int64_t now = job_now_us(job);
+    if (job->retrying_since_us == 0) job->retrying_since_us = now;
+    if (!job->bounded ||
+        now - job->retrying_since_us < weir_config_duration_ms(job->config, "connect.patience") * 1000) {
+        if (now - job->said_retrying_us >= 10000000) {
+            job->said_retrying_us = now;
+            job_log(job, WEIR_LOG_WARN, "job '%s': waiting: %s", job->name, error->text);
+        }
+        return false;
+    }
+    error->code = WEIR_OUT_OF_PATIENCE;
+    weir_error_wrap(error, "job '%s': gave up after connect.patience (%s)", job->name,
+                    weir_config_text(job->config, "connect.patience"));
+    return true;
+}
+
+static void open_done(struct work *work, void *user)
+{
+    struct weir_job *job = user;
+    if (job->ended) return;
+    if (work->code == WEIR_OK) {
+        look_at_clusters(job);
+        for (uint32_t v = 0; v < job->plan->vertex_count; v++)
+            for (uint32_t s = 0; s < job->plan->vertices[v].chain.stage_count; s++) list_keyed(job, v, s);
+        job->started = true;
+        job->retrying_since_us = 0;
+        job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_START });
+        return;
+    }
+    if (work->error.remedy == WEIR_REMEDY_RETRY && !out_of_patience(job, &work->error)) {
+        job->wait_us = job_now_us(job) + 500000;
+        return;
+    }
+    job_log(job, WEIR_LOG_ERROR, "%s", work->error.text);
+    job->outcome = work->error;
+    job->ended = true;
+}
+
+void job_open(struct weir_job *job) { submit_for_job(job, job->environment_worker, 0, run_open, open_done); }
+
+void job_close(struct weir_job *job)
+{
+    job_destroy_tasks(job);
+    for (size_t i = 0; i < job->sinks.count; i++)
+        job->sinks.items[i].spec->sink.type->close(job->sinks.items[i].instance);
+    for (size_t i = 0; i < job->sources.count; i++) {
+        job->sources.items[i].spec->source.type->close(job->sources.items[i].instance);
+        weir_splits_clear(&job->sources.items[i].splits);
+    }
+    if (job->decider != NULL) job->decider_type->close(job->decider);
+    if (job->dump.file != NULL) store_base_abandon(job->dump.file);
+    store_close(job->store);
+    for (size_t i = 0; i < job->keyed.count; i++) vec_free(&job->keyed.items[i].bases);
+    vec_free(&job->keyed);
+    vec_free(&job->shards);
+    vec_free(&job->sinks);
+    vec_free(&job->sources);
+    job->store = NULL;
+    job->decider = NULL;
+}
+
+/* ---- Facts: what ledger, mirrors and store say ---------------------------------------------------------------------- */
+
+struct facts {
+    struct restart_facts facts;
+    struct weir_ledger_entry *entries;
+    VEC(struct restart_frame) frames;
+};
+
+static void facts_clear(struct facts *facts)
+{
+    for (size_t i = 0; i < facts->facts.entry_count; i++) weir_ledger_entry_clear(&facts->entries[i]);
+    free(facts->entries);
+    for (size_t i = 0; i < facts->frames.count; i++) weir_splits_clear(&facts->frames.items[i].positions);
+    vec_free(&facts->frames);
+}
+
+static enum weir_code facts_fill(struct weir_job *job, struct facts *facts, struct weir_error *error)
+{
+    *facts = (struct facts){ 0 };
+    struct restart_facts *out = &facts->facts;
+    *out = (struct restart_facts){
+        .job = job->name,
+        .store = store_id(job->store),
+        .store_place = store_path(job->store),
+        .store_incarnation_max = store_incarnation_max(job->store),
+        .own_incarnation = job->commit.incarnation,
+        .plan_hash = job->plan->hash,
+        .ring_size = job->commit.options.ring_size,
+        .mirrors = job->facts.mirrors,
+        .mirror_count = job->facts.mirror_count,
+        .takeover = weir_config_bool(job->config, "start.takeover"),
+        .fresh = weir_config_bool(job->config, "start.fresh") && !job->founded,
+    };
+    store_history(job->store, &out->store_frame_count, &out->store_epoch_max);
+    const char *position = weir_config_text(job->config, "start.position");
+    out->position = strcmp(position, "ledger") == 0  ? RESTART_POSITION_LEDGER
+                    : strcmp(position, "group") == 0 ? RESTART_POSITION_GROUP
+                                                     : RESTART_POSITION_UNSET;
+    for (size_t i = 0; i < job->sources.count; i++) out->mirrors_expected |= job->sources.items[i].in_transaction;
+    if (job->facts.record_count == 0) return WEIR_OK;
+    facts->entries = calloc(job->facts.record_count, sizeof(*facts->entries));
+    if (facts->entries == NULL)
+        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for the ledger's records");
+    out->entries = facts->entries;
+    for (size_t i = 0; i < job->facts.record_count; i++) {
+        const enum weir_code code =
+            weir_ledger_decode(job->facts.records[i].value, &facts->entries[out->entry_count++], error);
+        if (code != WEIR_OK)
+            return weir_error_wrap(error, "ledger of job '%s', offset %lld", job->name,
+                                   (long long)job->facts.records[i].offset), code;
+    }
+    return WEIR_OK;
+}
+
+void job_looked(struct weir_job *job)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    struct facts facts;
+    struct restart_examination examination = { 0 };
+    enum weir_code code = facts_fill(job, &facts, &error);
+    if (code == WEIR_OK) code = restart_examine(&facts.facts, &examination, &error);
+    facts_clear(&facts);
+    if (code != WEIR_OK) {
+        job_failed(job, &error);
+        return;
+    }
+    if (examination.warn) job_log(job, WEIR_LOG_WARN, "%s", examination.text);
+    job->retrying_since_us = 0;
+    job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_LOOKED, .handles_named = examination.handles_named });
+}
+
+/* Positions as mirrors name them: those of sources whose positions travel in the transaction. */
+static bool copy_positions(const struct weir_job *job, const struct manifest *manifest, struct weir_splits *positions)
+{
+    for (size_t i = 0; i < job->sources.count; i++) {
+        const struct job_source *source = &job->sources.items[i];
+        const struct manifest_source *at = manifest_find_source(manifest, source->spec->name);
+        if (!source->in_transaction || at == NULL) continue;
+        for (size_t k = 0; k < at->splits.count; k++)
+            if (weir_splits_find(positions, at->splits.items[k].name) == NULL &&
+                !weir_splits_add(positions, &at->splits.items[k]))
+                return false;
+    }
+    return true;
+}
+
+static void verify_frame(struct weir_job *job, const struct weir_frame_name *name, struct restart_frame *out)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    struct buffer frame;
+    struct arena arena;
+    struct manifest manifest;
+    buffer_init(&frame);
+    arena_init(&arena, 16 * 1024);
+    *out = (struct restart_frame){ .name = *name };
+    enum weir_code code = store_read_frame(job->store, name, &frame, &error);
+    if (code == WEIR_OK)
+        code = manifest_decode((struct weir_bytes){ frame.data, frame.size }, name, &arena, &manifest, &error);
+    if (code == WEIR_OK && copy_positions(job, &manifest, &out->positions)) out->state = RESTART_FRAME_VERIFIED;
+    if (code != WEIR_OK) {
+        out->state = RESTART_FRAME_DAMAGED;
+        snprintf(out->problem, sizeof(out->problem), "%.*s", (int)sizeof(out->problem) - 1, error.text);
+    }
+    arena_deinit(&arena);
+    buffer_deinit(&frame);
+}
+
+static bool same_frame(const struct weir_frame_name *a, const struct weir_frame_name *b)
+{
+    return restart_compare(a, b) == 0;
+}
+
+/* Marks the frames that the newest one reaches by following parents. */
+static void mark_ancestors(struct weir_job *job, struct facts *facts)
+{
+    struct weir_error error;
+    struct store_chain chain = { 0 };
+    uint64_t oldest = UINT64_MAX;
+    for (size_t i = 1; i < facts->frames.count; i++)
+        if (facts->frames.items[i].name.epoch < oldest) oldest = facts->frames.items[i].name.epoch;
+    if (oldest == UINT64_MAX || facts->frames.items[0].state != RESTART_FRAME_VERIFIED) return;
+    store_chain(job->store, &facts->frames.items[0].name, oldest == 0 ? 0 : oldest - 1, &chain, &error);
+    for (size_t i = 1; i < facts->frames.count; i++)
+        for (size_t k = 0; k + 1 < chain.frames.count; k++)
+            facts->frames.items[i].is_ancestor |= same_frame(&facts->frames.items[i].name, &chain.frames.items[k]);
+    store_chain_clear(&chain);
+}
+
+static enum weir_code run_resolve(struct work *work)
+{
+    struct weir_job *job = ((struct job_work *)work)->job;
+    struct facts facts;
+    struct weir_frame_name names[64];
+    enum weir_code code = facts_fill(job, &facts, &work->error);
+    size_t count = code == WEIR_OK ? restart_frames_named(&facts.facts, names, 64) : 0;
+    if (count > 64) count = 64;
+    for (size_t i = 0; i < count; i++) {
+        struct restart_frame *frame = vec_push(&facts.frames);
+        if (frame == NULL) {
+            code = weir_error_set(&work->error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory to look at frames");
+            break;
+        }
+        verify_frame(job, &names[i], frame);
+    }
+    if (code == WEIR_OK) {
+        mark_ancestors(job, &facts);
+        facts.facts.frames = facts.frames.items;
+        facts.facts.frame_count = facts.frames.count;
+        code = restart_decide(&facts.facts, &job->decision, &work->error);
+    }
+    facts_clear(&facts);
+    return code;
+}
+
+/* On the log writer, so that nobody prepares segments meanwhile. */
+static enum weir_code run_begin_log(struct work *work)
+{
+    struct weir_job *job = ((struct job_work *)work)->job;
+    return store_begin(job->store, job->decision.incarnation, &work->error);
+}
+
+static void resolved(struct weir_job *job)
+{
+    const struct restart_decision *decision = &job->decision;
+    job_commit_event(job, (struct commit_event){
+                              .type = COMMIT_ON_RESOLVED,
+                              .founding = decision->verdict == RESTART_FOUND,
+                              .incarnation = decision->incarnation,
+                              .parent = { decision->frame.incarnation, decision->frame.epoch },
+                          });
+}
+
+static void begin_log_done(struct work *work, void *user)
+{
+    struct weir_job *job = user;
+    if (is_stale(job, work)) return;
+    if (work->code != WEIR_OK) {
+        job_failed(job, &work->error);
+        return;
+    }
+    atomic_store(&job->log_ready, true);
+    resolved(job);
+}
+
+static void resolve_done(struct work *work, void *user)
+{
+    struct weir_job *job = user;
+    if (is_stale(job, work)) return;
+    if (work->code != WEIR_OK) {
+        job_failed(job, &work->error);
+        return;
+    }
+    job_log(job, job->decision.warn ? WEIR_LOG_WARN : WEIR_LOG_INFO, "%s", job->decision.text);
+    job->rewrite_mirrors = job->decision.rewrite_mirrors;
+    if (job->decision.incarnation == job->commit.incarnation)
+        resolved(job);
+    else
+        submit_for_job(job, job->log_writer, 0, run_begin_log, begin_log_done);
+}
+
+void job_resolve(struct weir_job *job) { submit_for_job(job, job->environment_worker, 0, run_resolve, resolve_done); }
+
+/* ---- Splits --------------------------------------------------------------------------------------------------------- */
+
+/* Positions of the group instead of the frame's (--position group). */
+static void take_group_positions(struct weir_job *job, struct weir_splits *splits)
+{
+    for (size_t i = 0; i < job->facts.mirror_count; i++)
+        for (size_t k = 0; k < splits->count; k++)
+            if (strcmp(splits->items[k].name, job->facts.mirrors[i].split) == 0)
+                splits->items[k].position = job->facts.mirrors[i].position;
+}
+
+static bool add_or_update(struct weir_splits *splits, const struct weir_split *found)
+{
+    for (size_t i = 0; i < splits->count; i++) {
+        if (strcmp(splits->items[i].name, found->name) != 0) continue;
+        splits->items[i].end = found->end;
+        if (splits->items[i].identity[0] != '\0' || found->identity[0] == '\0') return true;
+        /* The identity was not known before: take the split anew, with the position that we have. */
+        const struct weir_split with_identity = { .name = found->name, .identity = found->identity,
+                                                  .position = splits->items[i].position, .end = found->end };
+        struct weir_splits fresh = { 0 };
+        bool good = true;
+        for (size_t k = 0; good && k < splits->count; k++)
+            good = weir_splits_add(&fresh, k == i ? &with_identity : &splits->items[k]);
+        if (!good) {
+            weir_splits_clear(&fresh);
+            return false;
+        }
+        weir_splits_clear(splits);
+        *splits = fresh;
+        return true;
+    }
+    return weir_splits_add(splits, found);
+}
+
+/* Looks for splits of one source and merges what is found into what is known. */
+static enum weir_code discover_into(struct weir_job *job, struct job_source *source, bool founding, bool verify,
+                                    struct weir_error *error)
+{
+    struct weir_splits found = { 0 };
+    enum weir_code code = source->spec->source.type->discover(source->instance, &source->splits, founding, verify,
+                                                              &job->give_up_discovery, &found, error);
+    for (size_t i = 0; code == WEIR_OK && i < found.count; i++)
+        if (!add_or_update(&source->splits, &found.items[i]))
+            code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for splits");
+    weir_splits_clear(&found);
+    if (code != WEIR_OK) weir_error_wrap(error, "source '%s'", source->spec->name);
+    return code;
+}
+
+static enum weir_code run_found(struct work *work)
+{
+    struct weir_job *job = ((struct job_work *)work)->job;
+    weir_output_totals_clear(&job->totals);
+    for (size_t i = 0; i < job->sources.count; i++) {
+        struct job_source *source = &job->sources.items[i];
+        weir_splits_clear(&source->splits);
+        const enum weir_code code = discover_into(job, source, true, true, &work->error);
+        if (code != WEIR_OK) return code;
+        if (job->decision.positions_from_group) take_group_positions(job, &source->splits);
+    }
+    return WEIR_OK;
+}
+
+/* The list of files that retention works on: nothing restored, so everything that is there may go one day. */
+static void list_file(void *user, const char *file)
+{
+    struct weir_job *job = user;
+    retention_found(&job->retention, file);
+}
+
+static enum weir_code start_retention(struct weir_job *job, uint64_t incarnation, struct weir_error *error)
+{
+    if (job->retention_ready) retention_deinit(&job->retention);
+    retention_init(&job->retention, incarnation,
+                   (size_t)weir_config_i64(job->config, "execution.checkpointing.num-retained"));
+    job->retention_ready = true;
+    return store_list(job->store, list_file, job, error);
+}
+
+static void found_done(struct work *work, void *user)
+{
+    struct weir_job *job = user;
+    if (is_stale(job, work)) return;
+    enum weir_code code = work->code;
+    if (code == WEIR_OK) code = start_retention(job, job->commit.incarnation, &work->error);
+    for (size_t i = 0; i < job->keyed.count; i++) job->keyed.items[i].bases.count = 0;
+    if (code != WEIR_OK) {
+        job_failed(job, &work->error);
+        return;
+    }
+    if (!job_encode_frame(job, 0)) {
+        weir_error_set(&work->error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for the founding checkpoint");
+        job_failed(job, &work->error);
+        return;
+    }
+    job->founded = true;
+    job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_SNAPSHOT, .epoch = 0 });
+}
+
+void job_found(struct weir_job *job) { submit_for_job(job, job->environment_worker, 0, run_found, found_done); }
+
+
+/* A look for new splits while running works on copies: the job thread goes on using its own. */
+struct discover_work {
+    struct work work;
+    struct weir_job *job;
+    struct weir_splits *known; /* per source */
+    struct weir_splits *found;
+};
+
+static void discard_discover(struct work *work)
+{
+    struct discover_work *discover = (struct discover_work *)work;
+    for (size_t i = 0; i < discover->job->sources.count; i++) {
+        if (discover->known != NULL) weir_splits_clear(&discover->known[i]);
+        if (discover->found != NULL) weir_splits_clear(&discover->found[i]);
+    }
+    free(discover->known);
+    free(discover->found);
+}
+
+static enum weir_code run_discover(struct work *work)
+{
+    struct discover_work *discover = (struct discover_work *)work;
+    struct weir_job *job = discover->job;
+    for (size_t i = 0; i < job->sources.count; i++) {
+        const struct job_source *source = &job->sources.items[i];
+        const enum weir_code code = source->spec->source.type->discover(
+            source->instance, &discover->known[i], false, false, &job->give_up_discovery, &discover->found[i], &work->error);
+        if (code != WEIR_OK) return weir_error_wrap(&work->error, "source '%s'", source->spec->name), code;
+    }
+    return WEIR_OK;
+}
+
+static void discover_done(struct work *work, void *user)
+{
+    struct weir_job *job = user;
+    struct discover_work *discover = (struct discover_work *)work;
+    job->discovering = false;
+    if (is_stale(job, work)) return;
+    if (work->code != WEIR_OK) {
+        if (work->error.remedy == WEIR_REMEDY_STOP)
+            job_failed(job, &work->error);
+        else
+            job_log(job, WEIR_LOG_WARN, "looking for new partitions: %s", work->error.text);
+        return;
+    }
+    for (size_t i = 0; i < job->sources.count; i++) {
+        struct job_source *source = &job->sources.items[i];
+        for (size_t k = 0; k < discover->found[i].count; k++) {
+            const struct weir_split *split = &discover->found[i].items[k];
+            if (weir_splits_find(&source->splits, split->name) != NULL) continue;
+            if (!weir_splits_add(&source->splits, split)) continue; /* found again next time */
+            job_log(job, WEIR_LOG_INFO, "source '%s': new partition %s, from %lld on", source->spec->name, split->name,
+                    (long long)split->position);
+        }
+        job_assign_splits(job, source);
+    }
+}
+
+void job_discover(struct weir_job *job)
+{
+    if (job->discovering || job->bounded) return;
+    struct discover_work *work = job_work(job, sizeof(*work), run_discover, discover_done);
+    if (work == NULL) return;
+    work->job = job;
+    work->work.discard = discard_discover;
+    work->known = calloc(job->sources.count, sizeof(*work->known));
+    work->found = calloc(job->sources.count, sizeof(*work->found));
+    bool good = work->known != NULL && work->found != NULL;
+    for (size_t i = 0; good && i < job->sources.count; i++)
+        for (size_t k = 0; good && k < job->sources.items[i].splits.count; k++)
+            good = weir_splits_add(&work->known[i], &job->sources.items[i].splits.items[k]);
+    if (!good) {
+        work_destroy(&work->work);
+        return; /* next time */
+    }
+    job->discovering = true;
+    job_submit(job, job->environment_worker, &work->work);
+}
+
+/* ---- Lag of sources elsewhere --------------------------------------------------------------------------------------- */
+
+struct lag_work {
+    struct work work;
+    const struct weir_source_type *type;
+    void *instance;
+    struct weir_splits positions;
+};
+
+static enum weir_code run_lag(struct work *work)
+{
+    struct lag_work *lag = (struct lag_work *)work;
+    lag->type->committed(lag->instance, &lag->positions);
+    return WEIR_OK;
+}
+
+static void lag_done(struct work *work, void *user)
+{
+    (void)work;
+    (void)user;
+}
+
+static void discard_lag(struct work *work) { weir_splits_clear(&((struct lag_work *)work)->positions); }
+
+void job_commit_lag(struct weir_job *job)
+{
+    for (size_t i = 0; i < job->sources.count; i++) {
+        const struct job_source *source = &job->sources.items[i];
+        if (source->in_transaction || source->spec->source.type->committed == NULL) continue;
+        struct lag_work *work = job_work(job, sizeof(*work), run_lag, lag_done);
+        if (work == NULL) return;
+        work->work.discard = discard_lag;
+        work->type = source->spec->source.type;
+        work->instance = source->instance;
+        for (size_t k = 0; k < source->splits.count; k++) weir_splits_add(&work->positions, &source->splits.items[k]);
+        job_submit(job, job->environment_worker, &work->work);
+    }
+}
+
+/* ---- Restoring ------------------------------------------------------------------------------------------------------ */
+
+struct restoring {
+    struct weir_job *job;
+    struct manifest manifest;
+    struct weir_frame_name name;
+    const struct job_keyed *keyed;
+    uint32_t state_map[256];
+    uint32_t state_map_count;
+    uint64_t redo_epoch;
+};
+
+static enum weir_code check_state(const struct operator_spec *spec, const struct manifest_state *written,
+                                  const struct state_declaration *declared, struct weir_error *error)
+{
+    if (written->kind == declared->kind && written->codec == declared->codec &&
+        written->value_size_bytes == declared->value_size_bytes && written->ordered == declared->ordered)
+        return WEIR_OK;
+    return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
+                          "operator '%s': state '%s' was written with another kind or size than the job declares now; "
+                          "start the job as it was, or give the state another name",
+                          spec->name, written->name);
+}
+
+/* Which of the job's states each of the writer's is. A state that the job no longer declares stops the restore. */
+static enum weir_code map_states(struct restoring *restoring, const struct manifest_operator *written,
+                                 struct weir_error *error)
+{
+    const struct operator_spec *spec = restoring->keyed->spec;
+    restoring->state_map_count = (uint32_t)written->state_count;
+    for (size_t i = 0; i < written->state_count && i < 256; i++) {
+        restoring->state_map[i] = UINT32_MAX;
+        for (uint32_t k = 0; k < spec->state_count; k++) {
+            if (strcmp(spec->states[k].name, written->states[i].name) != 0) continue;
+            restoring->state_map[i] = k;
+            const enum weir_code code = check_state(spec, &written->states[i], &spec->states[k], error);
+            if (code != WEIR_OK) return code;
+        }
+        if (restoring->state_map[i] == UINT32_MAX)
+            return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
+                                  "operator '%s': the checkpoint holds state '%s', which the job no longer declares; "
+                                  "declare it again", spec->name, written->states[i].name);
+    }
+    return WEIR_OK;
+}
+
+/* Every subtask takes what is in its key groups and skips the rest. */
+static enum weir_code apply_units(struct restoring *restoring, struct weir_bytes units, struct weir_error *error)
+{
+    struct weir_job *job = restoring->job;
+    const struct job_keyed *keyed = restoring->keyed;
+    const uint32_t first = job->vertex_first[keyed->vertex];
+    for (uint32_t i = 0; i < job->plan->vertices[keyed->vertex].parallelism; i++) {
+        struct shard *shard = chain_shard(task_chain(job->tasks.items[first + i]), keyed->stage);
+        const enum weir_code code = shard_apply(shard, units, restoring->state_map, restoring->state_map_count, error);
+        if (code != WEIR_OK) return weir_error_wrap(error, "operator '%s'", keyed->spec->name), code;
+    }
+    return WEIR_OK;
+}
+
+static enum weir_code apply_chunk(void *user, struct weir_bytes chunk, struct weir_error *error)
+{
+    return apply_units(user, chunk, error);
+}
+
+static enum weir_code restore_bases(struct restoring *restoring, struct weir_error *error)
+{
+    struct weir_job *job = restoring->job;
+    for (size_t i = 0; i < job->keyed.count; i++) {
+        restoring->keyed = &job->keyed.items[i];
+        const struct manifest_operator *written =
+            manifest_find_operator(&restoring->manifest, restoring->keyed->spec->name);
+        if (written == NULL) continue;
+        enum weir_code code = map_states(restoring, written, error);
+        for (size_t b = 0; code == WEIR_OK && b < written->base_count; b++) {
+            code = store_read_base(job->store, &written->bases[b], apply_chunk, restoring, error);
+            CRASH_POINT(restore_base_applied);
+        }
+        if (code != WEIR_OK) return code;
+    }
+    return WEIR_OK;
+}
+
+static enum weir_code replay_frame(struct restoring *restoring, const struct weir_frame_name *name, struct buffer *bytes,
+                                   struct arena *arena, struct weir_error *error)
+{
+    struct weir_job *job = restoring->job;
+    struct manifest manifest;
+    arena_reset(arena);
+    enum weir_code code = store_read_frame(job->store, name, bytes, error);
+    if (code == WEIR_OK)
+        code = manifest_decode((struct weir_bytes){ bytes->data, bytes->size }, name, arena, &manifest, error);
+    for (size_t i = 0; code == WEIR_OK && i < job->keyed.count; i++) {
+        restoring->keyed = &job->keyed.items[i];
+        const struct manifest_operator *written = manifest_find_operator(&manifest, restoring->keyed->spec->name);
+        if (written == NULL) continue;
+        code = map_states(restoring, written, error);
+        for (size_t d = 0; code == WEIR_OK && d < written->delta_count; d++)
+            code = apply_units(restoring, written->deltas[d], error);
+    }
+    if (code == WEIR_OK && !retention_frame(&job->retention, name))
+        code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for the list of frames");
+    return code;
+}
+
+static enum weir_code replay_deltas(struct restoring *restoring, struct weir_error *error)
+{
+    struct store_chain chain = { 0 };
+    struct buffer bytes;
+    struct arena arena;
+    buffer_init(&bytes);
+    arena_init(&arena, 64 * 1024);
+    enum weir_code code = store_chain(restoring->job->store, &restoring->name, restoring->redo_epoch, &chain, error);
+    for (size_t i = 0; code == WEIR_OK && i < chain.frames.count; i++) {
+        code = replay_frame(restoring, &chain.frames.items[i], &bytes, &arena, error);
+        if (i == chain.frames.count / 2) CRASH_POINT(restore_half_replayed);
+    }
+    store_chain_clear(&chain);
+    arena_deinit(&arena);
+    buffer_deinit(&bytes);
+    return code;
+}
+
+static enum weir_code restore_splits(struct weir_job *job, const struct manifest *manifest, struct weir_error *error)
+{
+    for (size_t i = 0; i < job->sources.count; i++) {
+        struct job_source *source = &job->sources.items[i];
+        const struct manifest_source *written = manifest_find_source(manifest, source->spec->name);
+        weir_splits_clear(&source->splits);
+        for (size_t k = 0; written != NULL && k < written->splits.count; k++)
+            if (!weir_splits_add(&source->splits, &written->splits.items[k]))
+                return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for splits");
+        if (job->decision.positions_from_group) take_group_positions(job, &source->splits);
+        const enum weir_code code = discover_into(job, source, false, true, error);
+        if (code != WEIR_OK) return code;
+    }
+    return WEIR_OK;
+}
+
+static bool restore_totals(struct weir_job *job, const struct manifest *manifest)
+{
+    weir_output_totals_clear(&job->totals);
+    for (size_t i = 0; i < manifest->totals.count; i++) {
+        const struct weir_output_total *total = &manifest->totals.items[i];
+        if (!weir_output_totals_add(&job->totals, total->name, total->count, total->digest)) return false;
+    }
+    return true;
+}
+
+/* What the store has of each operator, as the restored manifest names it. */
+static bool take_over_bases(struct weir_job *job, const struct manifest *manifest)
+{
+    for (size_t i = 0; i < job->keyed.count; i++) {
+        struct job_keyed *keyed = &job->keyed.items[i];
+        const struct manifest_operator *written = manifest_find_operator(manifest, keyed->spec->name);
+        keyed->bases.count = 0;
+        for (size_t b = 0; written != NULL && b < written->base_count; b++) {
+            const struct manifest_base *from = &written->bases[b];
+            struct job_base *base = vec_push(&keyed->bases);
+            if (base == NULL) return false;
+            *base = (struct job_base){ .file = { .incarnation = from->incarnation, .length = from->length,
+                                                 .hash = from->hash },
+                                       .group_first = from->group_first, .group_count = from->group_count,
+                                       .redo_epoch = from->redo_epoch };
+            snprintf(base->file.name, sizeof(base->file.name), "%s", from->name);
+        }
+    }
+    return true;
+}
+
+static enum weir_code check_fit(const struct weir_job *job, const struct manifest *manifest, struct weir_error *error)
+{
+    if (manifest->max_parallelism != job->plan->max_parallelism)
+        return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
+                              "job '%s': the checkpoint has %u key groups, the plan %u; set pipeline.max-parallelism to %u",
+                              job->name, manifest->max_parallelism, job->plan->max_parallelism, manifest->max_parallelism);
+    for (size_t i = 0; i < manifest->operator_count; i++) {
+        bool known = false;
+        for (size_t k = 0; k < job->keyed.count; k++)
+            known |= strcmp(job->keyed.items[k].spec->name, manifest->operators[i].name) == 0;
+        if (!known)
+            return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
+                                  "job '%s': the checkpoint holds state of operator '%s', which the job no longer has",
+                                  job->name, manifest->operators[i].name);
+    }
+    return WEIR_OK;
+}
+
+static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, struct weir_error *error)
+{
+    struct weir_job *job = restoring->job;
+    enum weir_code code = check_fit(job, &restoring->manifest, error);
+    if (code == WEIR_OK) code = restore_splits(job, &restoring->manifest, error);
+    if (code == WEIR_OK && (!restore_totals(job, &restoring->manifest) || !take_over_bases(job, &restoring->manifest)))
+        code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory to restore");
+    if (code == WEIR_OK) code = start_retention(job, job->decision.incarnation, error);
+    if (code == WEIR_OK) code = job_make_tasks(job, epoch, error);
+    restoring->redo_epoch = manifest_redo_epoch(&restoring->manifest);
+    if (code == WEIR_OK) code = restore_bases(restoring, error);
+    if (code == WEIR_OK) code = replay_deltas(restoring, error);
+    if (code == WEIR_OK && !retention_checkpoint(&job->retention, &restoring->name, &restoring->manifest))
+        code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory to restore");
+    if (code != WEIR_OK) return code;
+    for (size_t i = 0; i < job->shards.count; i++) {
+        const struct job_keyed *keyed = &job->keyed.items[job->shards.items[i].keyed];
+        struct task *task = job->tasks.items[job->vertex_first[keyed->vertex] + job->shards.items[i].subtask];
+        shard_restored(chain_shard(task_chain(task), keyed->stage), epoch);
+    }
+    return WEIR_OK;
+}
+
+static enum weir_code run_restore(struct work *work)
+{
+    struct job_work *restore = (struct job_work *)work;
+    struct restoring restoring = { .job = restore->job, .name = restore->job->decision.frame };
+    struct buffer bytes;
+    struct arena arena;
+    buffer_init(&bytes);
+    arena_init(&arena, 64 * 1024);
+    enum weir_code code = store_read_frame(restore->job->store, &restoring.name, &bytes, &work->error);
+    if (code == WEIR_OK)
+        code = manifest_decode((struct weir_bytes){ bytes.data, bytes.size }, &restoring.name, &arena,
+                               &restoring.manifest, &work->error);
+    if (code == WEIR_OK) code = restore_from(&restoring, restore->epoch, &work->error);
+    arena_deinit(&arena);
+    buffer_deinit(&bytes);
+    if (code != WEIR_OK) weir_error_wrap(&work->error, "restoring checkpoint %llu of incarnation %llu",
+                                         (unsigned long long)restoring.name.epoch,
+                                         (unsigned long long)restoring.name.incarnation);
+    return code;
+}
+
+static void restore_done(struct work *work, void *user)
+{
+    struct weir_job *job = user;
+    if (is_stale(job, work)) return;
+    if (work->code != WEIR_OK) {
+        job_failed(job, &work->error);
+        return;
+    }
+    job->closing.name = job->decision.frame;
+    job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_RESTORED });
+}
+
+void job_restore(struct weir_job *job, uint64_t epoch)
+{
+    submit_for_job(job, job->environment_worker, epoch, run_restore, restore_done);
+}

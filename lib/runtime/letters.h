@@ -1,0 +1,67 @@
+/* What threads of a job tell each other. A letter is malloc'ed by the sender and belongs to the receiver, contents too.
+ *
+ *   job ──> task      BARRIER, PROCEED, COMMITTED, SPLIT, HOLD, DUMP
+ *   task ──> job      OPENED, ACK, ENDED, FAILED, ACTIVITY, BYTES, CHUNK, GONE
+ *   worker ──> job    WORK_DONE
+ *   decider ──> job   DECIDER
+ *   user ──> job      STOP, CANCEL_JOB */
+#ifndef RUNTIME_LETTERS_H
+#define RUNTIME_LETTERS_H
+
+#include "operator/chain.h"
+
+enum letter_type {
+    LETTER_BARRIER = 1,
+    LETTER_PROCEED,
+    LETTER_COMMITTED,
+    LETTER_SPLIT,
+    LETTER_HOLD,
+    LETTER_DUMP,
+    LETTER_OPENED,
+    LETTER_ACK,
+    LETTER_ENDED,
+    LETTER_FAILED,
+    LETTER_ACTIVITY,
+    LETTER_BYTES,
+    LETTER_CHUNK,
+    LETTER_GONE,
+    LETTER_WORK_DONE,
+    LETTER_DECIDER,
+    LETTER_STOP,
+    LETTER_CANCEL_JOB,
+};
+
+/* BARRIER, PROCEED, COMMITTED; DUMP (begin, or the next slice, of `stage`); the rest of job -> task carries nothing more. */
+struct letter_to_task {
+    struct mail mail;
+    uint64_t epoch;
+    uint32_t stage;
+    struct weir_splits splits; /* SPLIT: to be read from now on. BARRIER: cuts; the epoch ends at their positions */
+};
+
+/* From a task; `attempt` tells letters of a task that is gone from those of its successor. */
+struct letter_from_task {
+    struct mail mail;
+    uint32_t attempt;
+    uint32_t vertex;
+    uint32_t subtask;
+    uint64_t epoch;
+    struct chain_snapshot snapshot; /* ACK */
+    struct weir_splits positions;   /* ACK of a source task */
+    struct weir_error error;        /* FAILED */
+    bool hard;                      /* BYTES: the hard limit, else the soft one */
+    uint32_t stage;                 /* CHUNK */
+    uint64_t redo_epoch;            /* CHUNK: of the base that it is part of */
+    struct buffer chunk;            /* CHUNK */
+    bool last;                      /* CHUNK */
+};
+
+struct letter_decider {
+    struct mail mail;
+    struct weir_decider_event event;
+};
+
+/* Frees any letter, contents too. */
+void letter_destroy(struct mail *mail);
+
+#endif

@@ -1,0 +1,661 @@
+#include "runtime/task.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A base is dumped in slices of this size between batches: some 0.3 ms each. */
+#define DUMP_SLICE_BYTES (128 * 1024)
+/* An idle source looks this often whether its positions moved without records (control records at the end). */
+#define IDLE_LOOK_US 100000
+/* Lag needs no request but a call for each partition; once in a while is enough. */
+#define LAG_LOOK_US 200000
+
+enum phase { PHASE_OPENING, PHASE_RUNNING, PHASE_EMITTING, PHASE_SNAPSHOT, PHASE_FINISHING, PHASE_FAILED };
+
+struct task {
+    struct task_options options;
+    struct thread thread;
+    struct waker waker;
+    struct mailbox mailbox;
+
+    VEC(struct gate_input) inputs;
+    VEC(struct router *) routers;
+    struct gate *gate;     /* tasks with channels */
+    struct chain *chain;
+    void *reader;          /* source tasks */
+    struct weir_batch *source_batch;
+
+    _Atomic bool cancelled;
+    enum phase phase;
+    uint64_t epoch;              /* the open one */
+    struct weir_batch *batch;    /* being processed, up to `cursor` */
+    uint32_t batch_input;        /* gate input that it came from */
+    uint32_t batch_tag;
+    uint32_t cursor;
+    bool blocked;                /* the chain has no room */
+    bool ended;                  /* END was handled; nothing but barriers from now on */
+    bool input_ended;
+    bool held;                   /* hard limit: no input until the barrier */
+    bool barrier_waits;          /* source tasks: a barrier to begin when the batch in hand is done */
+    struct weir_splits cuts;     /* of the barrier that waits */
+
+    bool active, bytes_said, hard_said; /* told the job in this epoch */
+    uint64_t positions_said;     /* digest of the positions at the last barrier */
+    int64_t idle_look_us, lag_look_us, flush_us;
+    int64_t gap_from_us;         /* end of the last batch, when input was waiting; 0 = not measuring */
+
+    uint32_t dump_stage;
+    uint64_t dump_redo;
+    bool dumping, dump_may_go_on;
+    struct buffer dump_chunk;
+
+    _Atomic uint64_t records_in, bytes_in, records_out, lag, gap_max_us, state_entries, state_bytes;
+};
+
+/* ---- Making --------------------------------------------------------------------------------------------------------- */
+
+enum weir_code task_create(const struct task_options *options, struct task **made, struct weir_error *error)
+{
+    struct task *task = calloc(1, sizeof(*task));
+    if (task == NULL || !waker_init(&task->waker)) {
+        free(task);
+        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for a task of '%s'",
+                              options->vertex->name);
+    }
+    task->options = *options;
+    task->epoch = options->epoch;
+    mailbox_init(&task->mailbox, &task->waker);
+    buffer_init(&task->dump_chunk);
+    atomic_store(&task->lag, UINT64_MAX);
+    *made = task;
+    return WEIR_OK;
+}
+
+struct waker *task_waker(struct task *task) { return &task->waker; }
+struct chain *task_chain(struct task *task) { return task->chain; }
+
+bool task_add_input(struct task *task, struct channel *channel, uint32_t tag)
+{
+    struct gate_input *input = vec_push(&task->inputs);
+    if (input == NULL) return false;
+    *input = (struct gate_input){ .channel = channel, .tag = tag };
+    return true;
+}
+
+bool task_add_router(struct task *task, const struct router_options *options)
+{
+    struct router *router = router_create(options);
+    struct router **slot = router == NULL ? NULL : vec_push(&task->routers);
+    if (slot == NULL) {
+        if (router != NULL) router_destroy(router);
+        return false;
+    }
+    *slot = router;
+    return true;
+}
+
+enum weir_code task_connect(struct task *task, struct weir_error *error)
+{
+    const struct task_options *options = &task->options;
+    const struct plan_vertex *vertex = options->vertex;
+    CHECK(task->routers.count == vertex->chain.router_count);
+    if (vertex->source == NULL) {
+        task->gate = gate_create(task->inputs.items, (uint32_t)task->inputs.count, options->align_mode,
+                                 options->epoch - 1);
+        if (task->gate == NULL) goto no_memory;
+    } else {
+        task->source_batch = batch_create();
+        if (task->source_batch == NULL) goto no_memory;
+    }
+    const struct chain_options chain = {
+        .plan = &vertex->chain,
+        .environment = options->environment,
+        .vertex_name = vertex->name,
+        .subtask_index = options->subtask_index,
+        .parallelism = vertex->parallelism,
+        .max_parallelism = options->max_parallelism,
+        .epoch = options->epoch,
+        .routers = task->routers.items,
+        .sinks = options->sinks,
+        .waker = waker_public(&task->waker),
+    };
+    return chain_create(&chain, &task->chain, error);
+no_memory:
+    return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for a task of '%s'", vertex->name);
+}
+
+void task_destroy(struct task *task)
+{
+    if (task == NULL) return;
+    CHECK(!task->thread.started);
+    if (task->batch != NULL && task->gate != NULL) batch_release(task->batch);
+    chain_destroy(task->chain);
+    for (size_t i = 0; i < task->routers.count; i++) router_destroy(task->routers.items[i]);
+    if (task->gate != NULL) gate_destroy(task->gate);
+    if (task->source_batch != NULL) batch_release(task->source_batch);
+    vec_free(&task->routers);
+    vec_free(&task->inputs);
+    weir_splits_clear(&task->cuts);
+    buffer_deinit(&task->dump_chunk);
+    mailbox_deinit(&task->mailbox, letter_destroy);
+    waker_deinit(&task->waker);
+    free(task);
+}
+
+/* ---- Letters to the job --------------------------------------------------------------------------------------------- */
+
+static void fail(struct task *task, const struct weir_error *error);
+
+static struct letter_from_task *letter_new(struct task *task, enum letter_type type)
+{
+    struct letter_from_task *letter = calloc(1, sizeof(*letter));
+    if (letter == NULL) return NULL;
+    letter->mail.type = type;
+    letter->attempt = task->options.attempt;
+    letter->vertex = task->options.vertex_index;
+    letter->subtask = task->options.subtask_index;
+    letter->epoch = task->epoch;
+    return letter;
+}
+
+/* A letter that says all by its type. */
+static void tell(struct task *task, enum letter_type type, bool hard)
+{
+    struct letter_from_task *letter = letter_new(task, type);
+    if (letter == NULL) return; /* the job asks again by way of its checkpoint time-out */
+    letter->hard = hard;
+    mailbox_post(task->options.job, &letter->mail);
+}
+
+static void fail(struct task *task, const struct weir_error *error)
+{
+    if (task->phase == PHASE_FAILED) return;
+    task->phase = PHASE_FAILED;
+    struct letter_from_task *letter = letter_new(task, LETTER_FAILED);
+    if (letter == NULL) return;
+    letter->error = *error;
+    mailbox_post(task->options.job, &letter->mail);
+}
+
+static void fail_no_memory(struct task *task)
+{
+    struct weir_error error;
+    weir_error_set(&error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "'%s', subtask %u: out of memory",
+                   task->options.vertex->name, task->options.subtask_index);
+    fail(task, &error);
+}
+
+static void say_active(struct task *task)
+{
+    if (task->active) return;
+    task->active = true;
+    tell(task, LETTER_ACTIVITY, false);
+}
+
+/* The soft limit brings the barrier forward, the hard one stops the sources until it comes. */
+static void look_at_limits(struct task *task)
+{
+    const uint64_t bytes = chain_changed_bytes(task->chain) + chain_unflushed_bytes(task->chain);
+    if (!task->bytes_said && bytes >= task->options.soft_limit_bytes) {
+        task->bytes_said = true;
+        tell(task, LETTER_BYTES, false);
+    }
+    if (!task->hard_said && bytes >= task->options.hard_limit_bytes) {
+        task->hard_said = true;
+        tell(task, LETTER_BYTES, true);
+    }
+}
+
+/* ---- Input ---------------------------------------------------------------------------------------------------------- */
+
+static void note_gap(struct task *task, int64_t now_us)
+{
+    if (task->gap_from_us == 0) return;
+    const uint64_t gap = (uint64_t)(now_us - task->gap_from_us);
+    if (gap > atomic_load_explicit(&task->gap_max_us, memory_order_relaxed))
+        atomic_store_explicit(&task->gap_max_us, gap, memory_order_relaxed);
+    task->gap_from_us = 0;
+}
+
+static int64_t now_us(const struct task *task)
+{
+    const struct weir_environment *environment = task->options.environment;
+    return environment->monotonic_us(environment->user);
+}
+
+static void count_input(struct task *task, const struct weir_batch *batch)
+{
+    atomic_fetch_add_explicit(&task->records_in, batch->count, memory_order_relaxed);
+    atomic_fetch_add_explicit(&task->bytes_in, batch->arena.used_bytes, memory_order_relaxed);
+}
+
+static void take_batch(struct task *task, struct weir_batch *batch, uint32_t input, uint32_t tag)
+{
+    task->batch = batch;
+    task->batch_input = input;
+    task->batch_tag = tag;
+    task->cursor = 0;
+    note_gap(task, now_us(task));
+}
+
+static uint64_t digest_positions(struct task *task)
+{
+    struct weir_splits positions = { 0 };
+    uint64_t digest = 1;
+    if (!task->options.vertex->source->source.type->reader_positions(task->reader, &positions)) digest = 0;
+    for (size_t i = 0; i < positions.count; i++)
+        digest = digest * 31 + (uint64_t)positions.items[i].position;
+    weir_splits_clear(&positions);
+    return digest;
+}
+
+/* A source with nothing to hand over: say so when positions moved all the same, and look at the lag now and then. */
+static void look_while_idle(struct task *task, int64_t now, int64_t *deadline_us)
+{
+    if (!task->active && now >= task->idle_look_us) {
+        if (digest_positions(task) != task->positions_said) say_active(task);
+        task->idle_look_us = now + IDLE_LOOK_US;
+    }
+    if (!task->active && task->idle_look_us < *deadline_us) *deadline_us = task->idle_look_us;
+}
+
+static void look_at_lag(struct task *task, int64_t now)
+{
+    if (now < task->lag_look_us) return;
+    task->lag_look_us = now + LAG_LOOK_US;
+    const struct weir_source_type *type = task->options.vertex->source->source.type;
+    if (type->reader_lag == NULL) return;
+    const int64_t lag = type->reader_lag(task->reader);
+    atomic_store_explicit(&task->lag, lag < 0 ? UINT64_MAX : (uint64_t)lag, memory_order_relaxed);
+}
+
+static enum task_result poll_source(struct task *task, int64_t *deadline_us)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    const struct weir_source_type *type = task->options.vertex->source->source.type;
+    const int64_t now = now_us(task);
+    batch_clear(task->source_batch);
+    const enum weir_poll poll = type->reader_poll(task->reader, task->source_batch, &error);
+    look_at_lag(task, now);
+    if (poll == WEIR_POLL_FAILED) {
+        weir_error_wrap(&error, "source '%s', subtask %u", task->options.vertex->source->name,
+                        task->options.subtask_index);
+        fail(task, &error);
+        return TASK_WORKED;
+    }
+    if (task->source_batch->count > 0) {
+        count_input(task, task->source_batch);
+        say_active(task);
+        take_batch(task, task->source_batch, 0, 0);
+        return TASK_WORKED;
+    }
+    task->gap_from_us = 0;
+    if (poll == WEIR_POLL_ENDED && !task->input_ended) {
+        task->input_ended = true;
+        return TASK_WORKED;
+    }
+    if (poll == WEIR_POLL_MORE) return TASK_WORKED;
+    look_while_idle(task, now, deadline_us);
+    return TASK_WAITING;
+}
+
+static void begin_barrier(struct task *task, uint64_t epoch)
+{
+    CHECK(epoch >= task->epoch);
+    task->epoch = epoch;
+    task->phase = PHASE_EMITTING;
+    task->gap_from_us = 0;
+}
+
+static enum task_result take_gate_event(struct task *task)
+{
+    struct gate_event event;
+    switch (gate_next(task->gate, &event)) {
+    case GATE_NOTHING:
+        task->gap_from_us = 0;
+        return TASK_WAITING;
+    case GATE_BATCH: take_batch(task, event.batch, event.input, event.tag); break;
+    case GATE_ALIGNED: begin_barrier(task, event.epoch); break;
+    case GATE_ENDED: task->input_ended = true; break;
+    case GATE_WATERMARK: break; /* event time comes with its own operators */
+    }
+    return TASK_WORKED;
+}
+
+static void end_batch(struct task *task)
+{
+    if (task->gate != NULL) gate_give_back(task->gate, task->batch_input, task->batch);
+    task->batch = NULL;
+    look_at_limits(task);
+    task->gap_from_us = now_us(task);
+}
+
+static enum task_result process_batch(struct task *task)
+{
+    switch (chain_process(task->chain, task->batch_tag, task->batch, &task->cursor)) {
+    case CHAIN_DONE: end_batch(task); return TASK_WORKED;
+    case CHAIN_BLOCKED: task->blocked = true; return TASK_WAITING;
+    case CHAIN_FAILED: break;
+    }
+    fail(task, chain_error(task->chain));
+    return TASK_WORKED;
+}
+
+/* ---- Barriers and the end -------------------------------------------------------------------------------------------- */
+
+/* Every cut of this reader is reached exactly: the barrier may begin. */
+static bool cuts_are_reached(struct task *task)
+{
+    if (task->cuts.count == 0) return true;
+    struct weir_splits positions = { 0 };
+    const struct weir_source_type *type = task->options.vertex->source->source.type;
+    bool reached = type->reader_positions(task->reader, &positions);
+    for (size_t i = 0; reached && i < task->cuts.count; i++) {
+        const struct weir_split *at = weir_splits_find(&positions, task->cuts.items[i].name);
+        reached = at == NULL || at->position >= task->cuts.items[i].position;
+    }
+    weir_splits_clear(&positions);
+    return reached;
+}
+
+static void lift_cuts(struct task *task)
+{
+    const struct weir_source_type *type = task->options.vertex->source->source.type;
+    for (size_t i = 0; i < task->cuts.count; i++)
+        type->reader_limit(task->reader, task->cuts.items[i].name, WEIR_POSITION_NONE);
+    weir_splits_clear(&task->cuts);
+}
+
+static void post_ack(struct task *task, struct chain_snapshot *snapshot)
+{
+    struct letter_from_task *letter = letter_new(task, LETTER_ACK);
+    if (letter == NULL) {
+        chain_snapshot_clear(snapshot);
+        fail_no_memory(task);
+        return;
+    }
+    letter->snapshot = *snapshot;
+    if (task->reader != NULL &&
+        !task->options.vertex->source->source.type->reader_positions(task->reader, &letter->positions)) {
+        letter_destroy(&letter->mail);
+        fail_no_memory(task);
+        return;
+    }
+    atomic_store_explicit(&task->state_entries, snapshot->state_entries, memory_order_relaxed);
+    atomic_store_explicit(&task->state_bytes, snapshot->state_bytes, memory_order_relaxed);
+    mailbox_post(task->options.job, &letter->mail);
+}
+
+static enum task_result take_snapshot(struct task *task)
+{
+    struct chain_snapshot snapshot;
+    memset(&snapshot, 0, sizeof(snapshot));
+    switch (chain_snapshot(task->chain, task->epoch, &snapshot)) {
+    case CHAIN_BLOCKED: task->blocked = true; break;
+    case CHAIN_DONE: break;
+    case CHAIN_FAILED:
+        chain_snapshot_clear(&snapshot);
+        fail(task, chain_error(task->chain));
+        return TASK_WORKED;
+    }
+    post_ack(task, &snapshot);
+    if (task->reader != NULL) {
+        task->positions_said = digest_positions(task);
+        lift_cuts(task);
+    }
+    task->epoch++;
+    task->barrier_waits = task->held = task->active = task->bytes_said = task->hard_said = false;
+    if (task->phase == PHASE_SNAPSHOT) task->phase = PHASE_RUNNING;
+    atomic_store_explicit(&task->records_out, chain_records_out(task->chain), memory_order_relaxed);
+    return TASK_WORKED;
+}
+
+static enum task_result emit_on_commit(struct task *task)
+{
+    switch (chain_emit_on_commit(task->chain, task->epoch)) {
+    case CHAIN_DONE: task->phase = PHASE_SNAPSHOT; return TASK_WORKED;
+    case CHAIN_BLOCKED: task->blocked = true; return TASK_WAITING;
+    case CHAIN_FAILED: break;
+    }
+    fail(task, chain_error(task->chain));
+    return TASK_WORKED;
+}
+
+static enum task_result finish(struct task *task)
+{
+    switch (chain_finish(task->chain)) {
+    case CHAIN_DONE: break;
+    case CHAIN_BLOCKED: task->blocked = true; return TASK_WAITING;
+    case CHAIN_FAILED: fail(task, chain_error(task->chain)); return TASK_WORKED;
+    }
+    task->ended = true;
+    task->phase = PHASE_RUNNING;
+    tell(task, LETTER_ENDED, false);
+    return TASK_WORKED;
+}
+
+/* ---- Bases ---------------------------------------------------------------------------------------------------------- */
+
+static void dump_slice(struct task *task)
+{
+    struct shard *shard = chain_shard(task->chain, task->dump_stage);
+    const bool last = shard_dump_step(shard, DUMP_SLICE_BYTES, &task->dump_chunk);
+    if (task->dump_chunk.failed) {
+        fail_no_memory(task);
+        return;
+    }
+    struct letter_from_task *letter = letter_new(task, LETTER_CHUNK);
+    if (letter == NULL) {
+        fail_no_memory(task);
+        return;
+    }
+    letter->stage = task->dump_stage;
+    letter->redo_epoch = task->dump_redo;
+    letter->chunk = task->dump_chunk;
+    letter->last = last;
+    buffer_init(&task->dump_chunk);
+    task->dumping = !last;
+    task->dump_may_go_on = false;
+    mailbox_post(task->options.job, &letter->mail);
+}
+
+static void take_dump_letter(struct task *task, uint32_t stage)
+{
+    if (!task->dumping) {
+        task->dumping = true;
+        task->dump_stage = stage;
+        task->dump_redo = shard_dump_begin(chain_shard(task->chain, stage));
+    }
+    task->dump_may_go_on = true;
+}
+
+/* ---- Letters from the job ------------------------------------------------------------------------------------------- */
+
+static void take_barrier_letter(struct task *task, struct letter_to_task *letter)
+{
+    CHECK(task->reader != NULL);
+    const struct weir_source_type *type = task->options.vertex->source->source.type;
+    task->barrier_waits = true;
+    task->epoch = letter->epoch;
+    for (size_t i = 0; i < letter->splits.count; i++) {
+        const struct weir_split *cut = &letter->splits.items[i];
+        if (!type->reader_limit(task->reader, cut->name, cut->position)) continue;
+        if (!weir_splits_add(&task->cuts, cut)) {
+            fail_no_memory(task);
+            return;
+        }
+    }
+}
+
+static void take_letter(struct task *task, struct letter_to_task *letter)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    enum weir_code code = WEIR_OK;
+    switch ((enum letter_type)letter->mail.type) {
+    case LETTER_BARRIER: take_barrier_letter(task, letter); break;
+    case LETTER_PROCEED: code = chain_proceed(task->chain, letter->epoch, &error); break;
+    case LETTER_COMMITTED: chain_committed(task->chain, letter->epoch); break;
+    case LETTER_SPLIT:
+        for (size_t i = 0; code == WEIR_OK && i < letter->splits.count; i++)
+            code = task->options.vertex->source->source.type->reader_add(task->reader, &letter->splits.items[i], &error);
+        task->positions_said = digest_positions(task);
+        break;
+    case LETTER_HOLD: task->held = task->epoch == letter->epoch; break;
+    case LETTER_DUMP: take_dump_letter(task, letter->stage); break;
+    default: CHECK(!"a letter that no task gets");
+    }
+    if (code != WEIR_OK) fail(task, &error);
+}
+
+/* True when there was mail. */
+static bool take_mail(struct task *task)
+{
+    struct mail *mail = mailbox_take(&task->mailbox);
+    if (mail == NULL) return false;
+    if (task->phase != PHASE_FAILED)
+        take_letter(task, (struct letter_to_task *)mail);
+    letter_destroy(mail);
+    return true;
+}
+
+/* ---- The step ------------------------------------------------------------------------------------------------------- */
+
+static enum task_result open(struct task *task)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    enum weir_code code = WEIR_OK;
+    task->phase = PHASE_RUNNING;
+    if (task->options.source != NULL) {
+        const struct operator_spec *source = task->options.vertex->source;
+        code = source->source.type->reader_open(task->options.source, task->options.subtask_index,
+                                                waker_public(&task->waker), &task->reader, &error);
+        if (code != WEIR_OK) weir_error_wrap(&error, "source '%s'", source->name);
+    }
+    if (code == WEIR_OK) code = chain_open(task->chain, &error);
+    if (code == WEIR_OK)
+        tell(task, LETTER_OPENED, false);
+    else
+        fail(task, &error);
+    return TASK_WORKED;
+}
+
+static enum task_result gone(struct task *task)
+{
+    if (task->reader != NULL) {
+        task->options.vertex->source->source.type->reader_close(task->reader);
+        task->reader = NULL;
+    }
+    chain_destroy(task->chain); /* here, because `.close` belongs to this thread */
+    task->chain = NULL;
+    tell(task, LETTER_GONE, false);
+    return TASK_GONE;
+}
+
+/* Takes the next piece of input, when there may be one. */
+static enum task_result take_input(struct task *task, int64_t *deadline_us)
+{
+    if (task->input_ended && !task->ended) {
+        task->phase = PHASE_FINISHING;
+        return TASK_WORKED;
+    }
+    if (task->gate != NULL) return take_gate_event(task);
+    if (task->barrier_waits && cuts_are_reached(task)) {
+        begin_barrier(task, task->epoch);
+        return TASK_WORKED;
+    }
+    if (task->ended || (task->held && task->cuts.count == 0)) return TASK_WAITING;
+    return poll_source(task, deadline_us);
+}
+
+/* Sends partial batches on when the input has run dry, or when they have waited long enough. */
+static enum task_result flush(struct task *task, int64_t now)
+{
+    task->flush_us = now;
+    atomic_store_explicit(&task->records_out, chain_records_out(task->chain), memory_order_relaxed);
+    switch (chain_tick(task->chain)) {
+    case CHAIN_DONE: return TASK_WAITING;
+    case CHAIN_BLOCKED: task->blocked = true; return TASK_WAITING;
+    case CHAIN_FAILED: break;
+    }
+    fail(task, chain_error(task->chain));
+    return TASK_WORKED;
+}
+
+static enum task_result unblock(struct task *task)
+{
+    switch (chain_unblock(task->chain)) {
+    case CHAIN_DONE: task->blocked = false; return TASK_WORKED;
+    case CHAIN_BLOCKED: return TASK_WAITING;
+    case CHAIN_FAILED: break;
+    }
+    fail(task, chain_error(task->chain));
+    return TASK_WORKED;
+}
+
+enum task_result task_step(struct task *task, int64_t *deadline_us)
+{
+    *deadline_us = INT64_MAX;
+    if (task->phase == PHASE_OPENING) return open(task);
+    if (atomic_load_explicit(&task->cancelled, memory_order_acquire)) return gone(task);
+    if (take_mail(task)) return TASK_WORKED;
+    if (task->phase == PHASE_FAILED) return TASK_WAITING;
+
+    const int64_t now = now_us(task);
+    if (now - task->flush_us >= task->options.buffer_timeout_us && flush(task, now) == TASK_WORKED) return TASK_WORKED;
+    if (task->dumping && task->dump_may_go_on) dump_slice(task);
+    if (task->blocked && unblock(task) == TASK_WAITING) {
+        *deadline_us = now + 10000; /* writers without a wake-up of their own */
+        return TASK_WAITING;
+    }
+    switch (task->phase) {
+    case PHASE_EMITTING: return emit_on_commit(task);
+    case PHASE_SNAPSHOT: return take_snapshot(task);
+    case PHASE_FINISHING: return finish(task);
+    default: break;
+    }
+    if (task->phase == PHASE_FAILED) return TASK_WAITING;
+    if (task->batch != NULL) return process_batch(task);
+    const enum task_result result = take_input(task, deadline_us);
+    return result == TASK_WAITING ? flush(task, now) : result;
+}
+
+/* ---- The shell ------------------------------------------------------------------------------------------------------ */
+
+static void run_task(void *argument)
+{
+    struct task *task = argument;
+    for (;;) {
+        int64_t deadline_us;
+        const enum task_result result = task_step(task, &deadline_us);
+        if (result == TASK_GONE) return;
+        if (result == TASK_WORKED) continue;
+        int64_t timeout_us = -1;
+        if (deadline_us != INT64_MAX) {
+            timeout_us = deadline_us - now_us(task);
+            if (timeout_us < 0) timeout_us = 0;
+        }
+        waker_sleep(&task->waker, timeout_us);
+    }
+}
+
+bool task_start(struct task *task) { return thread_start(&task->thread, task->options.vertex->name, run_task, task); }
+void task_join(struct task *task) { thread_join(&task->thread); }
+
+void task_cancel(struct task *task)
+{
+    atomic_store_explicit(&task->cancelled, true, memory_order_release);
+    waker_wake(&task->waker);
+}
+
+void task_post(struct task *task, struct letter_to_task *letter) { mailbox_post(&task->mailbox, &letter->mail); }
+
+void task_read_counters(const struct task *task, struct task_counters *counters)
+{
+    counters->records_in = atomic_load_explicit(&task->records_in, memory_order_relaxed);
+    counters->bytes_in = atomic_load_explicit(&task->bytes_in, memory_order_relaxed);
+    counters->records_out = atomic_load_explicit(&task->records_out, memory_order_relaxed);
+    counters->lag = atomic_load_explicit(&task->lag, memory_order_relaxed);
+    counters->gap_max_us = atomic_load_explicit(&task->gap_max_us, memory_order_relaxed);
+    counters->state_entries = atomic_load_explicit(&task->state_entries, memory_order_relaxed);
+    counters->state_bytes = atomic_load_explicit(&task->state_bytes, memory_order_relaxed);
+}

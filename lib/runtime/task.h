@@ -1,0 +1,73 @@
+/* A task: one subtask of one vertex, as a step that never blocks; the thread around it is a shell.
+ *
+ *                 mail                               input: source reader, or gate
+ *                  │                                        │
+ *   task_step ─────┴──> RUNNING ──barrier──> EMITTING ──> SNAPSHOT ──ack──> RUNNING
+ *                          │ end of input                     (each may be interrupted by back-pressure and goes on
+ *                          └──> FINISHING ──> ENDED            where it stopped; barriers keep flowing behind the end)
+ *
+ *   any failure ──> FAILED (sticky): waits to be cancelled
+ *
+ * Owner of everything inside: the task thread. From outside come letters and reads of the counters. The wakers of channels,
+ * reader and sink writers are the task's own. */
+#ifndef RUNTIME_TASK_H
+#define RUNTIME_TASK_H
+
+#include "graph/plan.h"
+#include "runtime/letters.h"
+
+struct task_options {
+    const struct plan_vertex *vertex;
+    uint32_t vertex_index;
+    uint32_t subtask_index;
+    uint32_t max_parallelism;
+    uint32_t attempt;
+    uint64_t epoch;                /* the open one */
+    enum align_mode align_mode;
+    const struct weir_environment *environment;
+    struct mailbox *job;           /* where letters go */
+    void *source;                  /* opened source of the vertex, or NULL */
+    void *const *sinks;            /* opened sinks per stage of the chain */
+    int64_t buffer_timeout_us;
+    uint64_t soft_limit_bytes;
+    uint64_t hard_limit_bytes;
+};
+
+struct task;
+
+/* Makes the task without its channels. Environment thread. */
+enum weir_code task_create(const struct task_options *options, struct task **task, struct weir_error *error);
+/* Joins two tasks' ends: gives `task` one more input or router. Environment thread, before the first step. */
+struct waker *task_waker(struct task *task);
+bool task_add_input(struct task *task, struct channel *channel, uint32_t tag);
+bool task_add_router(struct task *task, const struct router_options *options);
+/* After all inputs and routers: makes gate and chain, so that shards can be restored. */
+enum weir_code task_connect(struct task *task, struct weir_error *error);
+struct chain *task_chain(struct task *task);
+void task_destroy(struct task *task); /* after its thread has been joined */
+
+/* The shell: a thread that steps until it is cancelled. */
+bool task_start(struct task *task);
+void task_join(struct task *task);
+void task_cancel(struct task *task); /* any thread; needs no memory, overtakes all letters */
+void task_post(struct task *task, struct letter_to_task *letter); /* any thread; takes `letter` */
+
+enum task_result {
+    TASK_WORKED,  /* did something: step again */
+    TASK_WAITING, /* for input, room or mail: step when woken, or at *deadline_us (monotonic; INT64_MAX = none) */
+    TASK_GONE,    /* cancelled: never step again */
+};
+enum task_result task_step(struct task *task, int64_t *deadline_us);
+
+/* Read from any thread, each by itself. */
+struct task_counters {
+    uint64_t records_in; /* of sources only: what came from outside */
+    uint64_t bytes_in;
+    uint64_t records_out; /* handed to sinks */
+    uint64_t lag;         /* UINT64_MAX = unknown */
+    uint64_t gap_max_us;  /* longest time between two records while input was waiting, emission on commit left out */
+    uint64_t state_entries, state_bytes;
+};
+void task_read_counters(const struct task *task, struct task_counters *counters);
+
+#endif
