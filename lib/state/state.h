@@ -24,7 +24,8 @@ struct state_declaration {
     enum weir_state_kind kind;
     enum weir_codec codec;
     uint32_t value_size_bytes; /* of fixed codecs; 0 = any length */
-    bool ordered;              /* elements of one key and namespace can be scanned in order */
+    bool ordered;              /* shard_scan: the elements of one key and name space in order */
+    bool ordered_in_group;     /* shard_scan_group: those of a name space over all keys of a key group */
 };
 
 struct shard_options {
@@ -58,10 +59,11 @@ bool shard_set(struct shard *shard, uint32_t state, const struct state_key *key,
 bool shard_remove(struct shard *shard, uint32_t state, const struct state_key *key); /* false: no memory */
 
 /* Calls `visit` for each unit of `key` and name space with element >= `from`, in byte order, until it answers false.
- * Ordered states only. `visit` must not change the shard. */
+ * States declared `ordered` only. `visit` must not change the shard. */
 typedef bool shard_visit_fn(void *user, const struct state_key *key, struct weir_bytes value);
 void shard_scan(struct shard *shard, uint32_t state, const struct state_key *from, shard_visit_fn *visit, void *user);
-/* The same over all keys of one key group (timers: element = time | key). */
+/* The same over all keys of one key group, by (element, key). States declared `ordered_in_group` only (timers: element =
+ * time). */
 void shard_scan_group(struct shard *shard, uint32_t state, uint32_t group, struct weir_bytes name_space,
                       struct weir_bytes from_element, shard_visit_fn *visit, void *user);
 

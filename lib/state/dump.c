@@ -1,0 +1,73 @@
+/* A base, a slice at a time, while the tables change in between.
+ *
+ * The dump walks key groups, in each the segments in the order of their tags, in each the slots. What was not changed since
+ * the dump began is never missed: entries do not move between key groups nor past each other's segments, and within a
+ * segment slots move only when it is rebuilt or split, which the dump notices by its stamp and begins it anew. What did
+ * change meanwhile may be written, written twice or not be written: it is in a delta behind the redo point. */
+#include "state/shard_private.h"
+
+uint64_t shard_dump_begin(struct shard *shard)
+{
+    CHECK(!shard->dump.is_open && shard->epoch > 0);
+    shard->dump = (struct dump){ .is_open = true };
+    return shard->epoch - 1;
+}
+
+void shard_dump_abandon(struct shard *shard)
+{
+    shard->dump.is_open = false;
+}
+
+bool shard_is_dumping(const struct shard *shard)
+{
+    return shard->dump.is_open;
+}
+
+static bool dump_entry(const struct entry *entry, uint32_t group, struct buffer *out)
+{
+    if (entry->flags & ENTRY_REMOVED) return true;
+    const size_t size = delta_size(entry, group);
+    if (!buffer_reserve(out, size)) return false;
+    delta_write(out->data + out->size, entry, group);
+    out->size += size;
+    return true;
+}
+
+/* Writes on from dump->slot; false when `bytes_max` is reached first, or there is no memory. A slot counts as a byte of work,
+ * so that empty tables end a step too. */
+static bool dump_segment(const struct shard *shard, struct dump *dump, const struct segment *segment, size_t bytes_max,
+                         size_t *work, struct buffer *out)
+{
+    const uint32_t group = shard->group_first + dump->group;
+    for (; dump->slot <= segment->mask; dump->slot++) {
+        if (*work >= bytes_max) return false;
+        const uint32_t ahead = segment->slots[(dump->slot + 2 * SHARD_AHEAD) & segment->mask].reference;
+        if (ahead > SLAB_RESERVED) __builtin_prefetch(entry_at(&shard->entries, ahead));
+        const uint32_t reference = segment->slots[dump->slot].reference;
+        const size_t size_before = out->size;
+        if (reference > SLAB_RESERVED && !dump_entry(entry_at(&shard->entries, reference), group, out)) return false;
+        *work += out->size - size_before + 1;
+    }
+    return true;
+}
+
+bool shard_dump_step(struct shard *shard, size_t bytes_max, struct buffer *out)
+{
+    struct dump *dump = &shard->dump;
+    CHECK(dump->is_open && bytes_max > 0);
+    size_t work = 0;
+    while (dump->group < shard->group_count) {
+        const struct table *table = &shard->tables[dump->group];
+        const struct segment *segment = table_segment(table, (uint32_t)dump->position);
+        if (segment->stamp != dump->stamp) dump->slot = 0;
+        dump->stamp = segment->stamp;
+        if (!dump_segment(shard, dump, segment, bytes_max, &work, out)) return false;
+        dump->slot = 0;
+        dump->position = table_segment_end(table, (uint32_t)dump->position);
+        if (dump->position <= UINT32_MAX) continue;
+        dump->position = 0;
+        dump->group++;
+    }
+    dump->is_open = false;
+    return true;
+}

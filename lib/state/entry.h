@@ -1,0 +1,186 @@
+/* Entries: the units of a shard as they lie in its slab.
+ *
+ *   offset  size
+ *        0     4   identity: state (8 bits) | shape (8) | size of the name area's content (16)
+ *        4     2   size of a value that lies inline
+ *        6     1   flags
+ *        7     1   unused
+ *        8     n   name: the key alone, or  u32 key size | u32 name space size | key | name space | element;
+ *                  a long name (SHAPE_LONG) is a pointer to a block that holds the same
+ *      8+n'    v   value, 8-byte aligned; or a pointer to a block (ENTRY_BLOCK)            (n' = n rounded up to 8)
+ *
+ * An entry never moves. A value that outgrows its cell gets a block of its own, and so do long names. With a key of 16
+ * bytes and a value of 8 an entry has 32 bytes and lies in one cache line. */
+#ifndef STATE_ENTRY_H
+#define STATE_ENTRY_H
+
+#include "state/slab.h"
+#include "state/state.h"
+
+enum entry_shape {
+    SHAPE_NULL_KEY = 1,
+    SHAPE_NAME_SPACE = 2,
+    SHAPE_ELEMENT = 4,
+    SHAPE_LONG = 8,
+};
+
+enum entry_flag {
+    ENTRY_CHANGED = 1, /* is in the list of changes of the open epoch */
+    ENTRY_REMOVED = 2, /* a tombstone: kept until a snapshot has written it */
+    ENTRY_NULL = 4,    /* the value is null */
+    ENTRY_BLOCK = 8,   /* the value lies in a block */
+};
+
+struct entry {
+    uint32_t identity;
+    uint16_t value_size;
+    uint8_t flags;
+    uint8_t unused;
+    char data[];
+};
+
+struct block {
+    uint64_t size;
+    uint64_t capacity;
+    char bytes[];
+};
+
+/* Slab and blocks of one shard. */
+struct entries {
+    struct slab slab;
+    uint64_t block_count;
+    uint64_t block_bytes;
+};
+
+/* A unit on its way to be looked up: what is worked out once for all comparisons. */
+struct unit {
+    const struct state_key *key;
+    uint32_t tag;      /* hash of the whole name and the state: the table's */
+    uint32_t identity; /* of its entry */
+    size_t name_size;
+};
+
+/* Longer names lie in a block. */
+#define ENTRY_NAME_MAX 1024
+
+void entries_init(struct entries *entries);
+void entries_deinit(struct entries *entries); /* every block has been freed: see entry_destroy */
+
+/* The parts of a unit's name, mixed. A multiplication spreads the hash of the key, whose remainder modulo the number of key
+ * groups is the same all over a table; folding brings the upper bits, which choose the segment, to the lower ones, which
+ * choose the slot, so that both are even also when units arrive in the order of the upper ones (as a base has them). */
+static inline uint32_t unit_tag(uint32_t state, const struct state_key *key)
+{
+    uint32_t hash = key->hash + state * 0x85ebca6b;
+    if (UNLIKELY(weir_is_set(key->name_space))) hash = (hash ^ hash_key(key->name_space)) * 0xc2b2ae35 + 1;
+    if (UNLIKELY(weir_is_set(key->element))) hash = (hash ^ hash_key(key->element)) * 0x27d4eb2f + 2;
+    hash *= 0x9e3779b1;
+    return hash ^ hash >> 15;
+}
+
+static inline struct unit unit_of(uint32_t state, const struct state_key *key)
+{
+    uint32_t shape = UNLIKELY(weir_is_null(key->key)) ? SHAPE_NULL_KEY : 0;
+    size_t name_size = key->key.size;
+    if (UNLIKELY(weir_is_set(key->name_space) || weir_is_set(key->element))) {
+        if (weir_is_set(key->name_space)) shape |= SHAPE_NAME_SPACE;
+        if (weir_is_set(key->element)) shape |= SHAPE_ELEMENT;
+        name_size += key->name_space.size + key->element.size + 2 * sizeof(uint32_t);
+    }
+    uint32_t inline_size = (uint32_t)name_size;
+    if (UNLIKELY(name_size > ENTRY_NAME_MAX)) {
+        shape |= SHAPE_LONG;
+        inline_size = sizeof(struct block *);
+    }
+    return (struct unit){ .key = key, .tag = unit_tag(state, key), .identity = state | shape << 8 | inline_size << 16,
+                          .name_size = name_size };
+}
+
+static inline uint32_t entry_state(const struct entry *entry) { return entry->identity & 0xff; }
+static inline uint32_t entry_shape(const struct entry *entry) { return entry->identity >> 8 & 0xff; }
+static inline size_t entry_name_area(const struct entry *entry)
+{
+    return ((size_t)(entry->identity >> 16) + 7) & ~(size_t)7;
+}
+static inline struct block *entry_block_at(const char *at)
+{
+    struct block *block;
+    memcpy(&block, at, sizeof block);
+    return block;
+}
+
+/* Where the value lies. */
+static inline char *entry_value_at(struct entry *entry)
+{
+    char *at = entry->data + entry_name_area(entry);
+    return UNLIKELY(entry->flags & ENTRY_BLOCK) ? entry_block_at(at)->bytes : at;
+}
+
+/* Unset for a tombstone. */
+static inline struct weir_bytes entry_value(const struct entry *entry)
+{
+    if (UNLIKELY(entry->flags & (ENTRY_REMOVED | ENTRY_NULL | ENTRY_BLOCK))) {
+        if (entry->flags & ENTRY_REMOVED) return (struct weir_bytes){ 0 };
+        if (entry->flags & ENTRY_NULL) return WEIR_NULL;
+        const struct block *block = entry_block_at(entry->data + entry_name_area(entry));
+        return (struct weir_bytes){ block->bytes, block->size };
+    }
+    return (struct weir_bytes){ entry->data + entry_name_area(entry), entry->value_size };
+}
+
+/* The parts of the entry's name, borrowed from it; `hash` is left to the caller. */
+struct state_key entry_key(const struct entry *entry);
+
+/* Compares short keys without a call: most are. */
+static inline bool bytes_same(const char *a, const char *b, size_t size)
+{
+    uint64_t x, y, x_last, y_last;
+    if (size > 16) return memcmp(a, b, size) == 0;
+    if (size >= 8) {
+        memcpy(&x, a, 8);
+        memcpy(&y, b, 8);
+        memcpy(&x_last, a + size - 8, 8);
+        memcpy(&y_last, b + size - 8, 8);
+        return ((x ^ y) | (x_last ^ y_last)) == 0;
+    }
+    if (size >= 4) {
+        uint32_t v, w, v_last, w_last;
+        memcpy(&v, a, 4);
+        memcpy(&w, b, 4);
+        memcpy(&v_last, a + size - 4, 4);
+        memcpy(&w_last, b + size - 4, 4);
+        return ((v ^ w) | (v_last ^ w_last)) == 0;
+    }
+    for (size_t i = 0; i < size; i++) {
+        if (a[i] != b[i]) return false;
+    }
+    return true;
+}
+
+bool entry_is_parted(const struct entry *entry, const struct unit *unit); /* the slow path of entry_is */
+
+static inline bool entry_is(const struct entry *entry, const struct unit *unit)
+{
+    if (entry->identity != unit->identity) return false;
+    const uint32_t slow = (uint32_t)(SHAPE_NAME_SPACE | SHAPE_ELEMENT | SHAPE_LONG) << 8;
+    if (UNLIKELY(unit->identity & slow)) return entry_is_parted(entry, unit);
+    return bytes_same(entry->data, unit->key->key.data, unit->name_size);
+}
+
+/* A new entry with room for a value of `value_size` bytes (not written; entry_value_at says where). Its flags are clear.
+ * SLAB_NONE when there is no memory. */
+uint32_t entry_create(struct entries *entries, const struct unit *unit, size_t value_size);
+void entry_destroy(struct entries *entries, uint32_t reference);
+
+/* Copies `value` in; it may lie in the entry's own value. Clears ENTRY_REMOVED. False when there is no memory: nothing has
+ * changed. */
+bool entry_set_value(struct entries *entries, uint32_t reference, struct weir_bytes value);
+/* Makes it a tombstone and gives back what the value held beyond the cell. */
+void entry_remove_value(struct entries *entries, struct entry *entry);
+
+static inline struct entry *entry_at(const struct entries *entries, uint32_t reference)
+{
+    return slab_at(&entries->slab, reference);
+}
+
+#endif

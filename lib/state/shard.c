@@ -1,0 +1,295 @@
+#include "state/shard_private.h"
+
+#include <stdlib.h>
+
+/* ---- Creation ------------------------------------------------------------------------------------------------------ */
+
+static struct order *create_orders(const struct shard *shard, enum order_kind kind)
+{
+    struct order *orders = malloc(shard->group_count * sizeof *orders);
+    if (orders == NULL) return NULL;
+    for (uint32_t i = 0; i < shard->group_count; i++) order_init(&orders[i], kind);
+    return orders;
+}
+
+static bool create_state(const struct shard *shard, struct shard_state *state, const struct state_declaration *declaration)
+{
+    state->declaration = *declaration;
+    if (declaration->ordered && (state->by_key = create_orders(shard, ORDER_BY_KEY)) == NULL) return false;
+    if (declaration->ordered_in_group && (state->by_element = create_orders(shard, ORDER_BY_ELEMENT)) == NULL) return false;
+    return true;
+}
+
+static bool create_states(struct shard *shard, const struct state_declaration *declarations)
+{
+    uint32_t largest = 0;
+    for (uint32_t i = 0; i < shard->state_count; i++) {
+        if (!create_state(shard, &shard->states[i], &declarations[i])) return false;
+        if (declarations[i].value_size_bytes > largest) largest = declarations[i].value_size_bytes;
+    }
+    shard->zeroes = calloc(1, largest + 1);
+    return shard->zeroes != NULL;
+}
+
+struct shard *shard_create(const struct shard_options *options)
+{
+    CHECK(options->state_count <= SHARD_STATES_MAX);
+    CHECK(options->max_parallelism > 0 && options->group_count > 0);
+    CHECK(options->group_first + options->group_count <= options->max_parallelism);
+    struct shard *shard = calloc(1, sizeof *shard);
+    if (shard == NULL) return NULL;
+    shard->state_count = options->state_count;
+    shard->max_parallelism = options->max_parallelism;
+    shard->group_first = options->group_first;
+    shard->group_count = options->group_count;
+    shard->epoch = options->epoch;
+    entries_init(&shard->entries);
+    changes_init(&shard->changes);
+    shard->store = store_hashmap_create();
+    CHECK(!shard->store->operations->holds_units);
+
+    shard->tables = malloc(shard->group_count * sizeof *shard->tables);
+    shard->states = calloc(shard->state_count + 1, sizeof *shard->states);
+    if (shard->tables != NULL) {
+        for (uint32_t i = 0; i < shard->group_count; i++) table_init(&shard->tables[i]);
+    }
+    if (shard->tables == NULL || shard->states == NULL || !create_states(shard, options->states)) {
+        shard_destroy(shard);
+        return NULL;
+    }
+    return shard;
+}
+
+/* Blocks do not lie in the slab, which is given back as a whole. */
+static void free_blocks(struct shard *shard, const struct table *table)
+{
+    for (uint64_t at = 0; at <= UINT32_MAX; at = table_segment_end(table, (uint32_t)at)) {
+        const struct segment *segment = table_segment(table, (uint32_t)at);
+        for (uint32_t i = 0; i <= segment->mask; i++) {
+            if (segment->slots[i].reference > SLAB_RESERVED) entry_destroy(&shard->entries, segment->slots[i].reference);
+        }
+    }
+}
+
+void shard_destroy(struct shard *shard)
+{
+    if (shard == NULL) return;
+    for (uint32_t i = 0; shard->tables != NULL && i < shard->group_count; i++) {
+        if (shard->entries.block_count > 0) free_blocks(shard, &shard->tables[i]);
+        table_deinit(&shard->tables[i]);
+    }
+    for (uint32_t i = 0; shard->states != NULL && i < shard->state_count; i++) {
+        free(shard->states[i].by_key);
+        free(shard->states[i].by_element);
+    }
+    shard->store->operations->destroy(shard->store);
+    changes_deinit(&shard->changes);
+    entries_deinit(&shard->entries);
+    free(shard->zeroes);
+    free(shard->states);
+    free(shard->tables);
+    free(shard);
+}
+
+uint64_t shard_entry_count(const struct shard *shard) { return shard->entry_count; }
+uint64_t shard_changed_bytes(const struct shard *shard) { return shard->changed_bytes; }
+uint64_t shard_epoch(const struct shard *shard) { return shard->epoch; }
+
+uint64_t shard_bytes(const struct shard *shard)
+{
+    return sizeof *shard + shard->group_count * sizeof *shard->tables + shard->table_bytes +
+           slab_bytes(&shard->entries.slab) + shard->entries.block_bytes + changes_bytes(&shard->changes);
+}
+
+/* ---- Entries ------------------------------------------------------------------------------------------------------- */
+
+uint32_t shard_find_or_create(struct shard *shard, const struct unit *unit, size_t value_size, bool *is_new)
+{
+    uint32_t reference = shard_find(shard, unit);
+    *is_new = reference == SLAB_NONE;
+    if (reference != SLAB_NONE) return reference;
+
+    struct table *table = shard_table(shard, unit->key->hash);
+    if (!table_reserve(table, unit->tag, &shard->table_bytes)) return SLAB_NONE;
+    reference = entry_create(&shard->entries, unit, value_size);
+    if (reference == SLAB_NONE) return SLAB_NONE;
+    entry_at(&shard->entries, reference)->flags |= ENTRY_REMOVED;
+    table_insert(table, unit->tag, reference);
+    return reference;
+}
+
+void shard_discard(struct shard *shard, const struct unit *unit, uint32_t reference)
+{
+    table_remove(shard_table(shard, unit->key->hash), unit->tag, reference);
+    entry_destroy(&shard->entries, reference);
+}
+
+static bool enter_orders(struct shard *shard, const struct unit *unit, uint32_t reference)
+{
+    const struct shard_state *state = &shard->states[entry_state(entry_at(&shard->entries, reference))];
+    const uint32_t group = shard_group(shard, unit->key->hash) - shard->group_first;
+    if (state->by_key != NULL && !order_insert(&state->by_key[group], &shard->entries, reference, unit->tag)) return false;
+    if (state->by_element == NULL || order_insert(&state->by_element[group], &shard->entries, reference, unit->tag))
+        return true;
+    if (state->by_key != NULL) order_remove(&state->by_key[group], &shard->entries, reference);
+    return false;
+}
+
+static void leave_orders(struct shard *shard, const struct unit *unit, uint32_t reference)
+{
+    const struct shard_state *state = &shard->states[entry_state(entry_at(&shard->entries, reference))];
+    const uint32_t group = shard_group(shard, unit->key->hash) - shard->group_first;
+    if (state->by_key != NULL) order_remove(&state->by_key[group], &shard->entries, reference);
+    if (state->by_element != NULL) order_remove(&state->by_element[group], &shard->entries, reference);
+}
+
+bool shard_write(struct shard *shard, const struct unit *unit, uint32_t reference, struct weir_bytes value)
+{
+    struct entry *entry = entry_at(&shard->entries, reference);
+    const bool was_removed = (entry->flags & ENTRY_REMOVED) != 0;
+    if (!entry_set_value(&shard->entries, reference, value)) return false;
+    if (was_removed && !enter_orders(shard, unit, reference)) {
+        entry_remove_value(&shard->entries, entry);
+        return false;
+    }
+    shard->entry_count += was_removed;
+    return true;
+}
+
+void shard_erase(struct shard *shard, const struct unit *unit, uint32_t reference)
+{
+    leave_orders(shard, unit, reference);
+    entry_remove_value(&shard->entries, entry_at(&shard->entries, reference));
+    shard->entry_count--;
+}
+
+/* ---- Values -------------------------------------------------------------------------------------------------------- */
+
+/* What the entry adds to the next delta so far. */
+static size_t pending_bytes(const struct shard *shard, const struct unit *unit, const struct entry *entry)
+{
+    return entry->flags & ENTRY_CHANGED ? delta_size(entry, shard_group(shard, unit->key->hash)) : 0;
+}
+
+/* The entry has changed, and added `bytes_before` to the delta until then. There is room in the list of changes. */
+static void note_change(struct shard *shard, const struct unit *unit, uint32_t reference, size_t bytes_before)
+{
+    struct entry *entry = entry_at(&shard->entries, reference);
+    if (!(entry->flags & ENTRY_CHANGED)) {
+        entry->flags |= ENTRY_CHANGED;
+        changes_push(&shard->changes, (struct change){ .reference = reference, .hash = unit->key->hash });
+    }
+    shard->changed_bytes += pending_bytes(shard, unit, entry) - bytes_before;
+}
+
+static bool set(struct shard *shard, const struct unit *unit, struct weir_bytes value)
+{
+    bool is_new;
+    if (!changes_reserve(&shard->changes)) return false;
+    const uint32_t reference = shard_find_or_create(shard, unit, value.size, &is_new);
+    if (reference == SLAB_NONE) return false;
+    const size_t bytes_before = pending_bytes(shard, unit, entry_at(&shard->entries, reference));
+    if (!shard_write(shard, unit, reference, value)) {
+        if (is_new) shard_discard(shard, unit, reference);
+        return false;
+    }
+    note_change(shard, unit, reference, bytes_before);
+    return true;
+}
+
+/* The first use of a value in an epoch, or ever. */
+static __attribute__((noinline)) void *value_slow(struct shard *shard, const struct unit *unit, uint32_t reference,
+                                                  uint32_t value_size)
+{
+    if (reference != SLAB_NONE && !(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)) {
+        if (!changes_reserve(&shard->changes)) return NULL;
+        note_change(shard, unit, reference, 0);
+    } else {
+        if (!set(shard, unit, (struct weir_bytes){ shard->zeroes, value_size })) return NULL;
+        reference = shard_find(shard, unit);
+    }
+    return entry_value_at(entry_at(&shard->entries, reference));
+}
+
+void *shard_value(struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    CHECK_HOT(state < shard->state_count && shard->states[state].declaration.value_size_bytes > 0);
+    const struct unit unit = unit_of(state, key);
+    const uint32_t reference = shard_find(shard, &unit);
+    if (LIKELY(reference != SLAB_NONE)) {
+        struct entry *entry = entry_at(&shard->entries, reference);
+        if (LIKELY((entry->flags & (ENTRY_CHANGED | ENTRY_REMOVED)) == ENTRY_CHANGED)) return entry_value_at(entry);
+    }
+    return value_slow(shard, &unit, reference, shard->states[state].declaration.value_size_bytes);
+}
+
+struct weir_bytes shard_get(struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    CHECK_HOT(state < shard->state_count);
+    const struct unit unit = unit_of(state, key);
+    const uint32_t reference = shard_find(shard, &unit);
+    return reference == SLAB_NONE ? (struct weir_bytes){ 0 } : entry_value(entry_at(&shard->entries, reference));
+}
+
+bool shard_set(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value)
+{
+    CHECK(state < shard->state_count && weir_is_set(value));
+    const uint32_t value_size = shard->states[state].declaration.value_size_bytes;
+    CHECK(value_size == 0 || (!weir_is_null(value) && value.size == value_size));
+    const struct unit unit = unit_of(state, key);
+    return set(shard, &unit, value);
+}
+
+bool shard_remove(struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    CHECK(state < shard->state_count);
+    const struct unit unit = unit_of(state, key);
+    const uint32_t reference = shard_find(shard, &unit);
+    if (reference == SLAB_NONE) return true;
+    const struct entry *entry = entry_at(&shard->entries, reference);
+    if (entry->flags & ENTRY_REMOVED) return true;
+    if (!changes_reserve(&shard->changes)) return false;
+    const size_t bytes_before = pending_bytes(shard, &unit, entry);
+    shard_erase(shard, &unit, reference);
+    note_change(shard, &unit, reference, bytes_before);
+    return true;
+}
+
+/* ---- Scans --------------------------------------------------------------------------------------------------------- */
+
+static bool part_is(struct weir_bytes a, struct weir_bytes b)
+{
+    return weir_is_set(a) == weir_is_set(b) && weir_is_null(a) == weir_is_null(b) && a.size == b.size &&
+           (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+void shard_scan(struct shard *shard, uint32_t state, const struct state_key *from, shard_visit_fn *visit, void *user)
+{
+    CHECK(state < shard->state_count && shard->states[state].by_key != NULL);
+    const struct order *order = &shard->states[state].by_key[shard_group(shard, from->hash) - shard->group_first];
+    for (uint32_t node = order_seek(order, &shard->entries, from); node != SLAB_NONE;
+         node = order_next(&shard->entries, node)) {
+        const struct entry *entry = entry_at(&shard->entries, order_entry(&shard->entries, node));
+        struct state_key key = entry_key(entry);
+        key.hash = from->hash;
+        if (!part_is(key.key, from->key) || !part_is(key.name_space, from->name_space)) return;
+        if (!visit(user, &key, entry_value(entry))) return;
+    }
+}
+
+void shard_scan_group(struct shard *shard, uint32_t state, uint32_t group, struct weir_bytes name_space,
+                      struct weir_bytes from_element, shard_visit_fn *visit, void *user)
+{
+    CHECK(state < shard->state_count && shard->states[state].by_element != NULL);
+    CHECK(group - shard->group_first < shard->group_count);
+    const struct order *order = &shard->states[state].by_element[group - shard->group_first];
+    const struct state_key from = { .name_space = name_space, .element = from_element };
+    for (uint32_t node = order_seek(order, &shard->entries, &from); node != SLAB_NONE;
+         node = order_next(&shard->entries, node)) {
+        const struct entry *entry = entry_at(&shard->entries, order_entry(&shard->entries, node));
+        struct state_key key = entry_key(entry);
+        key.hash = hash_key(key.key);
+        if (!part_is(key.name_space, name_space)) return;
+        if (!visit(user, &key, entry_value(entry))) return;
+    }
+}

@@ -1,0 +1,94 @@
+/* The inside of a shard, for the files that implement state.h:
+ *
+ *   shard.c      creation, values, scans            snapshot.c   changes, deltas
+ *   dump.c       bases                              restore.c    deltas and bases back into tables */
+#ifndef STATE_SHARD_PRIVATE_H
+#define STATE_SHARD_PRIVATE_H
+
+#include "state/changes.h"
+#include "state/delta.h"
+#include "state/entry.h"
+#include "state/order.h"
+#include "state/store.h"
+#include "state/table.h"
+
+#define SHARD_STATES_MAX 256
+
+struct shard_state {
+    struct state_declaration declaration;
+    struct order *by_key;     /* one for each key group; NULL when not declared */
+    struct order *by_element;
+};
+
+/* Where a dump stands: everything in key groups before `group`, in segments before `position` and in slots before `slot` has
+ * been written. Slots count for the segment with this stamp only: when it was rebuilt meanwhile, the dump begins it anew. */
+struct dump {
+    bool is_open;
+    uint32_t group; /* index among the shard's */
+    uint64_t position;
+    uint32_t slot;
+    uint32_t stamp;
+};
+
+/* Invariants:
+ *   1. Every reference in a table is an entry, and every entry is in exactly one table.
+ *   2. An entry is in `changes` exactly when it is flagged ENTRY_CHANGED; a tombstone always is.
+ *   3. entry_count and the order lists count exactly the entries that are no tombstones.
+ *   4. changed_bytes is the exact size of the delta that a snapshot would append now. */
+struct shard {
+    struct table *tables; /* one for each key group of the shard */
+    struct entries entries;
+    struct shard_state *states;
+    uint32_t state_count;
+    uint32_t max_parallelism;
+    uint32_t group_first;
+    uint32_t group_count;
+    uint64_t epoch;
+    struct changes changes;
+    uint64_t changed_bytes;
+    uint64_t entry_count;
+    uint64_t table_bytes;
+    struct dump dump;
+    struct store *store;
+    char *zeroes; /* as many as the largest fixed value has */
+};
+
+/* How far ahead walks fetch entries: about what one memory access takes, in units written meanwhile. */
+#define SHARD_AHEAD 12
+
+static inline uint32_t shard_group(const struct shard *shard, uint32_t hash)
+{
+    return key_group_of(hash, shard->max_parallelism);
+}
+
+static inline struct table *shard_table(const struct shard *shard, uint32_t hash)
+{
+    const uint32_t index = shard_group(shard, hash) - shard->group_first;
+    CHECK_HOT(index < shard->group_count);
+    return &shard->tables[index];
+}
+
+/* SLAB_NONE when there is none. Tombstones are found too. */
+static inline uint32_t shard_find(const struct shard *shard, const struct unit *unit)
+{
+    const struct segment *segment = table_segment(shard_table(shard, unit->key->hash), unit->tag);
+    for (uint32_t i = unit->tag & segment->mask;; i = (i + 1) & segment->mask) {
+        const struct slot slot = segment->slots[i];
+        if (slot.tag == unit->tag && slot.reference > SLAB_RESERVED &&
+            LIKELY(entry_is(entry_at(&shard->entries, slot.reference), unit)))
+            return slot.reference;
+        if (slot.reference == SLAB_NONE) return SLAB_NONE;
+    }
+}
+
+/* The unit's entry; made when there is none, as a tombstone that is in no list, with room for a value of `value_size`.
+ * `*is_new` says which. SLAB_NONE when there is no memory. */
+uint32_t shard_find_or_create(struct shard *shard, const struct unit *unit, size_t value_size, bool *is_new);
+/* Removes an entry from the tables; it is in no list any more. */
+void shard_discard(struct shard *shard, const struct unit *unit, uint32_t reference);
+
+/* Value, order lists and entry count. False when there is no memory: nothing has changed. */
+bool shard_write(struct shard *shard, const struct unit *unit, uint32_t reference, struct weir_bytes value);
+void shard_erase(struct shard *shard, const struct unit *unit, uint32_t reference);
+
+#endif

@@ -1,0 +1,53 @@
+/* What lies behind the tables of a shard: the place for units that need not be in memory. The table is a write-back cache
+ * of it, so nothing here is on the path of a record whose key is in the table.
+ *
+ *   record ──> table ── miss ──────────────> get
+ *              table ── eviction of dirty ──> put, remove     (rarely, in big batches, sorted by the caller)
+ *   scans      merge what the table has with scan and scan_group; the table's word wins, its tombstones too
+ *   base       each_in_group, for what is not in the table
+ *
+ *   store_hashmap   holds nothing: everything stays in the table, so a miss is final and nothing is ever evicted
+ *
+ * A store is told of a removal by `remove`, never by silence. Byte order is that of memcmp, a shorter part before its
+ * extensions, an unset one before all. Owner: the shard's thread. */
+#ifndef STATE_STORE_H
+#define STATE_STORE_H
+
+#include "state/state.h"
+
+struct store;
+
+struct store_operations {
+    const char *name; /* as the configuration calls it */
+    bool holds_units; /* false: the table is all there is, and nothing below is called but destroy */
+
+    /* Appends the value to `value`; `*found` says whether there is one. */
+    enum weir_code (*get)(struct store *store, uint32_t state, const struct state_key *key, struct buffer *value,
+                          bool *found, struct weir_error *error);
+    enum weir_code (*put)(struct store *store, uint32_t state, const struct state_key *key, struct weir_bytes value,
+                          struct weir_error *error);
+    enum weir_code (*remove)(struct store *store, uint32_t state, const struct state_key *key, struct weir_error *error);
+
+    /* In byte order, until `visit` answers false: the units of from->key and its name space with element >= from->element;
+     * those of one key group and name space by (element, key); all those of one key group by (state, key, name space,
+     * element). */
+    enum weir_code (*scan)(struct store *store, uint32_t state, const struct state_key *from, shard_visit_fn *visit,
+                           void *user, struct weir_error *error);
+    enum weir_code (*scan_group)(struct store *store, uint32_t state, uint32_t group, struct weir_bytes name_space,
+                                 struct weir_bytes from_element, shard_visit_fn *visit, void *user,
+                                 struct weir_error *error);
+    enum weir_code (*each_in_group)(struct store *store, uint32_t group,
+                                    bool (*visit)(void *user, uint32_t state, const struct state_key *key,
+                                                  struct weir_bytes value),
+                                    void *user, struct weir_error *error);
+    void (*destroy)(struct store *store);
+};
+
+/* First member of every store. */
+struct store {
+    const struct store_operations *operations;
+};
+
+struct store *store_hashmap_create(void); /* cannot fail: it is one constant */
+
+#endif

@@ -1,0 +1,64 @@
+/* The store behind a shard whose units all stay in its tables: there is nothing in it, and it says so. */
+#include "state/store.h"
+
+static enum weir_code get(struct store *store, uint32_t state, const struct state_key *key, struct buffer *value,
+                          bool *found, struct weir_error *error)
+{
+    (void)store, (void)state, (void)key, (void)value, (void)error;
+    *found = false;
+    return WEIR_OK;
+}
+
+/* Nothing is ever evicted from a table in front of this store. */
+static enum weir_code put(struct store *store, uint32_t state, const struct state_key *key, struct weir_bytes value,
+                          struct weir_error *error)
+{
+    (void)store, (void)state, (void)key, (void)value, (void)error;
+    CHECK(false);
+}
+
+static enum weir_code remove_nothing(struct store *store, uint32_t state, const struct state_key *key,
+                                     struct weir_error *error)
+{
+    (void)store, (void)state, (void)key, (void)error;
+    return WEIR_OK;
+}
+
+static enum weir_code scan(struct store *store, uint32_t state, const struct state_key *from, shard_visit_fn *visit,
+                           void *user, struct weir_error *error)
+{
+    (void)store, (void)state, (void)from, (void)visit, (void)user, (void)error;
+    return WEIR_OK;
+}
+
+static enum weir_code scan_group(struct store *store, uint32_t state, uint32_t group, struct weir_bytes name_space,
+                                 struct weir_bytes from_element, shard_visit_fn *visit, void *user,
+                                 struct weir_error *error)
+{
+    (void)store, (void)state, (void)group, (void)name_space, (void)from_element, (void)visit, (void)user, (void)error;
+    return WEIR_OK;
+}
+
+static enum weir_code each_in_group(struct store *store, uint32_t group,
+                                    bool (*visit)(void *user, uint32_t state, const struct state_key *key,
+                                                  struct weir_bytes value),
+                                    void *user, struct weir_error *error)
+{
+    (void)store, (void)group, (void)visit, (void)user, (void)error;
+    return WEIR_OK;
+}
+
+static void destroy(struct store *store)
+{
+    (void)store;
+}
+
+struct store *store_hashmap_create(void)
+{
+    static const struct store_operations operations = {
+        .name = "hashmap", .holds_units = false, .get = get, .put = put, .remove = remove_nothing, .scan = scan,
+        .scan_group = scan_group, .each_in_group = each_in_group, .destroy = destroy,
+    };
+    static struct store hashmap = { .operations = &operations };
+    return &hashmap;
+}
