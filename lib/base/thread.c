@@ -1,4 +1,3 @@
-#define _GNU_SOURCE /* thread names, ppoll */
 
 #include "base/thread.h"
 
