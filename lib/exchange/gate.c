@@ -7,7 +7,6 @@ struct input {
     uint32_t tag;
     bool ended;
     int64_t watermark_ms; /* INT64_MIN before the first; WATERMARK_IDLE while idle or ended */
-    int64_t watermark_ms_max; /* the highest that was no WATERMARK_IDLE */
 };
 
 struct gate {
@@ -33,14 +32,9 @@ struct gate *gate_create(const struct gate_input *inputs, uint32_t input_count, 
     }
     gate->watermark_ms = INT64_MIN;
     gate->input_count = input_count;
-    for (uint32_t i = 0; i < input_count; i++) {
-        gate->inputs[i] = (struct input){
-            .channel = inputs[i].channel,
-            .tag = inputs[i].tag,
-            .watermark_ms = INT64_MIN,
-            .watermark_ms_max = INT64_MIN,
-        };
-    }
+    for (uint32_t i = 0; i < input_count; i++)
+        gate->inputs[i] =
+            (struct input){ .channel = inputs[i].channel, .tag = inputs[i].tag, .watermark_ms = INT64_MIN };
     return gate;
 }
 
@@ -76,10 +70,6 @@ static bool advance_watermark(struct gate *gate, struct gate_event *event)
 static bool take_watermark(struct gate *gate, struct input *input, int64_t watermark_ms, struct gate_event *event)
 {
     CHECK(!input->ended);
-    if (watermark_ms != WATERMARK_IDLE) {
-        if (watermark_ms < input->watermark_ms_max) watermark_ms = input->watermark_ms_max;
-        input->watermark_ms_max = watermark_ms;
-    }
     input->watermark_ms = watermark_ms;
     return advance_watermark(gate, event);
 }

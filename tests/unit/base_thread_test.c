@@ -174,6 +174,21 @@ START_TEST(mail_keeps_each_senders_order)
 }
 END_TEST
 
+START_TEST(an_emptied_mailbox_takes_mail_again)
+{
+    struct mailbox mailbox;
+    mailbox_init(&mailbox, NULL);
+    struct mail letters[3];
+    for (int i = 0; i < 3; i++) {
+        ck_assert_ptr_null(mailbox_take(&mailbox));
+        mailbox_post(&mailbox, &letters[i]);
+        ck_assert_ptr_eq(mailbox_take(&mailbox), &letters[i]);
+    }
+    ck_assert_ptr_null(mailbox_take(&mailbox));
+    mailbox_deinit(&mailbox, NULL);
+}
+END_TEST
+
 static int discarded;
 
 static void discard(struct mail *mail)
@@ -219,6 +234,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, no_wake_is_lost_between_two_threads);
     tcase_add_test(tests, threads_leave_signals_to_the_host);
     tcase_add_test(tests, mail_keeps_each_senders_order);
+    tcase_add_test(tests, an_emptied_mailbox_takes_mail_again);
     tcase_add_test(tests, mail_that_nobody_took_is_discarded);
     tcase_add_test(tests, the_system_has_clocks_and_randomness);
     tcase_add_test_raise_signal(tests, a_false_belief_traps, SIGILL);

@@ -143,10 +143,13 @@ START_TEST(the_watermark_is_the_lowest_and_never_falls)
     drain();
     push(1, element_watermark(9));
     drain();
-    push(1, element_watermark(4)); /* behind its own: ignored */
+    push(1, element_watermark(4)); /* falls behind: nothing that was said is taken back */
+    drain();
     push(0, element_watermark(6));
     drain();
-    end("| w3 | w5 | w6 | ");
+    push(1, element_watermark(7));
+    drain();
+    end("| w3 | w5 | | | w6 | ");
 }
 END_TEST
 
@@ -178,7 +181,7 @@ START_TEST(says_when_all_are_idle_and_when_one_is_back)
     push(1, element_watermark(WATERMARK_IDLE));
     push(1, element_watermark(WATERMARK_IDLE));
     drain();
-    push(0, element_watermark(5));
+    push(0, element_watermark(3)); /* back, and late */
     drain();
     push(0, element_watermark(6));
     drain();

@@ -181,12 +181,16 @@ START_TEST(waits_in_order_behind_a_full_channel)
     ck_assert(router_is_blocked(router));
     ck_assert(!router_retry(router));
     ck_assert_str_eq(receive(0), "[a x 1024][b x 1024]");
-    ck_assert(!router_retry(router)); /* room for two of the four */
+    emit("e");
+    ck_assert(router_control(router, element_barrier(3))); /* there is room now, but not for the last ones first */
+    ck_assert(!router_retry(router)); /* room for two of the six */
     ck_assert_str_eq(receive(0), "[c x 1]1");
+    ck_assert(!router_retry(router));
+    ck_assert_str_eq(receive(0), "[d x 1]2");
     ck_assert(router_is_blocked(router));
     ck_assert(router_retry(router));
     ck_assert(!router_is_blocked(router));
-    ck_assert_str_eq(receive(0), "[d x 1]2");
+    ck_assert_str_eq(receive(0), "[e x 1]3");
     end();
 }
 END_TEST
