@@ -1,0 +1,155 @@
+#include "source.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A handle's threads need a moment; what takes longer goes on without us. */
+enum { REAPER_PATIENCE_MS = 5000 };
+
+void kafka_source_purpose(const struct kafka_source *source, char text[96])
+{
+    (void)snprintf(text, 96, "source '%s'", source->context.operator_name);
+}
+
+/* ---- Open and close ------------------------------------------------------------------------------------------------ */
+
+/* The bound of a bounded job that does not say where it ends: what is stable now. */
+static const char *end_text(const struct kafka_source *source)
+{
+    if (source->options.end != NULL) return source->options.end;
+    return source->context.bounded ? "latest" : NULL;
+}
+
+static const char *start_text(const struct kafka_source *source)
+{
+    if (source->options.start != NULL) return source->options.start;
+    const char *configured = weir_config_text(source->context.config, "source.start");
+    return configured != NULL ? configured : "earliest";
+}
+
+static enum weir_code check_end(const struct kafka_bound *end, const char *text, struct weir_error *error)
+{
+    if (end->kind == KAFKA_LATEST || end->kind == KAFKA_TIMESTAMP || end->kind == KAFKA_OFFSETS) return WEIR_OK;
+    return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
+                          "the end '%s' is none: write latest, timestamp:MILLISECONDS or "
+                          "offsets:TOPIC/PARTITION=OFFSET,...", text);
+}
+
+static enum weir_code parse_options(struct kafka_source *source, struct weir_error *error)
+{
+    enum weir_code code = kafka_topics_parse(source->options.topic, &source->topics, error);
+    if (code == WEIR_OK) code = kafka_bound_parse(start_text(source), &source->start, error);
+    const char *end = end_text(source);
+    source->is_bounded = end != NULL;
+    if (code != WEIR_OK || end == NULL) return code;
+    code = kafka_bound_parse(end, &source->end, error);
+    return code == WEIR_OK ? check_end(&source->end, end, error) : code;
+}
+
+/* Asks for topics and offsets only, as admin requests: neither a group nor an isolation level matters. */
+static enum weir_code open_client(struct kafka_source *source, struct weir_error *error)
+{
+    char purpose[96];
+    kafka_source_purpose(source, purpose);
+    rd_kafka_conf_t *conf;
+    const enum weir_code code =
+        kafka_conf_create(KAFKA_CONSUMER, &source->context, source->options.brokers, purpose, &conf, error);
+    if (code != WEIR_OK) return code;
+    return kafka_client_open(KAFKA_CONSUMER, conf, source->context.environment, purpose, source, &source->client, error);
+}
+
+static void source_close(void *opaque)
+{
+    struct kafka_source *source = opaque;
+    if (source->client != NULL) kafka_reaper_take(source->reaper, source->client);
+    kafka_reaper_destroy(source->reaper, REAPER_PATIENCE_MS);
+    kafka_bound_clear(&source->start);
+    kafka_bound_clear(&source->end);
+    kafka_topics_clear(&source->topics);
+    free(source);
+}
+
+static enum weir_code source_open(const void *options, const struct weir_connector_context *context, void **opened,
+                                  struct weir_error *error)
+{
+    struct kafka_source *source = calloc(1, sizeof *source);
+    if (source == NULL) return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "out of memory");
+    source->options = *(const struct weir_kafka_source_options *)options;
+    source->context = *context;
+    source->reaper = kafka_reaper_create();
+    enum weir_code code = source->reaper == NULL
+                              ? weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "out of memory")
+                              : parse_options(source, error);
+    if (code == WEIR_OK) code = open_client(source, error);
+    if (code != WEIR_OK) {
+        source_close(source);
+        return code;
+    }
+    *opened = source;
+    return WEIR_OK;
+}
+
+static const char *source_cluster(void *opaque)
+{
+    const struct kafka_source *source = opaque;
+    return source->cluster[0] == '\0' ? NULL : source->cluster;
+}
+
+const struct weir_source_type kafka_source_type = {
+    .size = sizeof(struct weir_source_type),
+    .kind = "kafka",
+    .open = source_open,
+    .discover = kafka_discover,
+    .close = source_close,
+    .cluster = source_cluster,
+    .committed = kafka_commit_for_tools,
+    .reader_open = kafka_reader_open,
+    .reader_add = kafka_reader_add,
+    .reader_poll = kafka_reader_poll,
+    .reader_positions = kafka_reader_positions,
+    .reader_limit = kafka_reader_limit,
+    .reader_lag = kafka_reader_lag,
+    .reader_close = kafka_reader_close,
+};
+
+/* ---- Builder ------------------------------------------------------------------------------------------------------- */
+
+/* What can be told from the options alone is told when the graph is built. */
+static void check_options(weir_graph *graph, const struct weir_kafka_source_options *options)
+{
+    const char *name = options->name == NULL ? "" : options->name;
+    struct weir_error error = { .code = WEIR_OK };
+    struct kafka_topics topics = { 0 };
+    struct kafka_bound start = { 0 }, end = { 0 };
+    if (options->topic == NULL)
+        (void)weir_error_set(&error, WEIR_USAGE, WEIR_REMEDY_STOP, "no topic is given; set .topic");
+    else (void)kafka_topics_parse(options->topic, &topics, &error);
+    if (error.code == WEIR_OK && options->start != NULL) (void)kafka_bound_parse(options->start, &start, &error);
+    if (error.code == WEIR_OK && options->end != NULL && kafka_bound_parse(options->end, &end, &error) == WEIR_OK)
+        (void)check_end(&end, options->end, &error);
+    if (error.code != WEIR_OK) weir_graph_mistake(graph, "source '%s': %s", name, error.text);
+    kafka_topics_clear(&topics);
+    kafka_bound_clear(&start);
+    kafka_bound_clear(&end);
+}
+
+struct weir_stream weir_kafka_source_(weir_graph *graph, const struct weir_kafka_source_options *options)
+{
+    struct weir_kafka_source_options copy = { 0 };
+    memcpy(&copy, options, options->size < sizeof copy ? options->size : sizeof copy);
+    check_options(graph, &copy);
+    copy.topic = weir_graph_text(graph, copy.topic);
+    copy.brokers = weir_graph_text(graph, copy.brokers);
+    copy.start = weir_graph_text(graph, copy.start);
+    copy.end = weir_graph_text(graph, copy.end);
+    const struct weir_source_options source = {
+        .size = sizeof source,
+        .name = copy.name,
+        .parallelism = copy.parallelism,
+        .type = &kafka_source_type,
+        .options = &copy,
+        .options_size = sizeof copy,
+    };
+    return weir_source_(graph, &source);
+}
