@@ -1,0 +1,150 @@
+/* What the engine costs for each record of a word count in one chain, without a broker: a process that emits its record's
+ * value as key, key_by, and a count that emits on commit, into a sink that does nothing. 5,000 words, batches of 1,024.
+ *
+ *     chain_bench [MILLION RECORDS] [KEYS] [RECORDS FOR EACH COMMIT] */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "graph/plan.h"
+
+enum { BATCHES = 64 };
+
+static uint64_t emitted;
+
+static enum weir_code writer_open(void *sink, uint32_t subtask_index, uint64_t epoch, struct weir_waker waker,
+                                  void **writer, struct weir_error *error)
+{
+    (void)sink, (void)subtask_index, (void)epoch, (void)waker, (void)error;
+    *writer = &emitted;
+    return WEIR_OK;
+}
+static bool writer_room(void *writer)
+{
+    (void)writer;
+    return true;
+}
+static enum weir_code writer_write(void *writer, const struct weir_record *record, struct weir_error *error)
+{
+    (void)record, (void)error;
+    ++*(uint64_t *)writer;
+    return WEIR_OK;
+}
+static enum weir_code writer_prepare(void *writer, uint64_t epoch, struct weir_output_totals *totals,
+                                     struct weir_error *error)
+{
+    (void)writer, (void)epoch, (void)totals, (void)error;
+    return WEIR_OK;
+}
+static void writer_close(void *writer) { (void)writer; }
+
+static const struct weir_source_type source_type = { .size = sizeof source_type, .kind = "bench" };
+static const struct weir_sink_type sink_type = {
+    .size = sizeof sink_type, .kind = "bench", .writer_open = writer_open, .writer_room = writer_room,
+    .writer_write = writer_write, .writer_prepare = writer_prepare, .writer_close = writer_close,
+};
+
+static enum weir_code split(weir_task *task, const struct weir_record *record)
+{
+    return weir_emit(task, .key = record->value, .value = WEIR_EMPTY);
+}
+
+static enum weir_code count(weir_keyed_task *task, void *accumulator, const struct weir_record *record)
+{
+    (void)task, (void)record;
+    ++*(int64_t *)accumulator;
+    return WEIR_OK;
+}
+
+static void fail(const char *text)
+{
+    (void)fprintf(stderr, "chain_bench: %s\n", text);
+    exit(1);
+}
+
+static struct weir_batch *make_batch(uint64_t *state, uint32_t keys)
+{
+    struct weir_batch *batch = batch_create();
+    while (batch->count < BATCH_RECORDS_MAX) {
+        char word[32];
+        *state = *state * 6364136223846793005u + 1442695040888963407u;
+        const int size = snprintf(word, sizeof word, "word-%u", (unsigned)((*state >> 33) % keys));
+        const struct weir_record record = { .key = WEIR_NULL, .value = { word, (size_t)size } };
+        if (!batch_add(batch, &record)) fail("no memory for a batch");
+    }
+    return batch;
+}
+
+static struct chain *make_chain(weir_graph *graph, struct plan **plan)
+{
+    static struct weir_environment environment;
+    static void *sinks[CHAIN_STAGES_MAX];
+    struct weir_error error;
+    struct weir_stream lines = weir_source(graph, .name = "lines", .type = &source_type);
+    struct weir_stream words = weir_process(lines, .name = "split", .process = split);
+    struct weir_stream counts = weir_aggregate(weir_key_by(words, .key = NULL), .name = "count", .accumulator = WEIR_I64,
+                                               .add = count, .emit = WEIR_EMIT_ON_COMMIT);
+    weir_sink(counts, .name = "counts", .type = &sink_type);
+    if (plan_create(graph, &(struct plan_options){ .parallelism = 1, .chaining = true }, plan, &error) != WEIR_OK)
+        fail(error.text);
+    struct chain *chain;
+    const struct chain_options options = { .plan = &(*plan)->vertices[0].chain, .environment = &environment,
+                                           .vertex_name = (*plan)->vertices[0].name, .parallelism = 1,
+                                           .max_parallelism = (*plan)->max_parallelism, .epoch = 1, .sinks = sinks };
+    if (chain_create(&options, &chain, &error) != WEIR_OK || chain_open(chain, &error) != WEIR_OK) fail(error.text);
+    return chain;
+}
+
+static double now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+static void commit(struct chain *chain, uint64_t epoch)
+{
+    struct chain_snapshot snapshot;
+    if (chain_emit_on_commit(chain, epoch) != CHAIN_DONE || chain_snapshot(chain, epoch, &snapshot) != CHAIN_DONE)
+        fail(chain_error(chain)->text);
+    chain_snapshot_clear(&snapshot);
+}
+
+int main(int argc, char **argv)
+{
+    const uint64_t records = (argc > 1 ? strtoull(argv[1], NULL, 10) : 50) * 1000000;
+    const uint32_t keys = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 5000;
+    const uint64_t for_each_commit = argc > 3 ? strtoull(argv[3], NULL, 10) : 500000;
+    weir_graph *graph = weir_graph_create();
+    struct plan *plan;
+    struct chain *chain = make_chain(graph, &plan);
+    struct weir_batch *batches[BATCHES];
+    uint64_t state = 1;
+    for (int i = 0; i < BATCHES; i++) batches[i] = make_batch(&state, keys);
+
+    uint64_t done = 0, epoch = 1, next_commit = for_each_commit;
+    double process_ns = 0, commit_ns = 0;
+    while (done < records) {
+        double begin = now_ns();
+        while (done < next_commit && done < records) {
+            uint32_t cursor = 0;
+            if (chain_process(chain, 0, batches[done / BATCH_RECORDS_MAX % BATCHES], &cursor) != CHAIN_DONE)
+                fail(chain_error(chain)->text);
+            done += BATCH_RECORDS_MAX;
+        }
+        process_ns += now_ns() - begin;
+        begin = now_ns();
+        commit(chain, epoch++);
+        commit_ns += now_ns() - begin;
+        next_commit = done + for_each_commit;
+    }
+    printf("%" PRIu64 " records, %u keys: %.1f ns for each record, %.1f ns for each key that a commit emits (%" PRIu64
+           " of them)\n", done, keys, process_ns / (double)done, commit_ns / (double)emitted, emitted);
+    for (int i = 0; i < BATCHES; i++) batch_release(batches[i]);
+    chain_destroy(chain);
+    plan_destroy(plan);
+    weir_graph_destroy(graph);
+    return 0;
+}
