@@ -1,7 +1,7 @@
 /* Base: what every other folder stands on. No knowledge of streams here.
  *
  *   check.h    assertions that stay on            hash.h     XXH3, murmur2, key groups
- *   arena.h    memory with one end of life        thread.h   threads, mutexes, wake-ups
+ *   arena.h    memory with one end of life        thread.h   threads, wake-ups, clocks
  *   buffer.h   bounded writing and reading        mailbox.h  mail between threads
  *   vec.h      growable arrays
  *

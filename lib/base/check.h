@@ -1,6 +1,6 @@
-/* Assertions. They say what the author believes; a false one is broken code, never bad input or a broken disk. They stay
- * on in release builds, off the record path. A failure stores the sentence where a core dump shows it and traps: the
- * library neither prints nor calls abort(). */
+/* Assertions. They say what the author believes; a false one is broken code, never bad input or a broken disk. They
+ * stay on in release builds, off the record path. A failure stores the sentence where a core dump shows it and traps:
+ * the library neither prints nor calls abort(). */
 #ifndef BASE_CHECK_H
 #define BASE_CHECK_H
 

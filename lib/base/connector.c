@@ -5,8 +5,8 @@
 #include "base/check.h"
 #include "weir/connector.h"
 
-/* The public lists have no capacity, and some were built by a decoder at their exact size: they grow one by one. They are
- * short, and change a few times for each epoch. */
+/* The public lists have no capacity, and some were built by a decoder at their exact size: they grow one by one. They
+ * are short, and change a few times for each epoch. */
 static void *room_for_one_more(void *items, size_t count, size_t item_size)
 {
     if (count >= SIZE_MAX / item_size) return NULL;

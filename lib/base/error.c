@@ -18,7 +18,8 @@ static const struct code_row codes[] = {
 #undef CODE_ROW
 };
 
-/* A code from a newer library, or from a host's mistake, still gets an answer: errors are reported when things go wrong. */
+/* A code from a newer library, or from a host's mistake, still gets an answer: errors are reported when things go
+ * wrong. */
 static const struct code_row *row_of(enum weir_code code)
 {
     static const struct code_row unknown = { "UNKNOWN", 1, "unknown error code" };

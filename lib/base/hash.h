@@ -1,5 +1,5 @@
-/* Hashes. Key hashes and frame hashes are part of formats: they never change (XXH3 is a stable specification since 0.8).
- */
+/* Hashes. Key hashes and frame hashes are part of formats: they never change (XXH3 is a stable specification since
+ * 0.8). */
 #ifndef BASE_HASH_H
 #define BASE_HASH_H
 

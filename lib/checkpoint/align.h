@@ -8,13 +8,13 @@
  *
  * Invariants
  *   1. Exactly-once: an input is held exactly when its barrier n has arrived and the snapshot has not started.
- *      At-least-once: no input is ever held; what flows between the first and the last barrier n is counted in epoch n by
- *      this task and replayed after a restart.
+ *      At-least-once: no input is ever held; what flows between the first and the last barrier n is counted in epoch n
+ *      by this task and replayed after a restart.
  *   2. Epochs only rise: each is snapshotted at most once, and never after a later one was begun.
  *   3. With one input there is no HOLDING: a barrier is answered by its snapshot at once.
  *
- * The source is Flink's SingleCheckpointBarrierHandler; an input that has ended needs no case here, because barriers flow
- * behind END (record/record.h). */
+ * The source is Flink's SingleCheckpointBarrierHandler; an input that has ended needs no case here, because barriers
+ * flow behind END (record/record.h). */
 #ifndef CHECKPOINT_ALIGN_H
 #define CHECKPOINT_ALIGN_H
 

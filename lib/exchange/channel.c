@@ -4,10 +4,11 @@
 
 #define CACHE_LINE 64
 
-/* Single producer, single consumer. Indices count up for ever (wrapping at 2^32); a slot is index modulo a power of two.
+/* Single producer, single consumer. Indices count up for ever (wrapping at 2^32); a slot is index modulo a power of
+ * two.
  *
- * Indices are stored and loaded sequentially consistent, because each side decides about waking the other by "store mine,
- * then look at yours": with less, both could look before either store is seen, and both would sleep. It costs an
+ * Indices are stored and loaded sequentially consistent, because each side decides about waking the other by "store
+ * mine, then look at yours": with less, both could look before either store is seen, and both would sleep. It costs an
  * exclusive store for each element, of which there are a few thousand a second. */
 struct ring {
     _Alignas(CACHE_LINE) _Atomic uint32_t head; /* next to pop; written by the consumer */
@@ -64,7 +65,8 @@ static bool ring_pop(struct ring *ring, struct element *element)
 
 static uint32_t ring_count(const struct ring *ring)
 {
-    const uint32_t head = atomic_load(&ring->head); /* first: it never passes the tail, so the difference is not negative */
+    /* Head first: it never passes the tail, so the difference is not negative. */
+    const uint32_t head = atomic_load(&ring->head);
     return atomic_load(&ring->tail) - head;
 }
 

@@ -14,8 +14,8 @@
  *
  * Invariants
  *   1. Order: what one router sends to one gate arrives in the order in which it was sent, control elements included.
- *   2. Bounds: a channel holds at most its capacity in elements. A router holds one open batch for each channel, and what
- *      a blocked task had still to emit for the record in hand.
+ *   2. Bounds: a channel holds at most its capacity in elements. A router holds one open batch for each channel, and
+ *      what a blocked task had still to emit for the record in hand.
  *   3. A closed channel never makes anybody wait: it swallows what is pushed and has nothing to pop. */
 #ifndef EXCHANGE_EXCHANGE_H
 #define EXCHANGE_EXCHANGE_H

@@ -8,8 +8,8 @@
  *   1. The elements of one input keep their order.
  *   2. Every input that is not held is served once before any is served twice.
  *   3. Watermarks rise; only WATERMARK_IDLE stands apart: it says that no input holds anybody back just now.
- *   4. ENDED comes once, behind the last batch of every input. ALIGNED may still follow, because barriers flow behind the
- *      end; batches and watermarks may not. */
+ *   4. ENDED comes once, behind the last batch of every input. ALIGNED may still follow, because barriers flow behind
+ *      the end; batches and watermarks may not. */
 #ifndef EXCHANGE_GATE_H
 #define EXCHANGE_GATE_H
 
@@ -25,7 +25,8 @@ struct gate_input {
 
 struct gate;
 
-/* `inputs` is copied. `epoch_done`: the last epoch whose barrier is not to come any more. NULL when there is no memory. */
+/* `inputs` is copied. `epoch_done`: the last epoch whose barrier is not to come any more. NULL when there is no memory.
+ * */
 struct gate *gate_create(const struct gate_input *inputs, uint32_t input_count, enum align_mode mode,
                          uint64_t epoch_done);
 void gate_destroy(struct gate *gate);

@@ -1,4 +1,5 @@
-/* The sending side of one operator output: from one subtask to those of one receiving operator. Owner: the sending task.
+/* The sending side of one operator output: from one subtask to those of one receiving operator. Owner: the sending
+ * task.
  *
  *   emit ─> which channel? ─copy─> open batch of that channel ─full or flush─> channel
  *                                                                └─ channel full: waits here, blocked
@@ -22,7 +23,8 @@
 struct router_options {
     enum weir_exchange exchange;     /* never AUTO */
     uint32_t max_parallelism;        /* KEY_GROUP */
-    struct channel *const *channels; /* one for each receiving subtask, in their order (FORWARD: exactly one); borrowed */
+    /* One for each receiving subtask, in their order; FORWARD: exactly one. Borrowed. */
+    struct channel *const *channels;
     uint32_t channel_count;
     uint32_t first_channel;          /* REBALANCE: where to begin, so that not all senders begin with the same one */
 };

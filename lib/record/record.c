@@ -45,16 +45,6 @@ void batch_clear(struct weir_batch *batch)
     batch->bytes_max = BATCH_BYTES_MAX;
 }
 
-struct weir_batch *batch_renew(struct weir_batch *batch)
-{
-    if (batch != NULL && batch_is_sole(batch)) {
-        batch_clear(batch);
-        return batch;
-    }
-    if (batch != NULL) batch_release(batch);
-    return batch_create();
-}
-
 /* Keys and values are mostly shorter than 16 bytes: two overlapping moves are cheaper than a call. */
 static inline void copy_bytes(char *to, const char *from, size_t size)
 {

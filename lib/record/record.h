@@ -2,12 +2,12 @@
  *
  *   element = BATCH | WATERMARK | BARRIER | END
  *
- * A batch owns its records' bytes in one arena and is read-only once it has left its writer. It is counted by reference,
- * because a broadcast hands one batch to several readers. Barriers keep flowing behind END: an input that has ended still
- * takes part in every checkpoint, so the coordinator needs no special case for it.
+ * A batch owns its records' bytes in one arena and is read-only once it has left its writer. It is counted by
+ * reference, because a broadcast hands one batch to several readers. Barriers keep flowing behind END: an input that
+ * has ended still takes part in every checkpoint, so the coordinator needs no special case for it.
  *
- * Who holds the only reference may empty a batch and fill it again; nobody else writes to it. A source fills one batch
- * over and over (batch_renew); a channel sends its emptied batches back (exchange/channel.h). There is no pool. */
+ * Who holds the only reference may empty a batch and fill it again; nobody else writes to it. A source task fills one
+ * batch over and over; a channel sends its emptied batches back (exchange/channel.h). There is no pool. */
 #ifndef RECORD_RECORD_H
 #define RECORD_RECORD_H
 
@@ -34,12 +34,9 @@ void batch_release(struct weir_batch *batch); /* any thread */
 /* Empties a batch that nobody else holds, for reuse; its limits are the default ones again. */
 void batch_clear(struct weir_batch *batch);
 bool batch_is_sole(const struct weir_batch *batch); /* one reference only: the caller's */
-/* Gives the caller's reference for an empty batch: the same one when nobody else holds it, else a new one. `batch` may be
- * NULL. NULL when there is no memory (the reference is gone then, too). */
-struct weir_batch *batch_renew(struct weir_batch *batch);
 
-/* Takes a copy of `record`, all bytes and headers. False when full (a batch that holds nothing takes any size) or out of
- * memory (batch->count == 0 tells the two apart). */
+/* Takes a copy of `record`, all bytes and headers. False when full (a batch that holds nothing takes any size) or out
+ * of memory (batch->count == 0 tells the two apart). */
 bool batch_add(struct weir_batch *batch, const struct weir_record *record);
 
 enum element_type { ELEMENT_NONE, ELEMENT_BATCH, ELEMENT_WATERMARK, ELEMENT_BARRIER, ELEMENT_END };

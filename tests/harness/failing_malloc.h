@@ -1,5 +1,5 @@
-/* Fails the n-th allocation, for rising n, until a scenario gets through: every path behind a failed allocation is taken
- * once, and each must give back what it held.
+/* Fails the n-th allocation, for rising n, until a scenario gets through: every path behind a failed allocation is
+ * taken once, and each must give back what it held.
  *
  *     static void scenario(void) { struct batch *b = batch_create(); if (b == NULL) return; ... batch_release(b); }
  *     ck_assert_uint_gt(failing_malloc_each(scenario), 3);

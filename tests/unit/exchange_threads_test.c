@@ -1,8 +1,9 @@
 /* Routers, channels and gates under real threads: every sender runs a router of its own, every receiver a gate.
  *
  * Each record carries its sender, its number and the epoch in which it was emitted. Receivers check, for each of them,
- * that numbers of one sender rise and that the epoch is the one being collected (which is what alignment means); the test
- * adds up what all of them saw. Both sides sleep whenever they cannot go on, so a lost wake-up ends in the time-out. */
+ * that numbers of one sender rise and that the epoch is the one being collected (which is what alignment means); the
+ * test adds up what all of them saw. Both sides sleep whenever they cannot go on, so a lost wake-up ends in the
+ * time-out. */
 #include "exchange/exchange.h"
 
 #include <sched.h>

@@ -1,6 +1,8 @@
 #include "harness/unit.h"
 #include "record/record.h"
 
+#include <signal.h>
+
 static bool same_record(const struct weir_record *a, const struct weir_record *b)
 {
     return weir_bytes_equal(a->key, b->key) && weir_bytes_equal(a->value, b->value) && a->time_ms == b->time_ms &&
@@ -124,23 +126,29 @@ START_TEST(headers_count_as_bytes)
 }
 END_TEST
 
-START_TEST(renews_in_place_only_when_nobody_else_reads)
+START_TEST(is_emptied_by_its_sole_holder)
 {
-    struct weir_batch *batch = batch_renew(NULL);
-    const struct weir_record record = { .key = WEIR_NULL, .value = weir_text("kept") };
+    struct weir_batch *batch = empty_batch();
+    const struct weir_record record = { .key = WEIR_NULL, .value = weir_text("v") };
+    batch->records_max = 1;
     ck_assert(batch_add(batch, &record));
-    ck_assert_ptr_eq(batch_renew(batch), batch);
-    ck_assert_uint_eq(batch->count, 0);
-
-    ck_assert(batch_add(batch, &record));
+    ck_assert(weir_batch_is_full(batch));
     batch_retain(batch); /* a second reader */
     ck_assert(!batch_is_sole(batch));
-    struct weir_batch *fresh = batch_renew(batch);
-    ck_assert_ptr_ne(fresh, batch);
-    ck_assert(weir_bytes_equal(batch->records[0].value, weir_text("kept")));
-    ck_assert(batch_is_sole(batch));
     batch_release(batch);
-    batch_release(fresh);
+    ck_assert(batch_is_sole(batch));
+    batch_clear(batch);
+    ck_assert_uint_eq(batch->count, 0);
+    ck_assert(batch_add(batch, &record) && batch_add(batch, &record)); /* its limits are the default ones again */
+    batch_release(batch);
+}
+END_TEST
+
+START_TEST(clearing_what_others_read_is_broken_code)
+{
+    struct weir_batch *batch = empty_batch();
+    batch_retain(batch);
+    batch_clear(batch);
 }
 END_TEST
 
@@ -167,7 +175,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, is_full_by_count);
     tcase_add_test(tests, is_full_by_bytes_but_takes_any_record_alone);
     tcase_add_test(tests, headers_count_as_bytes);
-    tcase_add_test(tests, renews_in_place_only_when_nobody_else_reads);
+    tcase_add_test(tests, is_emptied_by_its_sole_holder);
+    tcase_add_test_raise_signal(tests, clearing_what_others_read_is_broken_code, SIGILL);
     tcase_add_test(tests, an_element_releases_its_batch);
 }
 
