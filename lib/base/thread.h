@@ -22,8 +22,8 @@ void thread_join(struct thread *thread); /* does nothing when not started */
 /* A wake-up that is remembered: an eventfd, with a word beside it so that waking somebody who is awake costs one atomic
  * exchange and no system call.
  *     owner: waker_sleep(timeout) ... anybody: waker_wake()
- * The descriptor may also be handed to others who write to it themselves (rd_kafka_queue_io_event_enable with a payload of
- * 8 bytes, the number 1): the next sleep returns at once. */
+ * The descriptor may also be handed to others who write to it themselves (rd_kafka_queue_io_event_enable with a payload
+ * of 8 bytes, the number 1): the next sleep returns at once. */
 struct waker {
     int descriptor;    /* eventfd, non-blocking; readable when woken while asleep */
     _Atomic int state; /* AWAKE, ASLEEP, WOKEN */
@@ -31,8 +31,8 @@ struct waker {
 bool waker_init(struct waker *waker);
 void waker_deinit(struct waker *waker);
 void waker_wake(struct waker *waker); /* any thread */
-/* Sleeps until woken or `timeout_us` has passed (< 0: for ever). A wake since the last sleep returns at once. May return
- * early for no reason: look again at what was waited for. Owner. */
+/* Sleeps until woken or `timeout_us` has passed (< 0: for ever). A wake since the last sleep returns at once. May
+ * return early for no reason: look again at what was waited for. Owner. */
 void waker_sleep(struct waker *waker, int64_t timeout_us);
 struct weir_waker waker_public(struct waker *waker);
 
