@@ -25,7 +25,8 @@ static void expect(const char *lines)
     story[0] = '\0';
 }
 
-#define ON(name, now, ...) step((struct coordinator_event){ .type = COORDINATOR_ON_##name, .now_us = (now), __VA_ARGS__ })
+#define ON(name, now, ...)                                                                                             \
+    step((struct coordinator_event){ .type = COORDINATOR_ON_##name, .now_us = (now), __VA_ARGS__ })
 
 static enum coordinator_answer step(struct coordinator_event event)
 {
@@ -122,7 +123,8 @@ END_TEST
 
 START_TEST(no_barrier_before_the_first_epoch_is_allowed)
 {
-    ck_assert(coordinator_init(&coordinator, &(struct coordinator_options){ .interval_us = 100, .trace = tell }, 2, 7, 0));
+    const struct coordinator_options options = { .interval_us = 100, .trace = tell };
+    ck_assert(coordinator_init(&coordinator, &options, 2, 7, 0));
     ON(ACTIVITY, 500, .epoch = 7);
     ON(STOP, 600);
     ON(ALLOWED, 700, .epoch = 7);
@@ -325,8 +327,8 @@ START_TEST(random_events_keep_the_rules)
             event.subtask = unit_random_below(&random, tasks + 1);
             step(event);
             if (actions.answer == COORDINATOR_TAKEN && event.type == COORDINATOR_ON_ALLOWED) allowed = event.epoch;
-            if (event.type == COORDINATOR_ON_ACK && event.subtask < tasks && event.epoch == barrier && barrier > completed)
-                acked[event.subtask] = true;
+            const bool is_ack = event.type == COORDINATOR_ON_ACK && event.subtask < tasks;
+            if (is_ack && event.epoch == barrier && barrier > completed) acked[event.subtask] = true;
             for (uint32_t a = 0; a < actions.count; a++) {
                 const struct coordinator_action *action = &actions.items[a];
                 ck_assert(!over && !ended);

@@ -1,0 +1,446 @@
+/* The restart table: restart.h draws it. Facts in, a judgement and a sentence for a person out. */
+#include "checkpoint/restart.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+int restart_compare(const struct weir_frame_name *a, const struct weir_frame_name *b)
+{
+    if (a->incarnation != b->incarnation) return a->incarnation < b->incarnation ? -1 : 1;
+    if (a->epoch != b->epoch) return a->epoch < b->epoch ? -1 : 1;
+    return 0;
+}
+
+/* ---- Metadata ---------------------------------------------------------------------------------------------------- */
+
+static bool is_word(const char *text)
+{
+    if (*text == '\0') return false;
+    for (; *text != '\0'; text++)
+        if (*text <= ' ' || *text > '~') return false;
+    return true;
+}
+
+bool restart_metadata_encode(const char *store, const struct weir_frame_name *frame,
+                             char metadata[RESTART_METADATA_MAX + 1])
+{
+    if (!is_word(store) || !is_word(frame->file)) return false;
+    const int size = snprintf(metadata, RESTART_METADATA_MAX + 1,
+                              "w1 %s %" PRIu64 " %" PRIu64 " %s %" PRIx64 " %" PRIx64 " %016" PRIx64, store,
+                              frame->incarnation, frame->epoch, frame->file, frame->offset, frame->length, frame->hash);
+    return size > 0 && size <= RESTART_METADATA_MAX;
+}
+
+/* Cuts the next word off; false when it is empty or does not fit. */
+static bool next_word(const char **rest, char *word, size_t capacity)
+{
+    const size_t size = strcspn(*rest, " ");
+    if (size == 0 || size >= capacity) return false;
+    memcpy(word, *rest, size);
+    word[size] = '\0';
+    *rest += size + ((*rest)[size] == ' ');
+    return true;
+}
+
+static bool next_number(const char **rest, int base, uint64_t *number)
+{
+    char word[24], *end = NULL;
+    if (!next_word(rest, word, sizeof word)) return false;
+    *number = strtoull(word, &end, base);
+    return *end == '\0';
+}
+
+bool restart_metadata_parse(const char *metadata, char store[40], struct weir_frame_name *frame)
+{
+    const char *rest = metadata;
+    char version[3], again[RESTART_METADATA_MAX + 1];
+    *frame = (struct weir_frame_name){ 0 };
+    const bool is_read = next_word(&rest, version, sizeof version) && next_word(&rest, store, 40) &&
+                         next_number(&rest, 10, &frame->incarnation) && next_number(&rest, 10, &frame->epoch) &&
+                         next_word(&rest, frame->file, sizeof frame->file) && next_number(&rest, 16, &frame->offset) &&
+                         next_number(&rest, 16, &frame->length) && next_number(&rest, 16, &frame->hash);
+    /* There is one way to write a name, so whatever else a number or a text could have smuggled in shows here. */
+    return is_read && restart_metadata_encode(store, frame, again) && strcmp(metadata, again) == 0;
+}
+
+/* ---- Looking at facts -------------------------------------------------------------------------------------------- */
+
+static const struct weir_ledger_entry *pointer_of(const struct restart_facts *facts)
+{
+    return facts->entry_count == 0 ? NULL : &facts->entries[facts->entry_count - 1];
+}
+
+static bool is_foreign(const struct restart_facts *facts)
+{
+    const struct weir_ledger_entry *pointer = pointer_of(facts);
+    return pointer != NULL && strcmp(pointer->store, facts->store) != 0;
+}
+
+/* --fresh is done with when this process has written the history that it asked for. */
+static bool wants_fresh(const struct restart_facts *facts)
+{
+    const struct weir_ledger_entry *pointer = pointer_of(facts);
+    const uint64_t own = facts->own_incarnation;
+    const bool is_written = own != 0 && pointer != NULL && pointer->incarnation == own;
+    return facts->fresh && !is_written;
+}
+
+/* --position group, and there are offsets that it could mean. */
+static bool wants_group(const struct restart_facts *facts)
+{
+    return facts->position == RESTART_POSITION_GROUP && facts->mirrors_expected && facts->mirror_count > 0;
+}
+
+/* What a mirror names: false when that is nothing of this store. */
+static bool names_ours(const struct restart_facts *facts, const struct weir_mirror *mirror,
+                       struct weir_frame_name *frame)
+{
+    char store[40];
+    return restart_metadata_parse(mirror->metadata, store, frame) && strcmp(store, facts->store) == 0;
+}
+
+/* The newest frame of this store that a mirror names. */
+static bool newest_mirrored(const struct restart_facts *facts, struct weir_frame_name *newest)
+{
+    bool has = false;
+    for (size_t i = 0; facts->mirrors_expected && i < facts->mirror_count; i++) {
+        struct weir_frame_name frame;
+        if (!names_ours(facts, &facts->mirrors[i], &frame)) continue;
+        if (!has || restart_compare(&frame, newest) > 0) *newest = frame;
+        has = true;
+    }
+    return has;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Of whoever committed or announced something here, as far as it can be seen. */
+static uint64_t incarnation_named(const struct restart_facts *facts)
+{
+    uint64_t incarnation = 0;
+    struct weir_frame_name newest;
+    for (size_t i = 0; i < facts->entry_count; i++) incarnation = larger(incarnation, facts->entries[i].incarnation);
+    if (newest_mirrored(facts, &newest)) incarnation = larger(incarnation, newest.incarnation);
+    return incarnation;
+}
+
+static bool is_same_frame(const struct weir_frame_name *a, const struct weir_frame_name *b)
+{
+    return restart_compare(a, b) == 0 && strcmp(a->file, b->file) == 0 && a->offset == b->offset &&
+           a->length == b->length && a->hash == b->hash;
+}
+
+static const struct restart_frame *frame_of(const struct restart_facts *facts, const struct weir_frame_name *name)
+{
+    for (size_t i = 0; i < facts->frame_count; i++)
+        if (is_same_frame(&facts->frames[i].name, name)) return &facts->frames[i];
+    return NULL;
+}
+
+static bool holds(const struct weir_frame_name *names, size_t count, const struct weir_frame_name *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (is_same_frame(&names[i], name)) return true;
+    return false;
+}
+
+size_t restart_frames_named(const struct restart_facts *facts, struct weir_frame_name *names, size_t capacity)
+{
+    size_t count = 0;
+    if (pointer_of(facts) != NULL && !is_foreign(facts) && count < capacity) names[count++] = pointer_of(facts)->frame;
+    for (size_t i = 0; facts->mirrors_expected && i < facts->mirror_count && count < capacity; i++) {
+        struct weir_frame_name frame;
+        if (names_ours(facts, &facts->mirrors[i], &frame) && !holds(names, count, &frame)) names[count++] = frame;
+    }
+    return count;
+}
+
+/* ---- Before the fence -------------------------------------------------------------------------------------------- */
+
+#define STOP(error, code, ...) weir_error_set((error), (code), WEIR_REMEDY_STOP, __VA_ARGS__)
+
+static bool has_other_plan(const struct restart_facts *facts)
+{
+    const struct weir_ledger_entry *pointer = pointer_of(facts);
+    return pointer != NULL && pointer->plan_hash != 0 && facts->plan_hash != 0 &&
+           pointer->plan_hash != facts->plan_hash;
+}
+
+static enum weir_code stop_for_store(const struct restart_facts *facts, const char *who, const char *store,
+                                     struct weir_error *error)
+{
+    return STOP(error, WEIR_FOREIGN,
+                "job '%s' belongs to another checkpoint store: %s names store %s, but %s is store %s. Use that store, "
+                "or another job name; --takeover ends the other job's production",
+                facts->job, who, store, facts->store_place, facts->store);
+}
+
+/* A store or plan that is not ours (R9). The frame of another store is out of reach, so that a takeover has to say
+ * where to begin. */
+static enum weir_code examine_owner(const struct restart_facts *facts, struct weir_error *error)
+{
+    const struct weir_ledger_entry *pointer = pointer_of(facts);
+    if (is_foreign(facts) && !facts->takeover) return stop_for_store(facts, "its ledger", pointer->store, error);
+    if (is_foreign(facts) && !wants_fresh(facts) && !wants_group(facts))
+        return STOP(error, WEIR_FOREIGN,
+                    "job '%s' can be taken over from store %s only without its state, which is not in %s. Say where to "
+                    "begin: --position group (the group's offsets) or --fresh (the configured start)",
+                    facts->job, pointer->store, facts->store_place);
+    if (has_other_plan(facts) && !facts->takeover)
+        return STOP(error, WEIR_FOREIGN,
+                    "job '%s' was committed by another plan (%016" PRIx64 ", this one is %016" PRIx64 "): its "
+                    "operators or states are not the same. Use another job name, or --takeover if it was changed on purpose",
+                    facts->job, pointer->plan_hash, facts->plan_hash);
+    return WEIR_OK;
+}
+
+/* The same look at the group, which is all there is when the ledger is lost. */
+static enum weir_code examine_group(const struct restart_facts *facts, struct weir_error *error)
+{
+    if (pointer_of(facts) != NULL || facts->takeover) return WEIR_OK;
+    for (size_t i = 0; facts->mirrors_expected && i < facts->mirror_count; i++) {
+        char store[40];
+        struct weir_frame_name frame;
+        if (!restart_metadata_parse(facts->mirrors[i].metadata, store, &frame)) continue;
+        if (strcmp(store, facts->store) != 0) return stop_for_store(facts, "its group", store, error);
+    }
+    return WEIR_OK;
+}
+
+enum weir_code restart_examine(const struct restart_facts *facts, struct restart_examination *examination,
+                               struct weir_error *error)
+{
+    *examination = (struct restart_examination){ 0 };
+    const uint64_t incarnation = incarnation_named(facts);
+    if (facts->own_incarnation != 0 && incarnation > facts->own_incarnation)
+        return STOP(error, WEIR_FENCED,
+                    "job '%s' was taken over by a newer start (incarnation %" PRIu64 ", this one is %" PRIu64 ")",
+                    facts->job, incarnation, facts->own_incarnation);
+    enum weir_code code = examine_owner(facts, error);
+    if (code == WEIR_OK) code = examine_group(facts, error);
+    if (code != WEIR_OK) return code;
+    for (size_t i = 0; i < facts->entry_count; i++)
+        if (facts->entries[i].handle_count > examination->handles_named)
+            examination->handles_named = facts->entries[i].handle_count;
+    examination->warn = is_foreign(facts) || has_other_plan(facts);
+    if (examination->warn)
+        (void)snprintf(examination->text, sizeof examination->text,
+                       "--takeover ends the production of job '%s' by store %s, plan %016" PRIx64, facts->job,
+                       pointer_of(facts)->store, pointer_of(facts)->plan_hash);
+    return WEIR_OK;
+}
+
+/* ---- After the fence --------------------------------------------------------------------------------------------- */
+
+/* How the group's offsets compare with a frame. */
+struct comparison {
+    uint32_t equal, absent, late, moved;
+    const struct weir_mirror *moved_first; /* with the position that the frame has for it */
+    int64_t moved_from;
+    const struct weir_mirror *late_first;
+};
+
+static const struct weir_mirror *mirror_of(const struct restart_facts *facts, const char *split)
+{
+    for (size_t i = 0; i < facts->mirror_count; i++)
+        if (facts->mirrors[i].position >= 0 && strcmp(facts->mirrors[i].split, split) == 0) return &facts->mirrors[i];
+    return NULL;
+}
+
+/* A request of an earlier epoch that reached the broker late: the mirror is right, but about an ancestor (R5). */
+static bool is_late(const struct restart_facts *facts, const struct weir_mirror *mirror)
+{
+    struct weir_frame_name name;
+    if (!names_ours(facts, mirror, &name)) return false;
+    const struct restart_frame *ancestor = frame_of(facts, &name);
+    if (ancestor == NULL || !ancestor->is_ancestor || ancestor->state != RESTART_FRAME_VERIFIED) return false;
+    const struct weir_split *split = weir_splits_find(&ancestor->positions, mirror->split);
+    return split != NULL && split->position == mirror->position;
+}
+
+static struct comparison compare_mirrors(const struct restart_facts *facts, const struct restart_frame *frame)
+{
+    struct comparison result = { 0 };
+    for (size_t i = 0; facts->mirrors_expected && i < frame->positions.count; i++) {
+        const struct weir_split *split = &frame->positions.items[i];
+        const struct weir_mirror *mirror = mirror_of(facts, split->name);
+        if (mirror == NULL) {
+            result.absent++;
+        } else if (mirror->position == split->position) {
+            result.equal++;
+        } else if (is_late(facts, mirror)) {
+            if (result.late++ == 0) result.late_first = mirror;
+        } else if (result.moved++ == 0) {
+            result.moved_first = mirror;
+            result.moved_from = split->position;
+        }
+    }
+    return result;
+}
+
+/* Adds a sentence. */
+static void say(struct restart_decision *decision, const char *format, ...) WEIR_PRINTF(2, 3);
+static void say(struct restart_decision *decision, const char *format, ...)
+{
+    const size_t used = strlen(decision->text);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(decision->text + used, sizeof decision->text - used, format, arguments);
+    va_end(arguments);
+}
+
+static void warn(struct restart_decision *decision)
+{
+    decision->warn = true;
+    decision->rewrite_mirrors = true;
+}
+
+static void decide_found(const struct restart_facts *facts, struct restart_decision *decision)
+{
+    decision->verdict = RESTART_FOUND;
+    decision->origin = RESTART_FROM_NOTHING;
+    /* A new name even for a second founding of this process: epoch 0 of the first one has been used. */
+    const uint64_t seen = larger(incarnation_named(facts), facts->store_incarnation_max);
+    decision->incarnation = larger(seen, facts->own_incarnation) + 1;
+    decision->positions_from_group = wants_group(facts);
+}
+
+static enum weir_code stop_for_history(const struct restart_facts *facts, struct weir_error *error)
+{
+    return STOP(error, WEIR_FOREIGN,
+                "%s holds checkpoints (up to epoch %" PRIu64 "), but neither the ledger of job '%s' nor its group "
+                "names any of them: it belongs to another job or cluster, or the ledger was deleted. Give the job a "
+                "directory of its own, or begin anew with --fresh",
+                facts->store_place, facts->store_epoch_max, facts->job);
+}
+
+/* Neither ledger nor group name a frame of ours. */
+static enum weir_code decide_without_frame(const struct restart_facts *facts, struct restart_decision *decision,
+                                           struct weir_error *error)
+{
+    /* Barrier 1 comes after a committed epoch 0, so frames of epoch 0 alone are a founding that failed (R4). */
+    const bool has_history = facts->store_frame_count > 0 && facts->store_epoch_max > 0;
+    const bool has_offsets = facts->mirrors_expected && facts->mirror_count > 0;
+    if (has_history) return stop_for_history(facts, error);
+    if (has_offsets && !wants_group(facts))
+        return STOP(error, WEIR_POSITION_LOST,
+                    "group '%s' has offsets that this job did not write (%s at %" PRId64 "), and there is no ledger. "
+                    "Start with --position group to begin there, with --fresh to begin at the configured start, or "
+                    "under another job name",
+                    facts->job, facts->mirrors[0].split, facts->mirrors[0].position);
+    decide_found(facts, decision);
+    if (has_offsets) {
+        warn(decision);
+        say(decision, "job '%s' begins at the offsets of its group, as --position group says", facts->job);
+    } else {
+        say(decision, "job '%s' begins: there is no ledger, no offset and no checkpoint of it", facts->job);
+    }
+    return WEIR_OK;
+}
+
+/* R6: nothing else is tried. */
+static enum weir_code stop_for_damage(const struct restart_facts *facts, const struct restart_decision *decision,
+                                      const struct restart_frame *frame, struct weir_error *error)
+{
+    const struct weir_frame_name *name = &decision->frame;
+    const char *who = decision->origin == RESTART_FROM_LEDGER ? "ledger" : "group's offsets";
+    const char *what = frame != NULL && frame->state == RESTART_FRAME_DAMAGED ? "damaged" : "missing";
+    const char *problem = frame == NULL ? "" : frame->problem;
+    return STOP(error, WEIR_DAMAGED,
+                "checkpoint %" PRIu64 "/%" PRIu64 " of job '%s', named by the %s, is %s: file %s at offset %" PRIu64
+                " (%" PRIu64 " bytes) in %s%s%s. Bring the file back, or begin anew with --fresh; an older checkpoint "
+                "is never used in its place, because its output would come twice",
+                name->incarnation, name->epoch, facts->job, who, what, name->file, name->offset, name->length,
+                facts->store_place, *problem == '\0' ? "" : ": ", problem);
+}
+
+static enum weir_code stop_for_moved(const struct restart_facts *facts, const struct restart_decision *decision,
+                                     const struct comparison *found, struct weir_error *error)
+{
+    return STOP(error, WEIR_POSITION_LOST,
+                "somebody moved the offsets of group '%s': %s is at %" PRId64 ", but checkpoint %" PRIu64 "/%" PRIu64
+                " is at %" PRId64 " (%" PRIu32 " partitions differ). Start with --position ledger to go on at the "
+                "checkpoint, or with --position group to read on at the group's offsets with the checkpoint's state",
+                facts->job, found->moved_first->split, found->moved_first->position, decision->frame.incarnation,
+                decision->frame.epoch, found->moved_from, found->moved);
+}
+
+static void say_mirrors(const struct restart_facts *facts, struct restart_decision *decision,
+                        const struct comparison *found)
+{
+    if (found->moved > 0) {
+        warn(decision);
+        decision->positions_from_group = facts->position == RESTART_POSITION_GROUP;
+        say(decision, "; %" PRIu32 " group offsets were moved (%s to %" PRId64 "), and --position lets the %s decide",
+            found->moved, found->moved_first->split, found->moved_first->position,
+            decision->positions_from_group ? "group" : "ledger");
+    }
+    if (found->late > 0) {
+        warn(decision);
+        say(decision, "; %" PRIu32 " group offsets are an earlier checkpoint's (%s at %" PRId64 "): a late request",
+            found->late, found->late_first->split, found->late_first->position);
+    }
+    if (found->absent > 0) {
+        warn(decision);
+        say(decision, "; %" PRIu32 " of %" PRIu32 " group offsets are missing and will be written again", found->absent,
+            found->absent + found->equal + found->late + found->moved);
+    }
+}
+
+static enum weir_code decide_restore(const struct restart_facts *facts, struct restart_decision *decision,
+                                     struct weir_error *error)
+{
+    const struct restart_frame *frame = frame_of(facts, &decision->frame);
+    if (frame == NULL || frame->state != RESTART_FRAME_VERIFIED) return stop_for_damage(facts, decision, frame, error);
+    const struct comparison found = compare_mirrors(facts, frame);
+    if (found.moved > 0 && facts->position == RESTART_POSITION_UNSET)
+        return stop_for_moved(facts, decision, &found, error);
+
+    decision->verdict = RESTART_RESTORE;
+    const uint64_t seen = larger(incarnation_named(facts), facts->store_incarnation_max);
+    decision->incarnation = facts->own_incarnation != 0 ? facts->own_incarnation : seen + 1;
+    say(decision, "job '%s' goes on from checkpoint %" PRIu64 "/%" PRIu64, facts->job, decision->frame.incarnation,
+        decision->frame.epoch);
+    if (decision->origin == RESTART_FROM_METADATA) {
+        decision->warn = true;
+        say(decision, "; the group's offsets name it, the ledger %s and is written anew",
+            pointer_of(facts) == NULL ? "is missing" : "ends with an older one");
+    }
+    say_mirrors(facts, decision, &found);
+    return WEIR_OK;
+}
+
+enum weir_code restart_decide(const struct restart_facts *facts, struct restart_decision *decision,
+                              struct weir_error *error)
+{
+    struct restart_examination examination;
+    *decision = (struct restart_decision){ .verdict = RESTART_STOP };
+    const enum weir_code code = restart_examine(facts, &examination, error);
+    if (code != WEIR_OK) return code;
+
+    if (wants_fresh(facts) || is_foreign(facts)) { /* examined: then somebody has said where to begin */
+        decide_found(facts, decision);
+        warn(decision);
+        say(decision, "job '%s' begins a new history%s, as %s says; earlier output stays as it is", facts->job,
+            decision->positions_from_group ? " at the group's offsets" : "",
+            wants_fresh(facts) ? "--fresh" : "--takeover");
+        return WEIR_OK;
+    }
+    const struct weir_ledger_entry *pointer = pointer_of(facts);
+    struct weir_frame_name mirrored;
+    const bool has_mirrored = newest_mirrored(facts, &mirrored);
+    if (pointer == NULL && !has_mirrored) return decide_without_frame(facts, decision, error);
+
+    const bool ledger_decides = pointer != NULL && (!has_mirrored || restart_compare(&mirrored, &pointer->frame) <= 0);
+    decision->origin = ledger_decides ? RESTART_FROM_LEDGER : RESTART_FROM_METADATA;
+    decision->frame = ledger_decides ? pointer->frame : mirrored;
+    return decide_restore(facts, decision, error);
+}
