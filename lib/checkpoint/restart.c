@@ -197,7 +197,7 @@ static enum weir_code examine_owner(const struct restart_facts *facts, struct we
     if (has_other_plan(facts) && !facts->takeover)
         return STOP(error, WEIR_FOREIGN,
                     "job '%s' was committed by another plan (%016" PRIx64 ", this one is %016" PRIx64 "): its "
-                    "operators or states are not the same. Use another job name, or --takeover if it was changed on purpose",
+                    "operators or states are not the same. Use another job name, or --takeover if the change is meant",
                     facts->job, pointer->plan_hash, facts->plan_hash);
     return WEIR_OK;
 }

@@ -51,7 +51,7 @@ struct strategy {
     double backoff_ms;          /* the next delay, before jitter */
     int64_t failed_at_us;       /* the last one; INT64_MIN = none */
     int64_t delay_last_ms;
-    uint32_t failure_count;     /* the last failures_max + 1 that count, as a ring */
+    uint32_t failure_count;     /* of those that count; the last failures_max of them as a ring: */
     int64_t failures_at_us[STRATEGY_FAILURES_MAX];
 };
 
