@@ -108,6 +108,8 @@ static const struct { unsigned roles; const char *property, *value; } defaults[]
     { ON_BOTH, "reconnect.backoff.ms", "50" },
     { ON_BOTH, "reconnect.backoff.max.ms", "1000" }, /* a broker that returns is found within a second, not ten */
     { ON_BOTH, "log.connection.close", "false" },    /* brokers close what is idle: no news */
+    /* Metrics for the brokers' operators (KIP-714): their orderly end is what makes rd_kafka_destroy wait for a second. */
+    { ON_BOTH, "enable.metrics.push", "false" },
     { ON_BOTH, "log.thread.name", "false" },
     { ON_BOTH, "enable.metrics.push", "false" }, /* ending a handle would wait up to a second for a last report */
     /* Looks again whether a full queue has room; the 1000 ms of librdkafka starve a fast reader. */
