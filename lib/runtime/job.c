@@ -85,7 +85,8 @@ static int64_t transaction_timeout_ms(const struct weir_job *job)
 
 void job_failed(struct weir_job *job, const struct weir_error *error)
 {
-    job_log(job, error->remedy == WEIR_REMEDY_STOP ? WEIR_LOG_ERROR : WEIR_LOG_WARN, "%s", error->text);
+    /* What ends the job is its outcome, and the host's to report. */
+    if (error->remedy != WEIR_REMEDY_STOP) job_log(job, WEIR_LOG_WARN, "%s", error->text);
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_FAILED, .error = error,
                                                  .transaction_age_ms = transaction_age_ms(job),
                                                  .timeout_ms = transaction_timeout_ms(job) });

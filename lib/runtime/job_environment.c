@@ -100,7 +100,7 @@ static enum weir_code open_source(struct weir_job *job, uint32_t vertex, struct 
     struct job_source source = { .spec = at->source, .vertex = vertex };
     const struct weir_connector_context context = make_context(job, at->source, at->parallelism);
     const enum weir_code code = at->source->source.type->open(at->source->source.options, &context, &source.instance, error);
-    if (code != WEIR_OK) return weir_error_wrap(error, "source '%s'", at->source->name), code;
+    if (code != WEIR_OK) return code;
     struct job_source *kept = vec_push(&job->sources);
     if (kept == NULL) {
         at->source->source.type->close(source.instance);
@@ -121,7 +121,7 @@ static enum weir_code open_sink(struct weir_job *job, uint32_t vertex, uint32_t 
     const struct weir_connector_context context = make_context(job, spec, at->parallelism);
     void *decider = spec->sink.type->decider == job->decider_type ? job->decider : NULL;
     const enum weir_code code = spec->sink.type->open(spec->sink.options, &context, decider, &sink.instance, error);
-    if (code != WEIR_OK) return weir_error_wrap(error, "sink '%s'", spec->name), code;
+    if (code != WEIR_OK) return code;
     struct job_sink *kept = vec_push(&job->sinks);
     if (kept == NULL) {
         spec->sink.type->close(sink.instance);
@@ -201,7 +201,6 @@ static void open_done(struct work *work, void *user)
         job->wait_us = job_now_us(job) + 500000;
         return;
     }
-    job_log(job, WEIR_LOG_ERROR, "%s", work->error.text);
     job->outcome = work->error;
     job->ended = true;
 }

@@ -14,6 +14,7 @@ enum phase { PHASE_OPENING, PHASE_RUNNING, PHASE_EMITTING, PHASE_SNAPSHOT, PHASE
 
 struct task {
     struct task_options options;
+    void *sinks[CHAIN_STAGES_MAX];
     struct thread thread;
     struct waker waker;
     struct mailbox mailbox;
@@ -63,6 +64,8 @@ enum weir_code task_create(const struct task_options *options, struct task **mad
                               options->vertex->name);
     }
     task->options = *options;
+    memcpy(task->sinks, options->sinks, options->vertex->chain.stage_count * sizeof(task->sinks[0]));
+    task->options.sinks = task->sinks;
     task->epoch = options->epoch;
     mailbox_init(&task->mailbox, &task->waker);
     buffer_init(&task->dump_chunk);

@@ -27,7 +27,7 @@ struct task_options {
     const struct weir_environment *environment;
     struct mailbox *job;           /* where letters go */
     void *source;                  /* opened source of the vertex, or NULL */
-    void *const *sinks;            /* opened sinks per stage of the chain */
+    void *const *sinks;            /* opened sinks per stage of the chain; copied */
     int64_t buffer_timeout_us;
     uint64_t soft_limit_bytes;
     uint64_t hard_limit_bytes;
