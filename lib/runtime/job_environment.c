@@ -751,8 +751,6 @@ static enum weir_code replay_frame(struct restoring *restoring, const struct wei
         for (size_t d = 0; code == WEIR_OK && d < written->delta_count; d++)
             code = apply_units(restoring, written->deltas[d], error);
     }
-    if (code == WEIR_OK && !retention_frame(&job->retention, name))
-        code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for the list of frames");
     return code;
 }
 
@@ -766,6 +764,9 @@ static enum weir_code replay_deltas(struct restoring *restoring, struct weir_err
     enum weir_code code = store_chain(restoring->job->store, &restoring->name, restoring->redo_epoch, &chain, error);
     for (size_t i = 0; code == WEIR_OK && i < chain.frames.count; i++) {
         code = replay_frame(restoring, &chain.frames.items[i], &bytes, &arena, error);
+        /* The last one is the checkpoint itself. */
+        if (i + 1 < chain.frames.count && !retention_frame(&restoring->job->retention, &chain.frames.items[i]))
+            code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for the list of frames");
         if (i == chain.frames.count / 2) CRASH_POINT(restore_half_replayed);
     }
     store_chain_clear(&chain);
