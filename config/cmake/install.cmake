@@ -1,1 +1,87 @@
-# Installing: to be filled.
+# `cmake --install`: libraries in both forms, public headers, programs, a CMake package and pkg-config files. All of it finds
+# itself from where it lies, so that --prefix, DESTDIR and a later move work.
+#
+#   find_package(weir CONFIG)          weir::weir weir::kafka weir::local weir::main, and each with -static
+#   pkg-config --cflags --libs weir-main weir-kafka
+set(weir_cmake_folder ${CMAKE_INSTALL_LIBDIR}/cmake/weir)
+set(weir_pc_folder ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+get_property(weir_libraries GLOBAL PROPERTY weir_libraries)
+get_property(weir_programs GLOBAL PROPERTY weir_programs)
+
+# ---- Files ----
+
+# Two sets: who links the shared form need not have what only the static one asks for.
+foreach(library IN LISTS weir_libraries)
+  install(TARGETS ${library} EXPORT weir-shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(TARGETS ${library}-static EXPORT weir-static ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  get_target_property(folders ${library} weir_includes)
+  foreach(folder IN LISTS folders)
+    install(DIRECTORY ${folder}/weir DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+  endforeach()
+endforeach()
+if(weir_programs)
+  install(TARGETS ${weir_programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+# libweir-kafka.so and the programs carry a private librdkafka inside; libweir-kafka.a needs it beside.
+set(weir_rdkafka_folder "")
+set(weir_rdkafka_needs_text rdkafka)
+if(weir_rdkafka_archive)
+  list(JOIN weir_rdkafka_needs " " weir_rdkafka_needs_text)
+  set(weir_rdkafka_folder ${CMAKE_INSTALL_LIBDIR}/weir)
+  install(FILES ${weir_rdkafka_archive} DESTINATION ${weir_rdkafka_folder})
+endif()
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
+
+# ---- CMake package ----
+
+install(EXPORT weir-shared NAMESPACE weir:: DESTINATION ${weir_cmake_folder})
+install(EXPORT weir-static NAMESPACE weir:: DESTINATION ${weir_cmake_folder})
+configure_package_config_file(config/cmake/weir-config.cmake.in ${PROJECT_BINARY_DIR}/package/weir-config.cmake
+  INSTALL_DESTINATION ${weir_cmake_folder} PATH_VARS weir_rdkafka_folder
+  NO_CHECK_REQUIRED_COMPONENTS_MACRO)
+# Before 1.0 a minor version may change the interface.
+if(PROJECT_VERSION_MAJOR EQUAL 0)
+  set(weir_compatibility SameMinorVersion)
+else()
+  set(weir_compatibility SameMajorVersion)
+endif()
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/package/weir-config-version.cmake
+  COMPATIBILITY ${weir_compatibility})
+install(FILES ${PROJECT_BINARY_DIR}/package/weir-config.cmake ${PROJECT_BINARY_DIR}/package/weir-config-version.cmake
+  DESTINATION ${weir_cmake_folder})
+
+# ---- pkg-config ----
+
+file(RELATIVE_PATH weir_pc_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" weir_pc_prefix "${weir_pc_prefix}")
+file(RELATIVE_PATH weir_pc_libdir ${CMAKE_INSTALL_PREFIX} ${CMAKE_INSTALL_FULL_LIBDIR})
+file(RELATIVE_PATH weir_pc_includedir ${CMAKE_INSTALL_PREFIX} ${CMAKE_INSTALL_FULL_INCLUDEDIR})
+
+# What libweir-kafka.a wants of librdkafka stands in Libs.private, library by library: Requires.private would draw in what
+# libcurl's own static form would need, a dozen development packages that nobody has and nobody uses.
+if(weir_rdkafka_archive)
+  set(weir_kafka_libs_private "\${libdir}/weir/librdkafka.a ${RDKAFKA_NEEDS_LDFLAGS} -lm -ldl")
+  string(REPLACE ";" " " weir_kafka_libs_private "${weir_kafka_libs_private}")
+else()
+  set(weir_kafka_libs_private "-lrdkafka")
+endif()
+
+foreach(library IN LISTS weir_libraries)
+  get_target_property(pc_name ${library} OUTPUT_NAME)
+  get_target_property(pc_description ${library} weir_description)
+  get_target_property(pc_own ${library} weir_own)
+  get_target_property(pc_packages ${library} weir_packages)
+  set(pc_requires "")
+  foreach(own IN LISTS pc_own)
+    get_target_property(own_name ${own} OUTPUT_NAME)
+    list(APPEND pc_requires "${own_name} = ${PROJECT_VERSION}")
+  endforeach()
+  list(JOIN pc_requires ", " pc_requires)
+  list(JOIN pc_packages ", " pc_packages)
+  set(pc_libs_private "-pthread")
+  if(library STREQUAL "kafka")
+    string(PREPEND pc_libs_private "${weir_kafka_libs_private} ")
+  endif()
+  configure_file(config/cmake/pkg-config.pc.in ${PROJECT_BINARY_DIR}/package/${pc_name}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/package/${pc_name}.pc DESTINATION ${weir_pc_folder})
+endforeach()
