@@ -8,7 +8,7 @@
  *    8192 + POINTER_BODY_MAX  body of slot 1
  *
  *   mark    0  8  magic "WEIRMARK"
- *           8  8  sequence number, rising by one; odd ones in slot 1
+ *           8  8  sequence number, from 1, rising by one; even ones in slot 0, odd ones in slot 1
  *          16  8  epoch
  *          24  4  length of the key
  *          28  4  length of the value
@@ -19,6 +19,8 @@
  *   commit(n)  writes that slot's mark, fdatasync, and looks whether there is a higher owner: if not, it is decided
  *   fence      creates pointer-<highest + 1>; whoever finds it is fenced
  *   read       own marks, or those of the next lower owner that has any
+ *   announce   commits the record that was read once more, then the announcement; then lower owners' files
+ *              are removed
  *
  * Why an owner's number in the file's name, and the look after the write: an old owner that was stopped in mid-commit writes
  * into its own file only. If it finds no higher owner after its mark was written, the new owner reads afterwards and sees
@@ -35,7 +37,7 @@
 #include "base/base.h"
 #include "checkpoint/disk.h"
 
-#define POINTER_BODY_MAX (4u << 20)
+#define POINTER_BODY_MAX (1u << 20)
 
 extern const struct weir_decider_type pointer_decider;
 

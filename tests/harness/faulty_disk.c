@@ -478,10 +478,9 @@ static void inode_cut_power(struct faulty_disk *faulty, struct inode *inode)
     if (inode->size_dirty && unit_chance(&faulty->random, 50)) inode->durable_size = inode->size;
     inode->size_dirty = false;
     inode->size = inode->durable_size;
-    if (inode->capacity > 0) {
-        memset(inode->durable + inode->size, 0, inode->capacity - inode->size);
-        memcpy(inode->now, inode->durable, inode->capacity);
-    }
+    if (inode->capacity == 0) return;
+    memset(inode->durable + inode->size, 0, inode->capacity - inode->size);
+    memcpy(inode->now, inode->durable, inode->capacity);
 }
 
 void faulty_disk_cut_power(struct faulty_disk *faulty)
