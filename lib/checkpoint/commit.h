@@ -150,7 +150,7 @@ struct commit_event {
     X(NOTIFY)       /* `epoch` is committed: tell tasks and sources, delete what retired frames named (R3) */          \
     X(ALLOW)        /* coordinator: COORDINATOR_ON_ALLOWED(`epoch`) */                                                 \
     X(RENEW)        /* decider.renew(`handle`) */                                                                      \
-    X(FINISH)       /* decider.finish */                                                                               \
+    X(FINISH)       /* decider.finish; may overtake the answer to a RENEW, which nobody waits for then */              \
     X(CANCEL_TASKS) /* end everything of this attempt: tasks, RESOLVE, FOUND, RESTORE, APPEND; then TASKS_GONE */      \
     X(DISCARD)      /* decider.discard */                                                                              \
     X(WAIT)         /* ask strategy.h about commit->failure: TIMER later, or GIVE_UP */                                \

@@ -2,7 +2,6 @@
 #include "checkpoint/strategy.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -110,6 +109,11 @@ static double swing(uint64_t random)
     return (double)(random >> 11) / (double)(UINT64_C(1) << 52) - 1.0;
 }
 
+static double smaller(double a, double b)
+{
+    return a < b ? a : b;
+}
+
 /* The next delay of exponential-delay. The job has run without failure for long enough when the time since the last one
  * exceeds the threshold and the delay that went by before it ran. */
 static int64_t next_backoff(struct strategy *strategy, int64_t now_us, uint64_t random)
@@ -122,9 +126,9 @@ static int64_t next_backoff(struct strategy *strategy, int64_t now_us, uint64_t 
         strategy->attempt_count = 0;
     }
     const double jittered = strategy->backoff_ms * (1.0 + options->jitter * swing(random));
-    const double delay_ms = fmin(fmax(jittered, 1.0), (double)options->max_ms);
-    strategy->backoff_ms = fmin(strategy->backoff_ms * options->multiplier, (double)options->max_ms);
-    strategy->delay_last_ms = (int64_t)delay_ms;
+    strategy->delay_last_ms = (int64_t)smaller(jittered, (double)options->max_ms);
+    if (strategy->delay_last_ms < 1) strategy->delay_last_ms = 1;
+    strategy->backoff_ms = smaller(strategy->backoff_ms * options->multiplier, (double)options->max_ms);
     return strategy->delay_last_ms;
 }
 
