@@ -1,6 +1,6 @@
 #include "broker.h"
 
-#include <check.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,15 +15,21 @@ static struct {
 } clusters[CLUSTERS_MAX];
 static int cluster_count, current;
 
-/* ---- Processes ----------------------------------------------------------------------------------------------------- */
-
-/* Also from main, where Check's own words are not allowed: a fact that ends this way has exited early. */
-static void require(bool fact, const char *what, const char *detail)
+/* Benchmarks and main() use these functions too, where Check's own words are not allowed: a fact that ends here has, as
+ * Check says it, exited early. */
+WEIR_PRINTF(2, 3) static void require(bool fact, const char *format, ...)
 {
     if (fact) return;
-    (void)fprintf(stderr, "%s: %s\n", what, detail);
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    (void)fputc('\n', stderr);
     exit(EXIT_FAILURE);
 }
+
+/* ---- Processes ----------------------------------------------------------------------------------------------------- */
+
 
 /* Runs config/kafka/broker; its last line of output, without the newline, goes to `last`. */
 static void run_script(const char *arguments, char *last, size_t last_size)
@@ -31,11 +37,11 @@ static void run_script(const char *arguments, char *last, size_t last_size)
     char command[2048], line[512];
     (void)snprintf(command, sizeof command, "exec '%s/config/kafka/broker' %s", WEIR_SOURCE_DIR, arguments);
     FILE *output = popen(command, "re");
-    require(output != NULL, "cannot run", command);
+    require(output != NULL, "cannot run %s", command);
     last[0] = '\0';
     while (fgets(line, sizeof line, output) != NULL) (void)snprintf(last, last_size, "%.*s", (int)strcspn(line, "\n"), line);
     const int status = pclose(output);
-    require(WIFEXITED(status) && WEXITSTATUS(status) == 0, command, last);
+    require(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s failed: %s", command, last);
 }
 
 static void run_on_current(const char *command)
@@ -47,7 +53,7 @@ static void run_on_current(const char *command)
 
 int broker_start(int nodes)
 {
-    require(cluster_count < CLUSTERS_MAX, "broker_start", "too many clusters");
+    require(cluster_count < CLUSTERS_MAX, "broker_start: too many clusters");
     current = cluster_count++;
     (void)snprintf(clusters[current].folder, sizeof clusters[current].folder, "%s/broker-%d-%d", WEIR_BINARY_DIR,
                    (int)getpid(), current);
@@ -60,7 +66,7 @@ int broker_start(int nodes)
 
 void broker_select(int cluster)
 {
-    ck_assert_int_lt(cluster, cluster_count);
+    require(cluster < cluster_count, "there is no cluster %d", cluster);
     current = cluster;
 }
 
@@ -73,7 +79,7 @@ void broker_restart(void) { run_on_current("restart"); }
 static void set(rd_kafka_conf_t *conf, const char *name, const char *value)
 {
     char text[256];
-    ck_assert_msg(rd_kafka_conf_set(conf, name, value, text, sizeof text) == RD_KAFKA_CONF_OK, "%s", text);
+    require(rd_kafka_conf_set(conf, name, value, text, sizeof text) == RD_KAFKA_CONF_OK, "%s", text);
 }
 
 /* Calls `each` for the parts of "NAME=VALUE,NAME=VALUE". */
@@ -83,7 +89,7 @@ static void each_setting(const char *settings, void (*each)(void *user, const ch
     char *copy = strdup(settings), *rest = copy;
     for (char *part; (part = strsep(&rest, ",")) != NULL;) {
         char *value = strchr(part, '=');
-        ck_assert_msg(value != NULL, "'%s' is not NAME=VALUE", part);
+        require(value != NULL, "'%s' is not NAME=VALUE", part);
         *value++ = '\0';
         each(user, part, value);
     }
@@ -112,18 +118,18 @@ static rd_kafka_t *open_handle(rd_kafka_type_t type, rd_kafka_conf_t *conf)
 {
     char text[256];
     rd_kafka_t *handle = rd_kafka_new(type, conf, text, sizeof text);
-    ck_assert_msg(handle != NULL, "%s", text);
+    require(handle != NULL, "%s", text);
     return handle;
 }
 
 static void check_error(rd_kafka_error_t *error, const char *what)
 {
-    if (error != NULL) ck_abort_msg("%s: %s", what, rd_kafka_error_string(error));
+    if (error != NULL) require(false, "%s: %s", what, rd_kafka_error_string(error));
 }
 
 static void check_code(rd_kafka_resp_err_t code, const char *what)
 {
-    ck_assert_msg(code == RD_KAFKA_RESP_ERR_NO_ERROR, "%s: %s", what, rd_kafka_err2str(code));
+    require(code == RD_KAFKA_RESP_ERR_NO_ERROR, "%s: %s", what, rd_kafka_err2str(code));
 }
 
 /* ---- Administration ------------------------------------------------------------------------------------------------ */
@@ -148,8 +154,8 @@ static struct admin admin_open(void)
 static rd_kafka_event_t *admin_await(struct admin *admin, const char *what)
 {
     rd_kafka_event_t *event = rd_kafka_queue_poll(admin->queue, TIMEOUT_MS);
-    ck_assert_msg(event != NULL, "%s: no answer", what);
-    ck_assert_msg(rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR, "%s: %s", what,
+    require(event != NULL, "%s: no answer", what);
+    require(rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR, "%s: %s", what,
                   rd_kafka_event_error_string(event));
     return event;
 }
@@ -164,7 +170,7 @@ static void admin_close(struct admin *admin)
 static void check_topic_results(const rd_kafka_topic_result_t **results, size_t count, const char *what)
 {
     for (size_t i = 0; i < count; i++)
-        ck_assert_msg(rd_kafka_topic_result_error(results[i]) == RD_KAFKA_RESP_ERR_NO_ERROR, "%s: %s", what,
+        require(rd_kafka_topic_result_error(results[i]) == RD_KAFKA_RESP_ERR_NO_ERROR, "%s: %s", what,
                       rd_kafka_topic_result_error_string(results[i]));
 }
 
@@ -172,7 +178,7 @@ const char *broker_name(const char *stem)
 {
     static int counter;
     char *name = malloc(256);
-    ck_assert_ptr_nonnull(name);
+    require(name != NULL, "out of memory");
     (void)snprintf(name, 256, "%s-%d-%d", stem, (int)getpid(), counter++);
     return name;
 }
@@ -209,7 +215,7 @@ static void await_partitions(const char *topic, int count)
         if (known == count) return;
         usleep(20000);
     }
-    ck_abort_msg("topic %s does not get %d partitions", topic, count);
+    require(false, "topic %s does not get %d partitions", topic, count);
 }
 
 void broker_create_topic(const char *topic, int partitions, const char *settings)
@@ -217,7 +223,7 @@ void broker_create_topic(const char *topic, int partitions, const char *settings
     struct admin admin = admin_open();
     char text[256];
     rd_kafka_NewTopic_t *wanted = rd_kafka_NewTopic_new(topic, partitions, -1, text, sizeof text);
-    ck_assert_msg(wanted != NULL, "%s", text);
+    require(wanted != NULL, "%s", text);
     each_setting(settings, set_topic, wanted);
     rd_kafka_CreateTopics(admin.handle, &wanted, 1, admin.options, admin.queue);
     rd_kafka_event_t *event = admin_await(&admin, topic);
@@ -259,7 +265,7 @@ void broker_add_partitions(const char *topic, int total)
     struct admin admin = admin_open();
     char text[256];
     rd_kafka_NewPartitions_t *wanted = rd_kafka_NewPartitions_new(topic, (size_t)total, text, sizeof text);
-    ck_assert_msg(wanted != NULL, "%s", text);
+    require(wanted != NULL, "%s", text);
     rd_kafka_CreatePartitions(admin.handle, &wanted, 1, admin.options, admin.queue);
     rd_kafka_event_t *event = admin_await(&admin, topic);
     size_t count;
@@ -360,7 +366,7 @@ void broker_await_stable(const char *topic, int partition)
     while (end_of(stable, topic, partition) < end_of(all, topic, partition) && --tries > 0) usleep(10000);
     rd_kafka_destroy(stable);
     rd_kafka_destroy(all);
-    ck_assert_msg(tries > 0, "%s/%d: a transaction stays open", topic, partition);
+    require(tries > 0, "%s/%d: a transaction stays open", topic, partition);
 }
 
 /* ---- Producing ----------------------------------------------------------------------------------------------------- */
@@ -460,7 +466,7 @@ static struct weir_bytes copy_of(const void *data, size_t size)
 {
     if (data == NULL) return WEIR_NULL;
     char *copy = malloc(size + 1);
-    ck_assert_ptr_nonnull(copy);
+    require(copy != NULL, "out of memory");
     memcpy(copy, data, size);
     return (struct weir_bytes){ copy, size };
 }
@@ -470,7 +476,7 @@ static void append(struct broker_records *records, const rd_kafka_message_t *mes
     if ((records->count & (records->count - 1)) == 0) { /* full at every power of two */
         const size_t capacity = records->count == 0 ? 1 : records->count * 2;
         records->items = realloc(records->items, capacity * sizeof *records->items);
-        ck_assert_ptr_nonnull(records->items);
+        require(records->items != NULL, "out of memory");
     }
     records->items[records->count++] = (struct broker_record){
         .offset = message->offset,
@@ -485,16 +491,16 @@ struct broker_records broker_read(const char *topic, int partition, int64_t begi
     rd_kafka_t *handle = reading_handle(committed);
     const int64_t end = end_of(handle, topic, partition);
     rd_kafka_topic_t *object = rd_kafka_topic_new(handle, topic, NULL);
-    ck_assert_int_eq(rd_kafka_consume_start(object, partition, begin), 0);
+    require(rd_kafka_consume_start(object, partition, begin) == 0, "%s/%d: cannot be read", topic, partition);
     struct broker_records records = { 0 };
     for (bool done = false; !done;) {
         rd_kafka_message_t *message = rd_kafka_consume(object, partition, TIMEOUT_MS);
-        ck_assert_msg(message != NULL, "%s/%d: nothing to read", topic, partition);
+        require(message != NULL, "%s/%d: nothing to read", topic, partition);
         if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
             if (message->offset < end) append(&records, message);
             done = message->offset + 1 >= end;
         } else {
-            ck_assert_msg(message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF, "%s", rd_kafka_message_errstr(message));
+            require(message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF, "%s", rd_kafka_message_errstr(message));
             done = message->offset >= end;
         }
         rd_kafka_message_destroy(message);

@@ -3,7 +3,7 @@
  *     int main(void) { broker_start(1); return unit_main("kafka source", add); }
  *
  * The broker lives as long as the program that called broker_start. Facts run in processes of their own (Check forks), so
- * handles are made inside a fact, never before. Every call ends the fact with a sentence when it fails. */
+ * handles are made inside a fact, never before. Every call that fails ends its process with a sentence. */
 #ifndef HARNESS_BROKER_H
 #define HARNESS_BROKER_H
 
