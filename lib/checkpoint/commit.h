@@ -2,17 +2,19 @@
  * clock, I/O, threads or memory; the runtime executes the actions, a simulator can.
  *
  *   IDLE ──START──> LOOKING ──LOOKED──> FENCING ──FENCED──> READING ──READ──> RESOLVING
- *                      ^                   ^                   │               │     │ RESOLVED: restore k
- *                      │                   └─ more handles named ┘    RESOLVED: found │
- *                      │                                                       │     v
- *                    TIMER                                                     │  RESTORING
- *                      │                                                       v     │ RESTORED and ANNOUNCED
- *                   WAITING <───┐                                             RUNNING <┘
- *                      │        │ to try again                                 │ COMMITTED the final epoch
- *               GIVE_UP, STOP   │                                              v
- *                      v        │            any failure, STOP of a start,  FINISHING
- *                    ENDED <── UNWINDING <── CANCEL, FINISHED ─────────────────┘
- *                           DISCARDED and TASKS_GONE
+ *                      ^                   ^                   │                │    │ RESOLVED: restore k
+ *                      │                   └─ more handles named                │    v
+ *                    TIMER                                      RESOLVED: found │ RESTORING
+ *                      │                                                        │    │ RESTORED and ANNOUNCED
+ *                      │                                                        v    v
+ *                   WAITING                                                     RUNNING
+ *                    │  ^                                                          │ COMMITTED the final epoch
+ *     GIVE_UP, STOP, │  │ to try again                                             v
+ *     CANCEL         v  │                                                      FINISHING
+ *               ENDED <─┴─ UNWINDING <── from all of LOOKING to FINISHING: FAILED, CANCEL; FINISHED;
+ *                    DISCARDED and       STOP before tasks run; FENCED when the final epoch is committed
+ *                    TASKS_GONE
+ *   IDLE ──STOP, CANCEL──> ENDED
  *
  * RUNNING, for the epoch n that closes and the open one n+1; each line is a fact, and what follows from it:
  *
@@ -47,7 +49,8 @@
  *                                                           last epoch was not committed
  *   FINISHING                  unwind, END with its code    unwind, wait, look, fence, END OK: a fence answers when
  *                                                           everything committed is visible, as FINISH does
- *   UNWINDING, WAITING         END with its code            ignored: a failure is being dealt with
+ *   UNWINDING, WAITING         END with its code, unless    ignored: a failure is being dealt with
+ *                              it is ending already
  *   IDLE, ENDED                ignored                      ignored
  *
  * DISCARD and CANCEL_TASKS cannot fail: DISCARDED and TASKS_GONE come in any case. */
@@ -124,7 +127,7 @@ struct commit_event {
     uint64_t incarnation;           /* of this process: of every name that it will write */
     struct commit_name parent;      /* what is restored */
     const struct weir_error *error; /* borrowed */
-    int64_t transaction_age_ms;     /* monotonic, since the oldest open transaction began; 0 = none was open */
+    int64_t transaction_age_ms;     /* monotonic, since the broker may hold a transaction of ours open; 0 = none */
     int64_t timeout_ms;             /* of transactions, as configured */
 };
 

@@ -69,7 +69,7 @@ struct restart_facts {
     /* Our own side. */
     const char *store;              /* its id */
     const char *store_place;        /* directory or address, for sentences */
-    uint64_t store_incarnation_max; /* of any log in it; 0 = none */
+    uint64_t store_incarnation_max; /* of any log in it, those that this process has begun included; 0 = none */
     uint64_t store_frame_count;     /* frames in it; at least "none" and "some" must be right */
     uint64_t store_epoch_max;       /* of any frame in it */
     uint64_t own_incarnation;       /* of earlier attempts of this process; 0 = first attempt */
@@ -77,7 +77,7 @@ struct restart_facts {
     uint32_t ring_size;
 
     /* The cluster's side. All decoded records of the ledger's tail, oldest first; the last one is the pointer. In
-     * restart_examine they may be uncommitted ones. */
+     * restart_examine they may be uncommitted ones: a newer start counts even if it died before it could commit. */
     const struct weir_ledger_entry *entries;
     size_t entry_count;
     const struct weir_mirror *mirrors;

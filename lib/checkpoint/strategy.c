@@ -151,7 +151,7 @@ static struct strategy_verdict fixed_delay(struct strategy *strategy, bool count
     return restart_after(strategy->options.delay_ms);
 }
 
-/* Remembers as many failures as are allowed in one interval: one more is too many if the oldest of them is still in it. */
+/* Remembers as many failures as are allowed in one interval: one more is too many while the oldest of them is in it. */
 static struct strategy_verdict failure_rate(struct strategy *strategy, bool counts, int64_t now_us)
 {
     const struct strategy_options *options = &strategy->options;

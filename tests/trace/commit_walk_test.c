@@ -3,10 +3,10 @@
  *
  * What is checked
  *   commits     COMMIT n only after READY n and DURABLE n of the name that its ledger record and offsets carry
- *   chain       each frame names the newest committed one as its parent; OFFSETS n only after COMMITTED of the one before
+ *   chain       each frame names the newest committed one as its parent, and nothing else is in flight or in doubt
  *   handles     one epoch and one request at a time; none before RENEWED; none after DISCARD
  *   names       no (incarnation, epoch) is begun twice
- *   tasks       started once for each attempt, on a committed frame; PROCEED after FLUSHED and BEGUN; nothing after CANCEL
+ *   tasks       started once for each attempt, on a committed frame; PROCEED after FLUSHED and BEGUN; then CANCEL
  *   ends        END once, and only when tasks are gone and handles given up; then silence
  *   answers     what is asked for is taken; all else changes nothing
  *   progress    when the world stops failing, the job ends */
@@ -22,7 +22,7 @@ enum { REQUESTS_MAX = 64, PAST_MAX = 32, RUNS = 3000, STEPS = 250 };
 
 static uint64_t dice;
 
-/* ---- The world ----------------------------------------------------------------------------------------------------- */
+/* ---- The world --------------------------------------------------------------------------------------------------- */
 
 struct request {
     struct commit_action asked;
@@ -62,9 +62,11 @@ static struct tally {
 } tally;
 
 static const struct weir_error failures[] = {
-    { .code = WEIR_FAILED, .remedy = WEIR_REMEDY_REPLAY },     { .code = WEIR_ENVIRONMENT, .remedy = WEIR_REMEDY_RETRY },
-    { .code = WEIR_NO_MEMORY, .remedy = WEIR_REMEDY_REPLAY },  { .code = WEIR_FENCED, .remedy = WEIR_REMEDY_STOP },
-    { .code = WEIR_ENVIRONMENT, .remedy = WEIR_REMEDY_RETRY }, { .code = WEIR_DAMAGED, .remedy = WEIR_REMEDY_STOP },
+    { .code = WEIR_FAILED, .remedy = WEIR_REMEDY_REPLAY },
+    { .code = WEIR_NO_MEMORY, .remedy = WEIR_REMEDY_REPLAY },
+    { .code = WEIR_ENVIRONMENT, .remedy = WEIR_REMEDY_RETRY },
+    { .code = WEIR_FENCED, .remedy = WEIR_REMEDY_STOP },
+    { .code = WEIR_DAMAGED, .remedy = WEIR_REMEDY_STOP },
 };
 
 static char story[1 << 17];
@@ -198,8 +200,8 @@ static void check_action(const struct commit_action *action)
 {
     HOLDS(!world.ended);
     const bool unwinds = action->type == COMMIT_DO_CANCEL_TASKS || action->type == COMMIT_DO_DISCARD;
-    const bool follows = action->type == COMMIT_DO_WAIT || action->type == COMMIT_DO_LOOK || action->type == COMMIT_DO_END;
-    HOLDS(!world.cancelled || unwinds || follows);
+    const bool looks = action->type == COMMIT_DO_WAIT || action->type == COMMIT_DO_LOOK;
+    HOLDS(!world.cancelled || unwinds || looks || action->type == COMMIT_DO_END);
 
     switch (action->type) {
     case COMMIT_DO_LOOK: check_look(action); break;
@@ -247,7 +249,7 @@ static enum commit_answer step(const struct commit_event *event)
     return actions.answer;
 }
 
-/* ---- Answers ------------------------------------------------------------------------------------------------------- */
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
 
 static enum commit_event_type answer_type(enum commit_action_type type)
 {
