@@ -1,6 +1,11 @@
-/* The inside of a graph: what the builder calls wrote down. Only this folder looks at it.
+/* Graph: what the user declared, and what runs.
  *
- *   weir_map_(input, options) ──> node: operator_spec + inputs (node, output, exchange, port)
+ *   builder.c   weir_map_(input, options) ... ──> nodes: operator_spec + inputs (node, output, exchange, port)
+ *   plan.h      graph ──check──> plan: chains, routers, edges       (what the runtime reads)
+ *   explain.c   both as text
+ *
+ * This header is the inside of a graph; other folders include plan.h. Owner: the thread that builds; nothing changes once
+ * a plan has been made.
  *
  * Invariants
  *   1. An input names a node that was there before: nodes are in topological order, and there are no cycles.

@@ -234,7 +234,7 @@ static void append_name(char name[static 128], const struct operator_spec *spec)
     const size_t size = strlen(name);
     if (spec->kind == OPERATOR_KEY_BY || (size >= 3 && strcmp(name + size - 3, "...") == 0)) return;
     const int more = snprintf(name + size, 128 - size, "%s%s", size == 0 ? "" : " -> ", spec->name);
-    if (more >= 0 && size + (size_t)more >= 128 - 8) strcpy(name + size, " -> ...");
+    if (more >= 0 && size + (size_t)more >= 128 - 8) (void)snprintf(name + size, 128 - size, " -> ...");
 }
 
 static bool add_stage(struct planner *planner, struct chain_plan *chain, size_t index)

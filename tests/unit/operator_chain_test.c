@@ -126,6 +126,26 @@ START_TEST(a_full_channel_stops_the_batch_and_nothing_is_lost_or_overtaken)
 }
 END_TEST
 
+static enum weir_code burst(weir_task *task, const struct weir_record *record)
+{
+    for (int i = 0; i < BATCH_RECORDS_MAX; i++) weir_forward(task, record);
+    return WEIR_OK;
+}
+
+START_TEST(a_full_channel_stops_the_batch_behind_the_record_that_filled_it)
+{
+    start_with_channel(weir_process(source(), .name = "burst", .process = burst), 1);
+    add_records(5);
+    ck_assert_int_eq(rig_run(&rig, 0), CHAIN_BLOCKED);
+    ck_assert_uint_eq(rig.cursor, 3); /* one batch in the channel, one waits, one is open */
+    rig_drain(&rig, 0, 0);
+    ck_assert_int_eq(chain_unblock(rig.chain), CHAIN_DONE);
+    ck_assert_int_eq(rig_run(&rig, 0), CHAIN_BLOCKED);
+    ck_assert_uint_eq(rig.cursor, 4);
+    rig_deinit(&rig);
+}
+END_TEST
+
 START_TEST(emission_on_commit_goes_on_where_it_was_blocked)
 {
     for (uint32_t room = 1; room < 9; room++) {
@@ -386,6 +406,26 @@ START_TEST(a_failed_open_closes_only_what_was_opened)
 }
 END_TEST
 
+static enum weir_code open_badly(void *task)
+{
+    weir_fail(task, "no licence");
+    return WEIR_OK;
+}
+
+START_TEST(an_open_that_failed_counts_as_failed_whatever_it_answers)
+{
+    rig_sink(&rig, weir_process(source(), .name = "a", .process = twice, .open = open_badly, .close = close_and_tell),
+             "out");
+    struct weir_error error;
+    ck_assert_int_eq(rig_try_start(&rig, (struct rig_options){ 0 }, &error), WEIR_FAILED);
+    ck_assert_str_eq(error.text, "operator 'a', subtask 0: no licence");
+    chain_destroy(rig.chain);
+    rig.chain = NULL;
+    ck_assert_str_eq(rig_output(&rig), "out open 0 1\nout close\n");
+    rig_deinit(&rig);
+}
+END_TEST
+
 START_TEST(a_chain_that_was_never_opened_closes_nothing)
 {
     struct weir_stream a = weir_process(source(), .name = "a", .process = twice, .open = open_and_tell,
@@ -436,6 +476,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_sink_without_room_stops_the_batch_behind_the_record_in_hand);
     tcase_add_test(tests, a_sink_that_lost_its_room_between_two_batches_gets_no_record);
     tcase_add_test(tests, a_full_channel_stops_the_batch_and_nothing_is_lost_or_overtaken);
+    tcase_add_test(tests, a_full_channel_stops_the_batch_behind_the_record_that_filled_it);
     tcase_add_test(tests, emission_on_commit_goes_on_where_it_was_blocked);
     tcase_add_test(tests, coalesced_emission_goes_on_where_it_was_blocked);
     tcase_add_test(tests, a_barrier_leaves_behind_the_records_of_its_epoch);
@@ -447,6 +488,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, finish_goes_on_where_it_was_blocked);
     tcase_add_test(tests, what_was_opened_is_closed_once);
     tcase_add_test(tests, a_failed_open_closes_only_what_was_opened);
+    tcase_add_test(tests, an_open_that_failed_counts_as_failed_whatever_it_answers);
     tcase_add_test(tests, a_chain_that_was_never_opened_closes_nothing);
     tcase_add_test(tests, a_failing_sink_ends_the_chain_with_its_own_code_and_remedy);
     tcase_add_test(tests, a_sink_that_cannot_prepare_fails_the_snapshot);

@@ -370,7 +370,7 @@ struct weir_keyed_process_options {
 };
 
 /* Combines a key's value so far with a new record: answers the new value (the record's, `so_far`, or weir_alloc'ed).
- * The first record's value is taken as it is. */
+ * The first record's value is taken as it is. Records whose value is null are skipped, and answering null is a failure. */
 typedef struct weir_bytes weir_reduce_fn(weir_keyed_task *task, struct weir_bytes so_far,
                                          const struct weir_record *record);
 struct weir_reduce_options {
