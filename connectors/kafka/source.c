@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* A handle's threads need a moment; what takes longer goes on without us. */
-enum { REAPER_PATIENCE_MS = 5000 };
+enum { REAPER_PATIENCE_MS = 5000, CLUSTER_TIMEOUT_MS = 5000 };
 
 void kafka_source_purpose(const struct kafka_source *source, char text[96])
 {
@@ -82,6 +82,8 @@ static enum weir_code source_open(const void *options, const struct weir_connect
                               ? weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "out of memory")
                               : parse_options(source, error);
     if (code == WEIR_OK) code = open_client(source, error);
+    /* At once, because whether positions can travel in the transaction depends on it. */
+    if (code == WEIR_OK) code = kafka_cluster_id(source->client, CLUSTER_TIMEOUT_MS, NULL, source->cluster, error);
     if (code != WEIR_OK) {
         source_close(source);
         return code;
@@ -93,7 +95,7 @@ static enum weir_code source_open(const void *options, const struct weir_connect
 static const char *source_cluster(void *opaque)
 {
     const struct kafka_source *source = opaque;
-    return source->cluster[0] == '\0' ? NULL : source->cluster;
+    return source->cluster;
 }
 
 const struct weir_source_type kafka_source_type = {
@@ -111,6 +113,7 @@ const struct weir_source_type kafka_source_type = {
     .reader_limit = kafka_reader_limit,
     .reader_lag = kafka_reader_lag,
     .reader_close = kafka_reader_close,
+    .decider = &weir_kafka_decider_type,
 };
 
 /* ---- Builder ------------------------------------------------------------------------------------------------------- */

@@ -51,7 +51,7 @@ struct kafka_source {
     bool is_bounded;
     struct kafka_client *client; /* for discovery: connects without a group */
     struct kafka_reaper *reaper;
-    char cluster[64];            /* "" = not known yet */
+    char cluster[64];            /* its id */
     _Atomic uint32_t partitions_known;
 };
 

@@ -11,7 +11,7 @@
 #include "ask.h"
 #include "source.h"
 
-enum { CLUSTER_TIMEOUT_MS = 5000, METADATA_TIMEOUT_MS = 5000, MISSING_TRIES = 10, MISSING_PAUSE_MS = 100 };
+enum { METADATA_TIMEOUT_MS = 5000, MISSING_TRIES = 10, MISSING_PAUSE_MS = 100 };
 
 /* Offsets that are not known yet. */
 #define NOWHERE (-1)
@@ -431,17 +431,10 @@ static enum weir_code hand_over(struct discovery *d, struct weir_splits *found)
     return WEIR_OK;
 }
 
-static enum weir_code find_cluster(struct discovery *d)
-{
-    if (d->source->cluster[0] != '\0') return WEIR_OK;
-    return kafka_cluster_id(d->source->client, CLUSTER_TIMEOUT_MS, d->cancelled, d->source->cluster, d->error);
-}
-
 static enum weir_code run(struct discovery *d, struct weir_splits *found)
 {
     static enum weir_code (*const steps[])(struct discovery *) = {
-        find_cluster, find_names,        describe_topics, check_topics,
-        make_rows,    resolve_positions, check_ranges,    resolve_ends,
+        find_names, describe_topics, check_topics, make_rows, resolve_positions, check_ranges, resolve_ends,
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         const enum weir_code code = steps[i](d);

@@ -843,12 +843,10 @@ END_TEST
 
 START_TEST(says_retry_without_a_broker)
 {
-    const struct weir_splits none = { 0 };
     struct run run;
     prepare(&run, "topic");
     run.options.brokers = "127.0.0.1:1";
-    open_source(&run);
-    const enum weir_code code = discover_once(&run, &none, true, true);
+    const enum weir_code code = kafka_source_type.open(&run.options, &run.context, &run.source, &run.error);
     ck_assert_int_eq(code, WEIR_OUT_OF_PATIENCE);
     ck_assert_int_eq(run.error.remedy, WEIR_REMEDY_RETRY);
     expect_failure(&run, code, "refused");
