@@ -40,6 +40,7 @@ struct decider {
     char slot[16];
     uint32_t ring_size;
     char cluster[64];
+    struct handle_limits limits;
     struct ledger_topic ledger;
     struct outputs outputs;
     struct kafka_reaper *reaper;
@@ -208,6 +209,16 @@ const char *decider_brokers(const struct decider *decider)
     return decider->brokers;
 }
 
+const struct handle_limits *decider_limits(const struct decider *decider)
+{
+    return &decider->limits;
+}
+
+const char *decider_cluster_id(const struct decider *decider)
+{
+    return decider->cluster;
+}
+
 /* ---- Clerk thread -------------------------------------------------------------------------------------------------- */
 
 static enum weir_code read_facts(struct decider *decider, bool committed, struct weir_decider_event *event)
@@ -366,7 +377,7 @@ static enum weir_code check(struct decider *decider, struct weir_error *error)
     const struct handle_options trial = { .context = &decider->context, .brokers = decider->brokers,
                                           .transactional_id = decider->context.exactly_once ? decider->job : NULL };
     bool exists;
-    if (handle_check(&trial, error) != WEIR_OK) return error->code;
+    if (handle_check(&trial, &decider->limits, error) != WEIR_OK) return error->code;
     if (kafka_cluster_id(decider->ledger.uncommitted, OPEN_PATIENCE_MS, NULL, decider->cluster, error) != WEIR_OK)
         return error->code;
     return ledger_topic_check(&decider->ledger, &patience, &exists, error);

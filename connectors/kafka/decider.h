@@ -26,5 +26,7 @@ struct outputs *decider_outputs(struct decider *decider);
 struct kafka_client *decider_client(struct decider *decider);
 /* As the options of the first sink or source had it; NULL = as configured. */
 const char *decider_brokers(const struct decider *decider);
+const struct handle_limits *decider_limits(const struct decider *decider);
+const char *decider_cluster_id(const struct decider *decider);
 
 #endif

@@ -130,6 +130,7 @@ static enum weir_code make_conf(const struct handle_options *options, struct han
     handle->limits = (struct handle_limits){
         .records_max = conf_i64(*conf, "queue.buffering.max.messages"),
         .bytes_max = conf_i64(*conf, "queue.buffering.max.kbytes") * 1024,
+        .record_bytes_max = conf_i64(*conf, "message.max.bytes"),
     };
     if (code == WEIR_OK) code = set_needed(*conf, options, error);
     if (code == WEIR_OK) {
@@ -157,12 +158,14 @@ static void watch_events(struct handle *handle)
     rd_kafka_queue_io_event_enable(handle->events, handle->wake_descriptor, &one, sizeof one);
 }
 
-enum weir_code handle_check(const struct handle_options *options, struct weir_error *error)
+enum weir_code handle_check(const struct handle_options *options, struct handle_limits *limits,
+                            struct weir_error *error)
 {
     struct handle unused = { .references = 0 };
     rd_kafka_conf_t *conf;
     const enum weir_code code = make_conf(options, &unused, "producer", &conf, error);
     if (code == WEIR_OK) rd_kafka_conf_destroy(conf);
+    *limits = unused.limits;
     return code;
 }
 

@@ -32,6 +32,7 @@ struct handle_options {
 struct handle_limits {
     int64_t records_max;
     int64_t bytes_max;
+    int64_t record_bytes_max; /* message.max.bytes: of one record with all that goes with it */
 };
 
 struct handle_topic; /* a topic as this handle knows it */
@@ -62,8 +63,9 @@ struct handle {
     struct handle_waiter *waiters;
 };
 
-/* WEIR_USAGE for settings that are refused. No broker is asked. */
-enum weir_code handle_check(const struct handle_options *options, struct weir_error *error);
+/* WEIR_USAGE for settings that are refused, else what they mean. No broker is asked. */
+enum weir_code handle_check(const struct handle_options *options, struct handle_limits *limits,
+                            struct weir_error *error);
 enum weir_code handle_open(const struct handle_options *options, struct handle **handle, struct weir_error *error);
 void handle_retain(struct handle *handle);
 /* Any thread; NULL is fine. The last one sends the handle to the reaper. */
@@ -82,7 +84,7 @@ void handle_warm_topic(struct handle *handle, const char *name, int timeout_ms);
 /* Whether a writer may queue more; cheap enough for every few hundred records. `low` asks for the mark at which waiting
  * writers are woken, half of the limit. Any thread. */
 bool handle_has_room(struct handle *handle, bool low);
-/* The waker of `waiter` is called once, when there is room again, or none will ever be. Any thread. */
+/* The waker of `waiter` is called once, when there is room again or the handle is given up. Any thread. */
 void handle_await_room(struct handle *handle, struct handle_waiter *waiter);
 /* Does nothing when it is not waiting; the waker is not called after this. Any thread. */
 void handle_forget(struct handle *handle, struct handle_waiter *waiter);

@@ -12,6 +12,7 @@ enum weir_code scan_open(const struct weir_connector_context *context, const cha
     static const struct { const char *name, *value; } needed[] = {
         { "enable.partition.eof", "true" },
         { "allow.auto.create.topics", "false" },
+        { "fetch.wait.max.ms", "5" }, /* the end is told by an empty answer only, which waits for so long */
         { "queued.min.messages", "10000" },
         { "queued.max.messages.kbytes", "16384" },
     };
