@@ -23,6 +23,16 @@ bool shard_is_dumping(const struct shard *shard)
     return shard->dump.is_open;
 }
 
+static void fetch_block(const struct shard *shard, const struct segment *segment, uint32_t first)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = first; i < first + SHARD_BLOCK && i <= segment->mask; i++) {
+        const uint32_t reference = segment->slots[i].reference;
+        if (reference > SLAB_RESERVED) sum += shard_fetch_one(shard, reference);
+    }
+    shard_fetched(sum);
+}
+
 static bool dump_entry(const struct entry *entry, uint32_t group, struct buffer *out)
 {
     if (entry->flags & ENTRY_REMOVED) return true;
@@ -41,8 +51,7 @@ static bool dump_segment(const struct shard *shard, struct dump *dump, const str
     const uint32_t group = shard->group_first + dump->group;
     for (; dump->slot <= segment->mask; dump->slot++) {
         if (*work >= bytes_max) return false;
-        const uint32_t ahead = segment->slots[(dump->slot + 2 * SHARD_AHEAD) & segment->mask].reference;
-        if (ahead > SLAB_RESERVED) __builtin_prefetch(entry_at(&shard->entries, ahead));
+        if (dump->slot % SHARD_BLOCK == 0) fetch_block(shard, segment, dump->slot);
         const uint32_t reference = segment->slots[dump->slot].reference;
         const size_t size_before = out->size;
         if (reference > SLAB_RESERVED && !dump_entry(entry_at(&shard->entries, reference), group, out)) return false;

@@ -223,6 +223,34 @@ void *shard_value(struct shard *shard, uint32_t state, const struct state_key *k
     return value_slow(shard, &unit, reference, shard->states[state].declaration.value_size_bytes);
 }
 
+/* The slots of a block first, so that their waits overlap; then the entries that they lead to. */
+static void fetch_block(const struct shard *shard, uint32_t state, const uint32_t *hashes, uint32_t count)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t tag = unit_tag(state, &(struct state_key){ .hash = hashes[i] });
+        const struct segment *segment = table_segment(shard_table(shard, hashes[i]), tag);
+        sum += segment->slots[tag & segment->mask].reference;
+    }
+    shard_fetched(sum);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t tag = unit_tag(state, &(struct state_key){ .hash = hashes[i] });
+        const struct segment *segment = table_segment(shard_table(shard, hashes[i]), tag);
+        uint32_t at = tag & segment->mask;
+        while (segment->slots[at].reference != SLAB_NONE && segment->slots[at].tag != tag) at = (at + 1) & segment->mask;
+        const uint32_t reference = segment->slots[at].reference;
+        if (reference > SLAB_RESERVED) sum += shard_fetch_one(shard, reference);
+    }
+    shard_fetched(sum);
+}
+
+void shard_fetch(const struct shard *shard, uint32_t state, const uint32_t *hashes, uint32_t count)
+{
+    CHECK(state < shard->state_count);
+    for (uint32_t i = 0; i < count; i += SHARD_BLOCK)
+        fetch_block(shard, state, hashes + i, count - i < SHARD_BLOCK ? count - i : SHARD_BLOCK);
+}
+
 struct weir_bytes shard_get(struct shard *shard, uint32_t state, const struct state_key *key)
 {
     CHECK_HOT(state < shard->state_count);

@@ -53,8 +53,17 @@ struct shard {
     char *zeroes; /* as many as the largest fixed value has */
 };
 
-/* How far ahead walks fetch entries: about what one memory access takes, in units written meanwhile. */
-#define SHARD_AHEAD 12
+/* Walks fetch this many entries at a time before they use them. By loads, not by prefetch instructions, which processors drop
+ * when the page is not in their TLB: measured in a virtual machine, 200,000 entries of 10 million took 5 ms with loads, 23 ms
+ * with prefetches. The loads of a block do not depend on each other, so their waits overlap. */
+#define SHARD_BLOCK 64
+
+/* Brings the first cache line of an entry in. Add up what it answers and hand the sum to shard_fetched. */
+static inline uint32_t shard_fetch_one(const struct shard *shard, uint32_t reference)
+{
+    return entry_at(&shard->entries, reference)->identity;
+}
+static inline void shard_fetched(uint32_t sum) { __asm__ volatile("" ::"r"(sum)); }
 
 static inline uint32_t shard_group(const struct shard *shard, uint32_t hash)
 {

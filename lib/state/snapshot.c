@@ -1,18 +1,23 @@
-/* What changed in an epoch, for emit on commit and for the barrier. Both walk the list of changes; the entries lie all over
- * the slab, so they are fetched some steps ahead. */
+/* What changed in an epoch, for emit on commit and for the barrier. Both walk the list of changes, whose entries lie
+ * all over the slab, so they are fetched a block at a time. */
 #include "state/shard_private.h"
 
-static inline void fetch_ahead(const struct shard *shard, size_t index)
+/* To be called before the change at `index` is used: every SHARD_BLOCK changes it fetches the next ones. */
+static inline void fetch_block(const struct shard *shard, size_t index)
 {
-    if (index + SHARD_AHEAD >= shard->changes.count) return;
-    __builtin_prefetch(entry_at(&shard->entries, changes_at(&shard->changes, index + SHARD_AHEAD)->reference), 1);
+    if (LIKELY(index % SHARD_BLOCK != 0)) return;
+    const size_t left = shard->changes.count - index;
+    const size_t end = index + (left < SHARD_BLOCK ? left : SHARD_BLOCK);
+    uint32_t sum = 0;
+    for (size_t i = index; i < end; i++) sum += shard_fetch_one(shard, changes_at(&shard->changes, i)->reference);
+    shard_fetched(sum);
 }
 
 bool shard_each_changed_from(struct shard *shard, uint32_t state, size_t *position, shard_visit_fn *visit, void *user)
 {
     CHECK(state < shard->state_count);
     while (*position < shard->changes.count) {
-        fetch_ahead(shard, *position);
+        fetch_block(shard, *position);
         const struct change *change = changes_at(&shard->changes, (*position)++);
         const struct entry *entry = entry_at(&shard->entries, change->reference);
         if (entry_state(entry) != state || (entry->flags & ENTRY_REMOVED)) continue;
@@ -41,7 +46,7 @@ static void discard_removed(struct shard *shard, const struct change *change, co
 static char *write_changes(struct shard *shard, char *at)
 {
     for (size_t i = 0; i < shard->changes.count; i++) {
-        fetch_ahead(shard, i);
+        fetch_block(shard, i);
         const struct change *change = changes_at(&shard->changes, i);
         struct entry *entry = entry_at(&shard->entries, change->reference);
         at = delta_write(at, entry, shard_group(shard, change->hash));

@@ -58,6 +58,11 @@ struct weir_bytes shard_get(struct shard *shard, uint32_t state, const struct st
 bool shard_set(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value);
 bool shard_remove(struct shard *shard, uint32_t state, const struct state_key *key); /* false: no memory */
 
+/* For who knows the next keys of a value state, as a batch does: brings what calls with them will touch into the caches, all
+ * waits overlapping. Changes nothing. Worth it in tables larger than the caches only: a lookup among 10 million keys then
+ * takes a tenth of the time. About a hundred keys at a time. */
+void shard_fetch(const struct shard *shard, uint32_t state, const uint32_t *hashes, uint32_t count);
+
 /* Calls `visit` for each unit of `key` and name space with element >= `from`, in byte order, until it answers false.
  * States declared `ordered` only. `visit` must not change the shard. */
 typedef bool shard_visit_fn(void *user, const struct state_key *key, struct weir_bytes value);

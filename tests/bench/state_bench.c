@@ -9,7 +9,7 @@
 
 #include "state/state.h"
 
-enum { KEY_BYTES = 16, GROUPS = 128, RUNS = 5, LOOKUPS = 2000000, CHANGED = 200000, SLICE_BYTES = 1 << 20 };
+enum { KEY_BYTES = 16, GROUPS = 128, RUNS = 5, LOOKUPS = 2000000, CHANGED = 200000, SLICE_BYTES = 1 << 20, FETCHED = 64 };
 
 static uint64_t now_ns(void)
 {
@@ -122,19 +122,12 @@ static double lookups(struct shard *shard, struct work *work)
     return (double)(now_ns() - before) / work->count;
 }
 
-#ifdef SHARD_HAS_PREFETCH
 static double lookups_fetched(struct shard *shard, struct work *work)
 {
     const uint64_t before = now_ns();
     for (uint32_t i = 0; i < work->count; i++) {
-        if (i + 16 < work->count) {
-            const struct state_key key = key_at(work, i + 16);
-            shard_fetch_slot(shard, 0, &key);
-        }
-        if (i + 8 < work->count) {
-            const struct state_key key = key_at(work, i + 8);
-            shard_fetch_entry(shard, 0, &key);
-        }
+        if (i % FETCHED == 0)
+            shard_fetch(shard, 0, work->hashes + i, work->count - i < FETCHED ? work->count - i : FETCHED);
         const struct state_key key = key_at(work, i);
         int64_t *value = shard_value(shard, 0, &key);
         if (value == NULL) exit(1);
@@ -142,7 +135,6 @@ static double lookups_fetched(struct shard *shard, struct work *work)
     }
     return (double)(now_ns() - before) / work->count;
 }
-#endif
 
 static void snapshots(struct shard *shard, uint64_t key_count, struct buffer *delta)
 {
@@ -219,13 +211,12 @@ static void measure(uint64_t key_count)
         figures[run] = lookups(shard, &work);
     }
     (void)printf("  shard_value, uniform            %8.1f ns\n", median(figures, RUNS));
-#ifdef SHARD_HAS_PREFETCH
+
     for (int run = 0; run < RUNS; run++) {
         draw(&work, key_count, (uint64_t)(run + RUNS) << 32);
         figures[run] = lookups_fetched(shard, &work);
     }
     (void)printf("  the same, fetched ahead         %8.1f ns\n", median(figures, RUNS));
-#endif
     snapshots(shard, key_count, &delta);
     dump(shard, &base);
     restore(&base, shard_entry_count(shard));
