@@ -38,11 +38,8 @@ static const struct refusal {
     { "log.queue", "false", "nobody would read that queue" },
 };
 
-/* Names from Java's clients that people try first. */
+/* Names from Java's clients that people try first, and that librdkafka itself does not explain. */
 static const struct { const char *java, *hint; } java_names[] = {
-    { "sasl.jaas.config", "use sasl.username and sasl.password" },
-    { "ssl.truststore.location", "use ssl.ca.location, a PEM file" },
-    { "ssl.truststore.password", "ssl.ca.location is a PEM file and needs none" },
     { "ssl.truststore.type", "ssl.ca.location is a PEM file" },
     { "ssl.keystore.type", "ssl.keystore.location is a PKCS#12 file" },
     { "max.poll.records", "see source.max-batch-records" },
@@ -305,7 +302,7 @@ static int64_t now_ms(void)
 
 static bool is_cancelled(const volatile bool *cancelled)
 {
-    return cancelled != NULL && *cancelled;
+    return cancelled != NULL && __atomic_load_n(cancelled, __ATOMIC_RELAXED);
 }
 
 static enum weir_code give_up(struct kafka_client *client, int64_t timeout_ms, const volatile bool *cancelled,

@@ -2,9 +2,12 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <yaml.h>
 
 struct config_entry {
@@ -57,18 +60,32 @@ struct unit {
     int64_t factor;
 };
 
+/* Digits, with or without a fraction; stops behind them. Not strtod: that reads "inf" and "0x10" too, and wants a comma in
+ * the locale of many a host program. */
+static bool parse_decimal(const char **text, double *number)
+{
+    const char *at = *text;
+    bool digits = false;
+    double value = 0, place = 1;
+    while (isspace((unsigned char)*at)) at++;
+    for (; *at >= '0' && *at <= '9'; at++, digits = true) value = value * 10 + (*at - '0');
+    if (*at == '.')
+        for (at++; *at >= '0' && *at <= '9'; at++, digits = true) value += (*at - '0') * (place /= 10);
+    *text = at;
+    *number = value;
+    return digits;
+}
+
 static bool parse_with_unit(const char *text, const struct unit *units, int64_t *number)
 {
-    char *end;
-    errno = 0;
-    const double amount = strtod(text, &end);
-    if (end == text || errno != 0 || !(amount >= 0)) return false;
-    while (isspace((unsigned char)*end)) end++;
+    double amount;
+    if (!parse_decimal(&text, &amount)) return false;
+    while (isspace((unsigned char)*text)) text++;
     for (const struct unit *unit = units; unit->name != NULL; unit++) {
-        if (strcasecmp(end, unit->name) != 0) continue;
+        if (strcasecmp(text, unit->name) != 0) continue;
         const double value = amount * (double)unit->factor;
         if (value > 9e18) return false;
-        *number = (int64_t)value;
+        *number = (int64_t)(value + 0.5);
         return true;
     }
     return false;
@@ -113,9 +130,7 @@ static bool parse_bool(const char *text, bool *flag)
 
 static bool parse_f64(const char *text, double *number)
 {
-    char *end;
-    *number = strtod(text, &end);
-    return end != text && *end == '\0';
+    return parse_decimal(&text, number) && *text == '\0';
 }
 
 /* Compares without case and with '-' equal to '_', as Flink writes its choices both ways. */
@@ -129,6 +144,8 @@ static bool choice_matches(const char *choice, size_t size, const char *value)
     }
     return true;
 }
+
+#define CHOICE_MAX 32
 
 static const char *find_choice(const char *choices, const char *value, size_t *size)
 {
@@ -149,10 +166,35 @@ static const char *type_example(enum config_type type)
     case CONFIG_DURATION: return "a duration such as 100ms, 5s or 3 min";
     case CONFIG_SIZE: return "a size such as 64kb, 8mb or 1gb";
     case CONFIG_F64: return "a number";
-    case CONFIG_CHOICE:
+    case CONFIG_CHOICE: return "one of ";
     case CONFIG_TEXT: break;
     }
     return "a text";
+}
+
+/* Where the table names no highest value: what callers can reckon with in nanoseconds, 32 bits and files. */
+static int64_t highest_of(const struct config_key *key)
+{
+    if (key->highest != 0) return key->highest;
+    switch (key->type) {
+    case CONFIG_DURATION: return INT64_C(100) * 365 * 86400000;
+    case CONFIG_SIZE: return INT64_C(1) << 50;
+    default: return INT32_MAX;
+    }
+}
+
+static const char *range_unit(enum config_type type)
+{
+    return type == CONFIG_DURATION ? " milliseconds" : type == CONFIG_SIZE ? " bytes" : "";
+}
+
+static enum weir_code check_range(const struct config_key *key, double number, const char *value, const char *origin,
+                                  struct weir_error *error)
+{
+    if (number >= (double)key->lowest && number <= (double)highest_of(key)) return WEIR_OK;
+    return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s: %s is '%s', outside of the range from %lld to %lld%s",
+                          origin, key->key, value, (long long)key->lowest, (long long)highest_of(key),
+                          range_unit(key->type));
 }
 
 static enum weir_code check_value(const struct config_key *key, const char *value, const char *origin,
@@ -160,29 +202,22 @@ static enum weir_code check_value(const struct config_key *key, const char *valu
 {
     int64_t number = 0;
     double real = 0;
-    bool flag, good = true, ranged = true;
+    bool flag, good = false;
     size_t size;
     switch (key->type) {
     case CONFIG_TEXT: return WEIR_OK;
-    case CONFIG_CHOICE:
-        if (find_choice(key->choices, value, &size) != NULL) return WEIR_OK;
-        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s: %s is '%s', but must be one of %s", origin,
-                              key->key, value, key->choices);
-    case CONFIG_BOOL: good = parse_bool(value, &flag), ranged = false; break;
+    case CONFIG_BOOL: good = parse_bool(value, &flag); break;
+    case CONFIG_CHOICE: good = find_choice(key->choices, value, &size) != NULL; break;
     case CONFIG_I64: good = parse_i64(value, &number); break;
     case CONFIG_DURATION: good = config_parse_duration(value, &number); break;
     case CONFIG_SIZE: good = config_parse_size(value, &number); break;
-    case CONFIG_F64: good = parse_f64(value, &real), number = (int64_t)real; break;
+    case CONFIG_F64: good = parse_f64(value, &real); break;
     }
     if (!good)
-        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s: %s is '%s', but must be %s", origin, key->key,
-                              value, type_example(key->type));
-    if (ranged && (number < key->lowest || (key->highest != 0 && number > key->highest)))
-        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
-                              "%s: %s is '%s', outside of the range from %lld to %lld%s", origin, key->key, value,
-                              (long long)key->lowest, key->highest == 0 ? (long long)INT64_MAX : (long long)key->highest,
-                              key->type == CONFIG_DURATION ? " (milliseconds)" : "");
-    return WEIR_OK;
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s: %s is '%s', but must be %s%s", origin, key->key,
+                              value, type_example(key->type), key->choices != NULL ? key->choices : "");
+    if (key->type == CONFIG_BOOL || key->type == CONFIG_CHOICE) return WEIR_OK;
+    return check_range(key, key->type == CONFIG_F64 ? real : (double)number, value, origin, error);
 }
 
 /* ---- Entries ------------------------------------------------------------------------------------------------------- */
@@ -279,6 +314,18 @@ static const char *nearest_key(const weir_config *config, const char *wanted)
     return nearest;
 }
 
+/* A choice is kept as the table writes it, whatever way the user did: readers compare with strcmp. */
+static const char *canonical_value(const struct config_key *key, const char *value, char buffer[static CHOICE_MAX])
+{
+    size_t size;
+    const char *choice = key->type == CONFIG_CHOICE ? find_choice(key->choices, value, &size) : NULL;
+    if (choice == NULL) return value;
+    CHECK(size < CHOICE_MAX);
+    memcpy(buffer, choice, size);
+    buffer[size] = '\0';
+    return buffer;
+}
+
 enum weir_code weir_config_set(weir_config *config, enum weir_config_rank rank, const char *name, const char *value,
                                const char *origin, struct weir_error *error)
 {
@@ -286,11 +333,13 @@ enum weir_code weir_config_set(weir_config *config, enum weir_config_rank rank, 
     const struct config_key *known = find_key(key);
     if (known == NULL && !is_passed_through(key) && !is_declared(config, key))
         return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
-                              "%s: the key '%s' is not known; the nearest known key is '%s'", origin, name,
+                              "%s: the key '%.100s' is not known; the nearest known key is '%s'", origin, name,
                               nearest_key(config, name));
+    char canonical[CHOICE_MAX];
     if (known != NULL) {
         const enum weir_code code = check_value(known, value, origin, error);
         if (code != WEIR_OK) return code;
+        value = canonical_value(known, value, canonical);
     }
     if (!put_entry(config, rank, key, value, origin, false))
         return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "%s: no memory for the key '%s'", origin, key);
@@ -378,8 +427,14 @@ struct yaml_walk {
     struct weir_error *error;
 };
 
-static enum weir_code yaml_refuse(const struct yaml_walk *walk, const yaml_mark_t mark, const char *what)
+static enum weir_code WEIR_PRINTF(3, 4)
+    yaml_refuse(const struct yaml_walk *walk, const yaml_mark_t mark, const char *format, ...)
 {
+    char what[YAML_KEY_MAX + 256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof(what), format, arguments);
+    va_end(arguments);
     return weir_error_set(walk->error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s:%zu: %s", walk->path, mark.line + 1, what);
 }
 
@@ -387,6 +442,8 @@ static enum weir_code yaml_key(struct yaml_walk *walk, const yaml_event_t *event
 {
     size_t at = walk->key_size[walk->depth];
     const size_t size = event->data.scalar.length;
+    if (memchr(event->data.scalar.value, '\0', size) != NULL)
+        return yaml_refuse(walk, event->start_mark, "a key holds a zero byte");
     if (at + size + 2 > YAML_KEY_MAX) return yaml_refuse(walk, event->start_mark, "the key is too long");
     if (at > 0) walk->key[at++] = '.';
     memcpy(walk->key + at, event->data.scalar.value, size);
@@ -395,20 +452,38 @@ static enum weir_code yaml_key(struct yaml_walk *walk, const yaml_event_t *event
     return WEIR_OK;
 }
 
+/* YAML forbids the same key twice; of two lines that differ, one would be lost without a word. */
+static const struct config_entry *yaml_earlier(const struct yaml_walk *walk)
+{
+    const size_t size = strlen(walk->path);
+    const struct config_entry *entry = find_entry(walk->config, resolve_alias(walk->key), WEIR_CONFIG_FILE);
+    if (entry == NULL || strncmp(entry->origin, walk->path, size) != 0 || entry->origin[size] != ':') return NULL;
+    return entry;
+}
+
 static enum weir_code yaml_value(struct yaml_walk *walk, const yaml_event_t *event)
 {
-    char origin[YAML_KEY_MAX];
+    char origin[PATH_MAX + 32];
+    const char *value = (const char *)event->data.scalar.value;
+    if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && (value[0] == '\0' || strcmp(value, "~") == 0))
+        return yaml_refuse(walk, event->start_mark, "the key '%s' has no value", walk->key);
+    if (strlen(value) != event->data.scalar.length)
+        return yaml_refuse(walk, event->start_mark, "the value of '%s' holds a zero byte", walk->key);
+    const struct config_entry *earlier = yaml_earlier(walk);
+    if (earlier != NULL)
+        return yaml_refuse(walk, event->start_mark, "the key '%s' stands twice; it has a value in %s", walk->key,
+                           earlier->origin);
     snprintf(origin, sizeof(origin), "%s:%zu", walk->path, event->start_mark.line + 1);
     walk->have_key = false;
-    return weir_config_set(walk->config, WEIR_CONFIG_FILE, walk->key, (const char *)event->data.scalar.value, origin,
-                           walk->error);
+    return weir_config_set(walk->config, WEIR_CONFIG_FILE, walk->key, value, origin, walk->error);
 }
 
 static enum weir_code yaml_step(struct yaml_walk *walk, const yaml_event_t *event)
 {
     switch (event->type) {
     case YAML_MAPPING_START_EVENT:
-        if (walk->depth > 0 && !walk->have_key) return yaml_refuse(walk, event->start_mark, "a value stands where a key is expected");
+        if (walk->depth > 0 && !walk->have_key)
+            return yaml_refuse(walk, event->start_mark, "a value stands where a key is expected");
         if (walk->depth == YAML_DEPTH_MAX) return yaml_refuse(walk, event->start_mark, "the keys nest too deep");
         walk->key_size[walk->depth + 1] = walk->depth == 0 ? 0 : strlen(walk->key);
         walk->depth++;
@@ -422,7 +497,8 @@ static enum weir_code yaml_step(struct yaml_walk *walk, const yaml_event_t *even
             return event->data.scalar.length == 0 ? WEIR_OK
                                                   : yaml_refuse(walk, event->start_mark, "expected 'key: value'");
         return walk->have_key ? yaml_value(walk, event) : yaml_key(walk, event);
-    case YAML_SEQUENCE_START_EVENT: return yaml_refuse(walk, event->start_mark, "lists are not used here; write one text");
+    case YAML_SEQUENCE_START_EVENT: 
+        return yaml_refuse(walk, event->start_mark, "lists are not used here; write one text");
     case YAML_ALIAS_EVENT: return yaml_refuse(walk, event->start_mark, "aliases are not used here");
     default: return WEIR_OK;
     }
@@ -433,7 +509,7 @@ static enum weir_code yaml_walk_all(struct yaml_walk *walk, yaml_parser_t *parse
     for (bool ended = false; !ended;) {
         yaml_event_t event;
         if (!yaml_parser_parse(parser, &event))
-            return yaml_refuse(walk, parser->problem_mark, parser->problem != NULL ? parser->problem : "not YAML");
+            return yaml_refuse(walk, parser->problem_mark, "not YAML: %s", parser->problem != NULL ? parser->problem : "?");
         ended = event.type == YAML_STREAM_END_EVENT;
         const enum weir_code code = yaml_step(walk, &event);
         yaml_event_delete(&event);

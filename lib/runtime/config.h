@@ -16,7 +16,8 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
       "Whether output is written in transactions.")                                                                    \
     X("execution.checkpointing.timeout", DURATION, "10min", 100, 86400000, NULL,                                      \
       "A checkpoint that takes longer has failed.")                                                                    \
-    X("execution.checkpointing.min-pause", DURATION, "0ms", 0, 86400000, NULL, "Time between a commit and the next barrier.") \
+    X("execution.checkpointing.min-pause", DURATION, "0ms", 0, 86400000, NULL,                                        \
+      "Time between a commit and the next barrier.")                                                                   \
     X("execution.checkpointing.tolerable-failed-checkpoints", I64, "0", 0, 1000000, NULL,                             \
       "Checkpoints that may fail in a row before the job rolls back.")                                                 \
     X("execution.checkpointing.num-retained", I64, "1", 1, 1000, NULL, "Checkpoints kept in the store.")              \
@@ -35,8 +36,10 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
       "What happens after a failure.")                                                                                 \
     X("restart-strategy.fixed-delay.attempts", I64, "1", 1, 0, NULL, "Restarts before the job fails for good.")       \
     X("restart-strategy.fixed-delay.delay", DURATION, "1s", 0, 0, NULL, "Wait before a restart.")                     \
-    X("restart-strategy.failure-rate.max-failures-per-interval", I64, "1", 1, 0, NULL, "Failures in an interval that are put up with.") \
-    X("restart-strategy.failure-rate.failure-rate-interval", DURATION, "1min", 1, 0, NULL, "The interval for counting failures.") \
+    X("restart-strategy.failure-rate.max-failures-per-interval", I64, "1", 1, 0, NULL,                                \
+      "Failures in an interval that are put up with.")                                                             \
+    X("restart-strategy.failure-rate.failure-rate-interval", DURATION, "1min", 1, 0, NULL,                            \
+      "The interval for counting failures.")                                                                         \
     X("restart-strategy.failure-rate.delay", DURATION, "1s", 0, 0, NULL, "Wait before a restart.")                    \
     X("restart-strategy.exponential-delay.initial-backoff", DURATION, "100ms", 0, 0, NULL, "First wait.")             \
     X("restart-strategy.exponential-delay.max-backoff", DURATION, "1min", 1, 0, NULL, "Longest wait.")                \
@@ -63,7 +66,8 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
     X("sink.create-topics", BOOL, "false", 0, 0, NULL, "Create output topics that are missing.")                      \
     X("sink.create-topics.partitions", I64, "1", 1, 10000, NULL, "Partitions of output topics that are created.")     \
     X("ledger.commits-kept", I64, "1000", 10, 1000000, NULL, "Commits that the ledger's ring keeps.")                 \
-    X("ledger.replication-factor", I64, "0", 0, 100, NULL, "Replicas of a ledger that is created; 0 = the cluster's default.") \
+    X("ledger.replication-factor", I64, "0", 0, 100, NULL,                                                            \
+      "Replicas of a ledger that is created; 0 = the cluster's default.")                                            \
     X("ledger.anchor-interval", DURATION, "1s", 0, 0, NULL, "Time between two notes of the outputs' end offsets; 0 = none.") \
     X("start.takeover", BOOL, "false", 0, 0, NULL, "Take a job over that belongs to another store or plan.")          \
     X("start.position", CHOICE, "verify", 0, 0, "verify|ledger|group", "Which position counts where they differ.")    \

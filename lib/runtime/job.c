@@ -398,7 +398,7 @@ static void execute_commit(struct weir_job *job, const struct commit_actions *ac
         switch (action->type) {
         case COMMIT_DO_LOOK:
             job->attempt = action->attempt;
-            job->give_up_discovery = false;
+            __atomic_store_n(&job->give_up_discovery, false, __ATOMIC_RELAXED);
             decider->look(job->decider, job->attempt);
             break;
         case COMMIT_DO_FENCE: decider->fence(job->decider, job->attempt, action->handles_named); break;
@@ -633,7 +633,6 @@ static void run_job(void *argument)
 
     pthread_mutex_lock(&job->status_mutex);
     job->status.running = false;
-    pthread_cond_broadcast(&job->ended_condition);
     pthread_mutex_unlock(&job->status_mutex);
     const uint64_t one = 1;
     CHECK(write(job->ended_descriptor, &one, sizeof(one)) == (ssize_t)sizeof(one));
@@ -682,7 +681,8 @@ static void publish(struct weir_job *job)
         .running = job->commit.phase == COMMIT_RUNNING && job->tasks_started > 0,
     };
     uint64_t written = 0, gap_us = job->gap_max_us;
-    for (size_t i = 0; i < job->tasks.count; i++) {
+    /* Before they are started, tasks belong to the restore. */
+    for (size_t i = 0; i < (job->tasks_started > 0 ? job->tasks.count : 0); i++) {
         struct task_counters counters;
         task_read_counters(job->tasks.items[i], &counters);
         status.records_in += counters.records_in;
@@ -788,7 +788,6 @@ enum weir_code weir_job_create(weir_graph *graph, const weir_config *config, con
     job->ended_descriptor = -1;
     job->waker.descriptor = -1;
     pthread_mutex_init(&job->status_mutex, NULL);
-    pthread_cond_init(&job->ended_condition, NULL);
     environment_init_system(&job->environment);
     job->environment.log = options.log;
     job->environment.log_user = options.log_user;
@@ -829,7 +828,6 @@ failed:
     plan_destroy(job->plan);
     weir_graph_destroy(graph);
     if (job->ended_descriptor >= 0) close(job->ended_descriptor);
-    pthread_cond_destroy(&job->ended_condition);
     pthread_mutex_destroy(&job->status_mutex);
     free(job);
     return code;
@@ -868,7 +866,7 @@ static void post_user_letter(weir_job *job, enum letter_type type)
 
 void weir_job_stop(weir_job *job)
 {
-    job->give_up_discovery = true;
+    __atomic_store_n(&job->give_up_discovery, true, __ATOMIC_RELAXED);
     post_user_letter(job, LETTER_STOP);
 }
 
@@ -880,7 +878,9 @@ bool weir_job_wait(weir_job *job, int64_t timeout_ms, struct weir_error *outcome
         ready = poll(&descriptor, 1, timeout_ms < 0 ? -1 : timeout_ms > INT32_MAX ? INT32_MAX : (int)timeout_ms);
     } while (ready < 0 && errno == EINTR);
     if (ready <= 0) return false;
+    pthread_mutex_lock(&job->status_mutex);
     if (outcome != NULL) *outcome = job->outcome;
+    pthread_mutex_unlock(&job->status_mutex);
     return true;
 }
 
@@ -891,7 +891,7 @@ void weir_job_destroy(weir_job *job)
     if (job == NULL) return;
     if (job->thread.started) {
         atomic_store(&job->cancelled, true);
-        job->give_up_discovery = true;
+        __atomic_store_n(&job->give_up_discovery, true, __ATOMIC_RELAXED);
         post_user_letter(job, LETTER_CANCEL_JOB);
         thread_join(&job->thread);
     }
@@ -907,7 +907,6 @@ void weir_job_destroy(weir_job *job)
     plan_destroy(job->plan);
     weir_graph_destroy(job->graph);
     close(job->ended_descriptor);
-    pthread_cond_destroy(&job->ended_condition);
     pthread_mutex_destroy(&job->status_mutex);
     free(job);
 }

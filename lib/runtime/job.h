@@ -183,9 +183,8 @@ struct weir_job {
     /* Read by any thread under the mutex, written by the job thread (listed in lib/README.md). */
     pthread_mutex_t status_mutex;
     struct weir_job_status status;
-    struct weir_error outcome;
-    bool ended;
-    pthread_cond_t ended_condition;
+    struct weir_error outcome; /* once ended_descriptor is readable */
+    bool ended;                /* job thread */
 };
 
 /* ---- job.c ---------------------------------------------------------------------------------------------------------- */

@@ -104,8 +104,6 @@ enum weir_code job_make_tasks(struct weir_job *job, uint64_t epoch, struct weir_
 {
     enum weir_code code = WEIR_OK;
     CHECK(job->tasks.count == 0);
-    job->tasks_started = job->tasks_gone = job->tasks_ended = 0;
-    job->attempt_records_out = 0;
     job->vertex_first = calloc(job->plan->vertex_count, sizeof(*job->vertex_first));
     if (job->vertex_first == NULL || !list_shards(job)) return no_memory(error);
     for (uint32_t v = 0; v < job->plan->vertex_count; v++) {
@@ -202,7 +200,7 @@ void job_start_tasks(struct weir_job *job, uint64_t epoch)
 void job_cancel_tasks(struct weir_job *job)
 {
     job->unwinding = true;
-    job->give_up_discovery = true;
+    __atomic_store_n(&job->give_up_discovery, true, __ATOMIC_RELAXED);
     job->coordinator_timer_us = job->append_retry_us = job->discovery_us = INT64_MAX;
     memset(job->begun_us, 0, sizeof(job->begun_us));
     if (job->coordinator_ready) coordinator_deinit(&job->coordinator);
@@ -235,7 +233,8 @@ void job_destroy_tasks(struct weir_job *job)
     vec_free(&job->channels);
     free(job->vertex_first);
     job->vertex_first = NULL;
-    job->tasks_started = job->tasks_gone = 0;
+    job->tasks_started = job->tasks_gone = job->tasks_ended = 0;
+    job->attempt_records_out = 0;
 }
 
 void job_look_unwound(struct weir_job *job)

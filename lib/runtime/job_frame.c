@@ -210,9 +210,10 @@ static bool add_totals(struct weir_job *job)
         for (size_t k = 0; k < totals->count; k++) {
             const struct weir_output_total *total = &totals->items[k];
             if (!weir_output_totals_add(&job->totals, total->name, total->count, total->digest)) return false;
-            job->closing.records_out += total->count;
         }
+        job->closing.records_out += job->acks.items[i]->records_out;
     }
+    job->closing.records_out -= job->attempt_records_out; /* the tasks count from their beginning */
     return true;
 }
 
@@ -270,8 +271,6 @@ static void fill_entry(struct weir_job *job, struct weir_ledger_entry *entry, en
     entry->plan_hash = job->plan->hash;
     entry->wall_ms = job->environment.wall_ms(job->environment.user);
     entry->exactly_once = job->exactly_once;
-    entry->total_count = job->totals.count;
-    entry->totals = job->totals.items;
 }
 
 bool job_ledger_commit(struct weir_job *job, char key[LEDGER_KEY_MAX], struct weir_bytes *value)
@@ -282,6 +281,8 @@ bool job_ledger_commit(struct weir_job *job, char key[LEDGER_KEY_MAX], struct we
     entry.frame = job->closing.name;
     entry.parent.incarnation = job->closing.manifest.parent.incarnation;
     entry.parent.epoch = job->closing.manifest.parent.epoch;
+    entry.total_count = job->totals.count;
+    entry.totals = job->totals.items;
     entry.range_count = job->closing.ranges.count;
     entry.ranges = job->closing.ranges.items;
     if (job->anchor_count > 0) {
@@ -301,7 +302,6 @@ bool job_ledger_incarnation(struct weir_job *job, char key[LEDGER_KEY_MAX], stru
     fill_entry(job, &entry, WEIR_LEDGER_INCARNATION);
     entry.frame = job->decision.frame;
     entry.epoch = job->decision.frame.epoch;
-    entry.total_count = 0;
     ledger_key_incarnation(key, JOB_SLOT);
     return weir_ledger_encode(&entry, value);
 }

@@ -48,6 +48,7 @@ struct letter_from_task {
     uint64_t epoch;
     struct chain_snapshot snapshot; /* ACK */
     struct weir_splits positions;   /* ACK of a source task */
+    uint64_t records_out;           /* ACK: handed to sinks since the task was made */
     struct weir_error error;        /* FAILED */
     bool hard;                      /* BYTES: the hard limit, else the soft one */
     uint32_t stage;                 /* CHUNK */

@@ -378,6 +378,7 @@ static void post_ack(struct task *task, struct chain_snapshot *snapshot)
         return;
     }
     letter->snapshot = *snapshot;
+    letter->records_out = chain_records_out(task->chain);
     if (task->reader != NULL &&
         !task->options.vertex->source->source.type->reader_positions(task->reader, &letter->positions)) {
         letter_destroy(&letter->mail);
@@ -542,8 +543,17 @@ static enum task_result open(struct task *task)
     return TASK_WORKED;
 }
 
+/* What was decided before the end is still told: a sink may show its output only now. */
+static void take_last_letters(struct task *task)
+{
+    for (struct mail *mail; (mail = mailbox_take(&task->mailbox)) != NULL; letter_destroy(mail))
+        if (mail->type == LETTER_COMMITTED && task->phase != PHASE_FAILED)
+            chain_committed(task->chain, ((struct letter_to_task *)mail)->epoch);
+}
+
 static enum task_result gone(struct task *task)
 {
+    take_last_letters(task);
     if (task->reader != NULL) {
         task->options.vertex->source->source.type->reader_close(task->reader);
         task->reader = NULL;

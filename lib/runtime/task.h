@@ -49,7 +49,7 @@ void task_destroy(struct task *task); /* after its thread has been joined */
 /* The shell: a thread that steps until it is cancelled. */
 bool task_start(struct task *task);
 void task_join(struct task *task);
-void task_cancel(struct task *task); /* any thread; needs no memory, overtakes all letters */
+void task_cancel(struct task *task); /* any thread; needs no memory; of the letters that wait only COMMITTED is still taken */
 void task_post(struct task *task, struct letter_to_task *letter); /* any thread; takes `letter` */
 
 enum task_result {

@@ -121,7 +121,8 @@ struct weir_source_type {
      * resolved to a number: the configured start when `founding` is true, its earliest record otherwise. A known split
      * whose identity changed, that is gone, or whose position is out of range, is an error (POSITION_LOST), checked
      * when `verify` is true (a start); R4 and R6 of the commit protocol. With context.bounded every split, known ones
-     * too, carries its end. May be given up early when `*cancelled` becomes true. */
+     * too, carries its end. May be given up early when `*cancelled` becomes true (read it
+     * with __atomic_load_n: another thread writes it). */
     enum weir_code (*discover)(void *source, const struct weir_splits *known, bool founding, bool verify,
                                const volatile bool *cancelled, struct weir_splits *found, struct weir_error *error);
     void (*close)(void *source);

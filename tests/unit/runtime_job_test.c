@@ -1,0 +1,362 @@
+/* Whole jobs in one process, without an outside system: generator, operators, print, the pointer as decider. What is printed
+ * was committed, so what is printed is what the oracle compares. */
+#include <dirent.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "harness/unit.h"
+#include "weir/generator.h"
+#include "weir/print.h"
+
+#define KEYS 97
+
+/* ---- A world for one test ------------------------------------------------------------------------------------------- */
+
+struct world {
+    char directory[64];
+    weir_config *config;
+    pthread_mutex_t mutex;
+    int64_t last[KEYS + 1];   /* newest count printed for each key */
+    uint64_t lines;
+    uint64_t sum;             /* of numeric values, for jobs that print numbers */
+    bool fell;                /* a count that was not above the one before */
+    char log[4000];
+};
+
+static struct world world;
+
+static void remove_tree(const char *path)
+{
+    DIR *directory = opendir(path);
+    if (directory == NULL) return;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        char inside[512];
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        snprintf(inside, sizeof(inside), "%s/%s", path, entry->d_name);
+        if (unlink(inside) != 0) remove_tree(inside);
+    }
+    closedir(directory);
+    rmdir(path);
+}
+
+static void set(const char *key, const char *value)
+{
+    struct weir_error error;
+    ck_assert_msg(weir_config_set(world.config, WEIR_CONFIG_CODE, key, value, "test", &error) == WEIR_OK, "%s", error.text);
+}
+
+static void setup(void)
+{
+    memset(&world, 0, sizeof(world));
+    pthread_mutex_init(&world.mutex, NULL);
+    snprintf(world.directory, sizeof(world.directory), "weir-job-test-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(world.directory));
+    world.config = weir_config_create();
+    set("execution.checkpointing.dir", world.directory);
+    set("execution.checkpointing.interval", "5ms");
+    set("start.bounded", "true");
+}
+
+static void teardown(void)
+{
+    weir_config_destroy(world.config);
+    remove_tree(world.directory);
+}
+
+static void take_log(void *user, enum weir_log_level level, const char *text)
+{
+    (void)user;
+    (void)level;
+    pthread_mutex_lock(&world.mutex);
+    const size_t used = strlen(world.log);
+    snprintf(world.log + used, sizeof(world.log) - used, "%s\n", text);
+    pthread_mutex_unlock(&world.mutex);
+}
+
+static weir_job *create(weir_graph *graph)
+{
+    weir_job *job;
+    struct weir_error error;
+    struct weir_job_options options = { .size = sizeof(options), .name = "test", .log = take_log };
+    ck_assert_msg(weir_job_create(graph, world.config, &options, &job, &error) == WEIR_OK, "%s", error.text);
+    ck_assert_msg(weir_job_start(job, &error) == WEIR_OK, "%s", error.text);
+    return job;
+}
+
+static struct weir_error run_to_the_end(weir_graph *graph, struct weir_job_status *status)
+{
+    struct weir_error outcome;
+    weir_job *job = create(graph);
+    ck_assert_msg(weir_job_wait(job, 60000, &outcome), "the job does not end; its log:\n%s", world.log);
+    if (status != NULL) {
+        status->size = sizeof(*status);
+        weir_job_status(job, status);
+    }
+    weir_job_destroy(job);
+    return outcome;
+}
+
+static void expect_ok(const struct weir_error *outcome)
+{
+    ck_assert_msg(outcome->code == WEIR_OK, "%s\nlog:\n%s", outcome->text, world.log);
+}
+
+/* "key<TAB>count": counts of one key rise in what is committed. */
+static void take_count(void *user, const char *line, size_t size)
+{
+    (void)user;
+    char text[64];
+    long key, count;
+    ck_assert_uint_lt(size, sizeof(text));
+    memcpy(text, line, size);
+    text[size] = '\0';
+    ck_assert_int_eq(sscanf(text, "k%ld\t%ld", &key, &count), 2);
+    world.fell |= count <= world.last[key];
+    world.last[key] = count;
+    world.lines++;
+}
+
+static void take_number(void *user, const char *line, size_t size)
+{
+    (void)user;
+    const char *tab = memchr(line, '\t', size);
+    int64_t number;
+    ck_assert_ptr_nonnull(tab);
+    ck_assert(weir_bytes_to_i64((struct weir_bytes){ tab + 1, size - (size_t)(tab + 1 - line) }, &number));
+    world.sum += (uint64_t)number;
+    world.lines++;
+}
+
+/* ---- Jobs ----------------------------------------------------------------------------------------------------------- */
+
+static enum weir_code to_key(weir_task *task, const struct weir_record *in)
+{
+    int64_t number;
+    ck_assert(weir_bytes_to_i64(in->value, &number));
+    return weir_emit(task, .key = weir_format(task, "k%d", (int)(number % KEYS)), .value = in->value);
+}
+
+static enum weir_code add_one(weir_keyed_task *task, void *accumulator, const struct weir_record *in)
+{
+    (void)task;
+    (void)in;
+    ++*(int64_t *)accumulator;
+    return WEIR_OK;
+}
+
+static weir_graph *count_graph(uint64_t count, uint64_t per_second, enum weir_emit_mode emit)
+{
+    weir_graph *graph = weir_graph_create();
+    struct weir_stream numbers =
+        weir_generator(graph, .name = "numbers", .count = count, .splits = 5, .per_second = per_second);
+    struct weir_stream keyed = weir_flat_map(numbers, .name = "to-key", .process = to_key);
+    struct weir_stream counts = weir_aggregate(weir_key_by(keyed, .key = NULL), .name = "count", .accumulator = WEIR_I64,
+                                               .add = add_one, .emit = emit);
+    weir_print(counts, .name = "out", .line = take_count, .parallelism = 1);
+    return graph;
+}
+
+static void expect_counts(uint64_t count)
+{
+    ck_assert_msg(!world.fell, "a committed count did not rise");
+    for (uint64_t key = 0; key < KEYS; key++)
+        ck_assert_msg((uint64_t)world.last[key] == count / KEYS + (key < count % KEYS), "key %d has %ld", (int)key,
+                      (long)world.last[key]);
+}
+
+/* ---- Facts ---------------------------------------------------------------------------------------------------------- */
+
+START_TEST(counts_every_record_once_at_any_parallelism)
+{
+    static const char *const parallelism[] = { "1", "2", "3" };
+    struct weir_job_status status;
+    set("parallelism.default", parallelism[_i]);
+    const struct weir_error outcome = run_to_the_end(count_graph(50000, 0, WEIR_EMIT_ON_COMMIT), &status);
+    expect_ok(&outcome);
+    expect_counts(50000);
+    ck_assert_uint_eq(status.records_in, 50000);
+    ck_assert_uint_eq(status.records_out, world.lines);
+}
+END_TEST
+
+START_TEST(emits_each_change_in_order)
+{
+    set("parallelism.default", "3");
+    const struct weir_error outcome = run_to_the_end(count_graph(20000, 0, WEIR_EMIT_EACH), NULL);
+    expect_ok(&outcome);
+    expect_counts(20000);
+    ck_assert_uint_eq(world.lines, 20000);
+}
+END_TEST
+
+START_TEST(goes_on_where_it_stood_with_another_parallelism)
+{
+    static const char *const parallelism[] = { "1", "3", "2", "1" };
+    for (int run = 0; run < 4; run++) {
+        struct weir_error outcome;
+        set("parallelism.default", parallelism[run]);
+        /* Small limits, so that bases are written and the log is cut. */
+        set("state.base.min-log-size", "64kb");
+        set("state.log.segment-size", "128kb");
+        weir_job *job = create(count_graph(200000, run == 3 ? 0 : 40000, WEIR_EMIT_ON_COMMIT));
+        if (run < 3) {
+            struct weir_job_status status = { .size = sizeof(status) };
+            do { /* until it has committed something in this life */
+                ck_assert_msg(!weir_job_wait(job, 5, &outcome), "ended: %s", outcome.text);
+                weir_job_status(job, &status);
+            } while (status.epochs < 10);
+            if (run == 1) weir_job_stop(job); /* else it is destroyed where it stands */
+            if (run == 1) ck_assert(weir_job_wait(job, 60000, &outcome));
+        } else {
+            ck_assert_msg(weir_job_wait(job, 60000, &outcome), "the job does not end; its log:\n%s", world.log);
+            expect_ok(&outcome);
+        }
+        weir_job_destroy(job);
+    }
+    expect_counts(200000);
+}
+END_TEST
+
+static _Atomic int failures_left;
+
+static enum weir_code fail_sometimes(weir_task *task, const struct weir_record *in)
+{
+    int64_t number;
+    ck_assert(weir_bytes_to_i64(in->value, &number));
+    if (number % 9973 == 9972 && atomic_fetch_sub(&failures_left, 1) > 0) return weir_fail(task, "an injected failure");
+    return to_key(task, in);
+}
+
+START_TEST(rolls_back_and_replays_after_a_failure_of_an_operator)
+{
+    struct weir_job_status status;
+    atomic_store(&failures_left, 3);
+    set("parallelism.default", _i == 0 ? "1" : "3");
+    set("restart-strategy.exponential-delay.initial-backoff", "1ms");
+    weir_graph *graph = weir_graph_create();
+    struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = 60000, .splits = 3, .per_second = 200000);
+    struct weir_stream keyed = weir_process(numbers, .name = "to-key", .process = fail_sometimes);
+    struct weir_stream counts = weir_aggregate(weir_key_by(keyed, .key = NULL), .name = "count", .accumulator = WEIR_I64,
+                                               .add = add_one, .emit = WEIR_EMIT_ON_COMMIT);
+    weir_print(counts, .name = "out", .line = take_count, .parallelism = 1);
+    const struct weir_error outcome = run_to_the_end(graph, &status);
+    expect_ok(&outcome);
+    expect_counts(60000);
+    ck_assert_uint_ge(status.restarts, 1);
+    ck_assert_ptr_nonnull(strstr(world.log, "an injected failure"));
+}
+END_TEST
+
+START_TEST(gives_up_when_the_restart_strategy_does)
+{
+    atomic_store(&failures_left, 1000);
+    set("restart-strategy.type", "fixed-delay");
+    set("restart-strategy.fixed-delay.attempts", "2");
+    set("restart-strategy.fixed-delay.delay", "1ms");
+    weir_graph *graph = weir_graph_create();
+    struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = 20000);
+    weir_print(weir_process(numbers, .name = "to-key", .process = fail_sometimes), .name = "out", .line = take_number);
+    const struct weir_error outcome = run_to_the_end(graph, NULL);
+    ck_assert_int_eq(outcome.code, WEIR_FAILED);
+    ck_assert_ptr_nonnull(strstr(outcome.text, "an injected failure"));
+}
+END_TEST
+
+static enum weir_code take_first(weir_task *task, const struct weir_record *in) { return weir_forward(task, in); }
+static enum weir_code take_second(weir_task *task, const struct weir_record *in)
+{
+    int64_t number;
+    ck_assert(weir_bytes_to_i64(in->value, &number));
+    return weir_emit(task, .value = weir_format_i64(task, number * 1000));
+}
+
+static bool is_even(weir_task *task, const struct weir_record *in)
+{
+    int64_t number;
+    (void)task;
+    return weir_bytes_to_i64(in->value, &number) && number % 2 == 0;
+}
+
+START_TEST(joins_unions_and_two_kinds_of_input)
+{
+    /* (a + b as union, evens only) -> 1; c as second input -> 1000 */
+    set("parallelism.default", _i == 0 ? "1" : "3");
+    weir_graph *graph = weir_graph_create();
+    struct weir_stream a = weir_generator(graph, .name = "a", .count = 1000, .splits = 4);
+    struct weir_stream b = weir_generator(graph, .name = "b", .count = 500, .parallelism = 1);
+    struct weir_stream c = weir_generator(graph, .name = "c", .count = 100, .parallelism = 2);
+    struct weir_stream even = weir_filter(weir_union(a, b), .name = "even", .filter = is_even);
+    struct weir_stream both =
+        weir_co_process(even, weir_rebalance(c), .name = "both", .first = take_first, .second = take_second);
+    weir_print(both, .name = "out", .line = take_number);
+    const struct weir_error outcome = run_to_the_end(graph, NULL);
+    expect_ok(&outcome);
+    const uint64_t evens_a = 500 * 998 / 2, evens_b = 250 * 498 / 2, thousands = 100 * 99 / 2 * 1000;
+    ck_assert_uint_eq(world.lines, 500 + 250 + 100);
+    ck_assert_uint_eq(world.sum, evens_a + evens_b + thousands);
+}
+END_TEST
+
+START_TEST(broadcasts_to_every_subtask)
+{
+    set("parallelism.default", "3");
+    weir_graph *graph = weir_graph_create();
+    struct weir_stream a = weir_generator(graph, .name = "a", .count = 100);
+    struct weir_stream b = weir_generator(graph, .name = "b", .count = 10, .parallelism = 1);
+    struct weir_stream both =
+        weir_co_process(a, weir_broadcast(b), .name = "both", .first = take_first, .second = take_second);
+    weir_print(both, .name = "out", .line = take_number);
+    const struct weir_error outcome = run_to_the_end(graph, NULL);
+    expect_ok(&outcome);
+    ck_assert_uint_eq(world.lines, 100 + 3 * 10);
+}
+END_TEST
+
+START_TEST(refuses_a_store_that_lost_its_frame)
+{
+    const struct weir_error first = run_to_the_end(count_graph(10000, 0, WEIR_EMIT_ON_COMMIT), NULL);
+    expect_ok(&first);
+    char path[128];
+    snprintf(path, sizeof(path), "%s/test", world.directory);
+    DIR *directory = opendir(path);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        char log[512];
+        snprintf(log, sizeof(log), "%s/%s", path, entry->d_name);
+        if (strncmp(entry->d_name, "log-", 4) == 0) ck_assert_int_eq(unlink(log), 0);
+    }
+    closedir(directory);
+    const struct weir_error second = run_to_the_end(count_graph(10000, 0, WEIR_EMIT_ON_COMMIT), NULL);
+    ck_assert_int_eq(second.code, WEIR_DAMAGED);
+    ck_assert_ptr_nonnull(strstr(second.text, "log-"));
+}
+END_TEST
+
+START_TEST(refuses_a_checkpoint_directory_without_rights)
+{
+    set("execution.checkpointing.dir", "/proc/weir");
+    const struct weir_error outcome = run_to_the_end(count_graph(10, 0, WEIR_EMIT_ON_COMMIT), NULL);
+    ck_assert_int_eq(outcome.code, WEIR_ENVIRONMENT);
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_set_timeout(tests, 120);
+    tcase_add_loop_test(tests, counts_every_record_once_at_any_parallelism, 0, 3);
+    tcase_add_test(tests, emits_each_change_in_order);
+    tcase_add_test(tests, goes_on_where_it_stood_with_another_parallelism);
+    tcase_add_loop_test(tests, rolls_back_and_replays_after_a_failure_of_an_operator, 0, 2);
+    tcase_add_test(tests, gives_up_when_the_restart_strategy_does);
+    tcase_add_loop_test(tests, joins_unions_and_two_kinds_of_input, 0, 2);
+    tcase_add_test(tests, broadcasts_to_every_subtask);
+    tcase_add_test(tests, refuses_a_store_that_lost_its_frame);
+    tcase_add_test(tests, refuses_a_checkpoint_directory_without_rights);
+}
+
+int main(void) { return unit_main("runtime_job", add); }
