@@ -44,7 +44,7 @@ struct reader {
     char scratch[WEIR_GENERATOR_SCRATCH_BYTES];
 };
 
-/* ---- Environment --------------------------------------------------------------------------------------------------- */
+/* ---- Environment ------------------------------------------------------------------------------------------------- */
 
 static enum weir_code generator_open(const void *options, const struct weir_connector_context *context, void **source,
                                      struct weir_error *error)
@@ -56,7 +56,8 @@ static enum weir_code generator_open(const void *options, const struct weir_conn
     memcpy(&generator->options, options, sizeof generator->options);
     if (context->bounded && generator->options.count == 0) {
         free(generator);
-        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "the generator has no end, and the job is to be bounded: "
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
+                              "the generator has no end, and the job is to be bounded: "
                               "set .count");
     }
     *source = generator;
@@ -80,13 +81,15 @@ static enum weir_code check_known(const struct generator *generator, const struc
                                   const struct weir_split *now, struct weir_error *error)
 {
     if (now == NULL || strcmp(known->identity, now->identity) != 0)
-        return weir_error_set(error, WEIR_POSITION_LOST, WEIR_REMEDY_STOP, "split %s of the generator was %s, and now there "
-                              "are %u: set .splits back, or give the job another name", known->name, known->identity,
-                              generator->options.splits);
+        return weir_error_set(error, WEIR_POSITION_LOST, WEIR_REMEDY_STOP,
+                              "split %s of the generator was %s, and now there "
+                              "are %u: set .splits back, or give the job another name",
+                              known->name, known->identity, generator->options.splits);
     if (now->end != WEIR_POSITION_NONE && known->position > now->end)
-        return weir_error_set(error, WEIR_POSITION_LOST, WEIR_REMEDY_STOP, "split %s of the generator stands at %" PRId64
-                              ", behind its end %" PRId64 ": set .count to what it was, or more", known->name,
-                              known->position, now->end);
+        return weir_error_set(error, WEIR_POSITION_LOST, WEIR_REMEDY_STOP,
+                              "split %s of the generator stands at %" PRId64 ", behind its end %" PRId64
+                              ": set .count to what it was, or more",
+                              known->name, known->position, now->end);
     return WEIR_OK;
 }
 
@@ -121,7 +124,7 @@ static const char *generator_cluster(void *source)
     return NULL;
 }
 
-/* ---- Pace ---------------------------------------------------------------------------------------------------------- */
+/* ---- Pace -------------------------------------------------------------------------------------------------------- */
 
 static void *ticker_run(void *argument)
 {
@@ -211,7 +214,7 @@ static void raise_allowances(struct reader *reader)
     }
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 static void reader_close(void *reader)
 {
@@ -371,8 +374,9 @@ struct weir_stream weir_generator_(weir_graph *graph, const struct weir_generato
 {
     struct weir_generator_options options = { 0 };
     if (given->size < sizeof given->size)
-        weir_graph_mistake(graph, "the options of a generator have no .size: call the macro weir_generator, or set .size to "
-                                  "the size of the struct");
+        weir_graph_mistake(graph,
+                           "the options of a generator have no .size: call the macro weir_generator, or set .size to "
+                           "the size of the struct");
     else
         memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
     if (options.splits == 0) options.splits = 1;

@@ -54,7 +54,7 @@ static void sink_close(void *sink)
     free(self);
 }
 
-/* ---- Lines --------------------------------------------------------------------------------------------------------- */
+/* ---- Lines ------------------------------------------------------------------------------------------------------- */
 
 static struct weir_bytes shown(struct weir_bytes bytes)
 {
@@ -121,11 +121,11 @@ static void print_held(struct writer *writer, size_t end)
 static enum weir_code check_file(const struct writer *writer, struct weir_error *error)
 {
     if (writer->failed_errno == 0) return WEIR_OK;
-    return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "cannot write lines to the file of a print sink: %s",
-                          strerror(writer->failed_errno));
+    return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
+                          "cannot write lines to the file of a print sink: %s", strerror(writer->failed_errno));
 }
 
-/* ---- A writer's life ----------------------------------------------------------------------------------------------- */
+/* ---- A writer's life --------------------------------------------------------------------------------------------- */
 
 static enum weir_code writer_open(void *sink, uint32_t subtask_index, uint64_t epoch, struct weir_waker waker,
                                   void **writer, struct weir_error *error)
@@ -230,8 +230,9 @@ void weir_print_(struct weir_stream input, const struct weir_print_options *give
     struct weir_print_options options = { 0 };
     if (input.graph == NULL) return;
     if (given->size < sizeof given->size)
-        weir_graph_mistake(input.graph, "the options of a print sink have no .size: call the macro weir_print, or set .size "
-                                        "to the size of the struct");
+        weir_graph_mistake(input.graph,
+                           "the options of a print sink have no .size: call the macro weir_print, or set .size "
+                           "to the size of the struct");
     else
         memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
     const char *name = options.name;

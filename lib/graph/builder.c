@@ -10,7 +10,7 @@ struct operator_fields {
     WEIR_OPERATOR_FIELDS;
 };
 
-/* ---- The graph ----------------------------------------------------------------------------------------------------- */
+/* ---- The graph --------------------------------------------------------------------------------------------------- */
 
 weir_graph *weir_graph_create(void)
 {
@@ -67,7 +67,7 @@ const char *weir_graph_text(weir_graph *graph, const char *text)
     return copy == NULL ? "" : copy;
 }
 
-/* ---- Nodes and inputs ---------------------------------------------------------------------------------------------- */
+/* ---- Nodes and inputs -------------------------------------------------------------------------------------------- */
 
 static struct graph_node *add_node(weir_graph *graph)
 {
@@ -97,14 +97,16 @@ static const char *name_of(const weir_graph *graph, uint32_t node)
     return at->is_union ? "union" : at->spec.name;
 }
 
-/* A stream must have come from a builder call on this graph, before the operator that reads it: so there are no cycles. */
+/* A stream must come from an earlier builder call on this graph: so there are no cycles. */
 static bool is_stream_of(weir_graph *graph, struct weir_stream stream, uint32_t reader, const char *reader_name)
 {
     if (stream.graph == graph && stream.node < reader &&
         stream.output <= graph->nodes.items[stream.node]->spec.output_count)
         return true;
-    weir_graph_mistake(graph, "operator '%s' reads a stream that is not of this graph: give it a stream that an earlier "
-                              "weir_ call on the same graph returned", reader_name);
+    weir_graph_mistake(graph,
+                       "operator '%s' reads a stream that is not of this graph: give it a stream that an earlier "
+                       "weir_ call on the same graph returned",
+                       reader_name);
     return false;
 }
 
@@ -140,7 +142,7 @@ static struct weir_stream newest_stream(weir_graph *graph)
     return (struct weir_stream){ .graph = graph, .node = (uint32_t)graph->nodes.count - 1 };
 }
 
-/* ---- Options ------------------------------------------------------------------------------------------------------- */
+/* ---- Options ----------------------------------------------------------------------------------------------------- */
 
 /* Copies the part of `given` that both sides know: a caller that was compiled against another version of the header has
  * a shorter or a longer struct. What it does not know is zero. */
@@ -150,8 +152,10 @@ static bool copy_options(weir_graph *graph, void *options, size_t size, const vo
     size_t size_given = 0;
     if (given != NULL) memcpy(&size_given, given, sizeof size_given);
     if (size_given < sizeof size_given) {
-        weir_graph_mistake(graph, "the options of a %s have no .size: call the macro weir_%s, or set .size to the size of "
-                                  "the struct", what, what);
+        weir_graph_mistake(graph,
+                           "the options of a %s have no .size: call the macro weir_%s, or set .size to the size of "
+                           "the struct",
+                           what, what);
         return false;
     }
     memcpy(options, given, size_given < size ? size_given : size);
@@ -182,16 +186,19 @@ static const char *check_name(weir_graph *graph, const char *name, const char *w
         weir_graph_mistake(graph, "a %s has no name: give it a .name that is unique in the graph and never changes, "
                                   "because its state is stored under it", what);
     else if (!is_name(name))
-        weir_graph_mistake(graph, "the name '%.80s' of a %s cannot be used: take 1 to %d bytes without control characters "
-                                  "and single quotes", name, what, GRAPH_NAME_SIZE_MAX);
+        weir_graph_mistake(graph,
+                           "the name '%.80s' of a %s cannot be used: take 1 to %d bytes without control characters "
+                           "and single quotes",
+                           name, what, GRAPH_NAME_SIZE_MAX);
     else if (has_operator(graph, name))
-        weir_graph_mistake(graph, "two operators are called '%s': names are where state is stored, so give each its own",
-                           name);
+        weir_graph_mistake(
+            graph, "two operators are called '%s': names are where state is stored, so give each its own", name);
     return name == NULL ? "?" : weir_graph_text(graph, name);
 }
 
 /* A new operator with what all kinds have in common. NULL when that is not possible; the mistake is noted. */
-static struct graph_node *add_operator(weir_graph *graph, enum operator_kind kind, const char *what, const void *options)
+static struct graph_node *add_operator(weir_graph *graph, enum operator_kind kind, const char *what,
+                                       const void *options)
 {
     if (graph == NULL) return NULL;
     struct operator_fields fields;
@@ -204,13 +211,14 @@ static struct graph_node *add_operator(weir_graph *graph, enum operator_kind kin
     return node;
 }
 
-static void require(weir_graph *graph, const struct graph_node *node, bool is_given, const char *field, const char *what)
+static void require(weir_graph *graph, const struct graph_node *node, bool is_given, const char *field,
+                    const char *what)
 {
     if (!is_given)
         weir_graph_mistake(graph, "operator '%s' has no .%s: name the function that %s", node->spec.name, field, what);
 }
 
-/* ---- Outputs and states -------------------------------------------------------------------------------------------- */
+/* ---- Outputs and states ------------------------------------------------------------------------------------------ */
 
 static void check_output(weir_graph *graph, const struct operator_spec *spec, const struct weir_output *output)
 {
@@ -256,9 +264,10 @@ static void add_state(struct operator_spec *spec, const char *name, enum weir_co
 static void check_state(weir_graph *graph, const struct operator_spec *spec, const struct weir_state *state)
 {
     if (state->name == NULL || !is_name(state->name)) {
-        weir_graph_mistake(graph, "a state of operator '%s' has no usable name: set .name in its struct weir_state, 1 to "
-                                  "%d bytes without control characters and single quotes", spec->name,
-                           GRAPH_NAME_SIZE_MAX);
+        weir_graph_mistake(graph,
+                           "a state of operator '%s' has no usable name: set .name in its struct weir_state, 1 to "
+                           "%d bytes without control characters and single quotes",
+                           spec->name, GRAPH_NAME_SIZE_MAX);
         return;
     }
     if (state->kind != WEIR_STATE_VALUE || state->codec > WEIR_STRUCT)
@@ -269,7 +278,8 @@ static void check_state(weir_graph *graph, const struct operator_spec *spec, con
                                   "sizeof(struct ...)", state->name, spec->name);
     for (uint32_t i = 0; i < spec->state_count; i++)
         if (strcmp(spec->states[i].name, state->name) == 0)
-            weir_graph_mistake(graph, "operator '%s' declares the state '%s' twice: remove one from .states, or rename it",
+            weir_graph_mistake(graph,
+                               "operator '%s' declares the state '%s' twice: remove one from .states, or rename it",
                                spec->name, state->name);
 }
 
@@ -280,11 +290,12 @@ static void copy_states(weir_graph *graph, struct graph_node *node,
     for (uint32_t i = 0; i < WEIR_STATES_MAX && states[i] != NULL; i++) {
         check_state(graph, spec, states[i]);
         spec->state_tags[i] = states[i];
-        add_state(spec, states[i]->name == NULL ? "?" : states[i]->name, states[i]->codec, states[i]->struct_size_bytes);
+        add_state(spec, states[i]->name == NULL ? "?" : states[i]->name, states[i]->codec,
+                  states[i]->struct_size_bytes);
     }
 }
 
-/* ---- Plain streams ------------------------------------------------------------------------------------------------- */
+/* ---- Plain streams ----------------------------------------------------------------------------------------------- */
 
 struct weir_stream weir_map_(struct weir_stream input, const struct weir_map_options *given)
 {
@@ -346,7 +357,7 @@ struct weir_stream weir_co_process_(struct weir_stream first, struct weir_stream
     return newest_stream(graph);
 }
 
-/* ---- Streams that no operator makes -------------------------------------------------------------------------------- */
+/* ---- Streams that no operator makes ------------------------------------------------------------------------------ */
 
 struct weir_stream weir_rebalance(struct weir_stream stream)
 {
@@ -390,7 +401,7 @@ struct weir_stream weir_union_(const struct weir_stream *inputs, size_t count)
     return newest_stream(graph);
 }
 
-/* ---- Keyed streams ------------------------------------------------------------------------------------------------- */
+/* ---- Keyed streams ----------------------------------------------------------------------------------------------- */
 
 static const char *key_by_name(weir_graph *graph, const char *input)
 {
@@ -482,11 +493,15 @@ struct weir_stream weir_reduce_(struct weir_keyed_stream input, const struct wei
 static void check_accumulator(weir_graph *graph, const char *name, const struct weir_aggregate_options *options)
 {
     if (options->accumulator == WEIR_BYTES || options->accumulator > WEIR_STRUCT)
-        weir_graph_mistake(graph, "operator '%s' has no accumulator of fixed size: set .accumulator to WEIR_I64, WEIR_F64 "
-                                  "or WEIR_STRUCT", name);
+        weir_graph_mistake(graph,
+                           "operator '%s' has no accumulator of fixed size: set .accumulator to WEIR_I64, WEIR_F64 "
+                           "or WEIR_STRUCT",
+                           name);
     else if (options->accumulator == WEIR_STRUCT && options->struct_size_bytes == 0)
-        weir_graph_mistake(graph, "the accumulator of operator '%s' is a struct without a size: set .struct_size_bytes = "
-                                  "sizeof(struct ...)", name);
+        weir_graph_mistake(graph,
+                           "the accumulator of operator '%s' is a struct without a size: set .struct_size_bytes = "
+                           "sizeof(struct ...)",
+                           name);
     else if (options->accumulator != WEIR_I64 && options->result == NULL)
         weir_graph_mistake(graph, "operator '%s' has no .result: name the function that emits the accumulator (only "
                                   "WEIR_I64 is emitted without one, as decimal text)", name);
@@ -546,7 +561,7 @@ struct weir_stream weir_keyed_broadcast_process_(struct weir_keyed_stream first,
     return newest_stream(first.graph);
 }
 
-/* ---- Connectors ---------------------------------------------------------------------------------------------------- */
+/* ---- Connectors -------------------------------------------------------------------------------------------------- */
 
 static const void *copy_connector_options(weir_graph *graph, const char *name, const void *options, size_t size)
 {

@@ -29,7 +29,7 @@ static void put_count(struct buffer *text, uint64_t count, const char *noun)
     else put(text, "%" PRIu64 " %s%s", count, noun, count == 1 ? "" : "s");
 }
 
-/* ---- Job graph ----------------------------------------------------------------------------------------------------- */
+/* ---- Job graph --------------------------------------------------------------------------------------------------- */
 
 static const char *kind_text(const struct operator_spec *spec)
 {
@@ -101,8 +101,8 @@ static void put_states(const struct operator_spec *spec, struct buffer *text)
     if (operator_is_keyed(spec) && spec->emit == WEIR_EMIT_ON_COMMIT) put(text, "; emits on commit");
 }
 
-static void put_operator(const weir_graph *graph, const struct graph_node *node, size_t column_kind, size_t column_inputs,
-                         struct buffer *text)
+static void put_operator(const weir_graph *graph, const struct graph_node *node, size_t column_kind,
+                         size_t column_inputs, struct buffer *text)
 {
     const size_t line = text->size;
     char kind[64];
@@ -145,7 +145,7 @@ static void put_graph(const weir_graph *graph, struct buffer *text)
             put_operator(graph, graph->nodes.items[i], column_kind, column_inputs, text);
 }
 
-/* ---- Execution plan ------------------------------------------------------------------------------------------------ */
+/* ---- Execution plan ---------------------------------------------------------------------------------------------- */
 
 static uint64_t channel_count(const struct plan *plan, const struct plan_edge *edge)
 {

@@ -4,14 +4,14 @@
  *   plan.h      graph ──check──> plan: chains, routers, edges       (what the runtime reads)
  *   explain.c   both as text
  *
- * This header is the inside of a graph; other folders include plan.h. Owner: the thread that builds; nothing changes once
- * a plan has been made.
+ * This header is the inside of a graph; other folders include plan.h. Owner: the thread that builds; nothing changes
+ * once a plan has been made.
  *
  * Invariants
  *   1. An input names a node that was there before: nodes are in topological order, and there are no cycles.
  *   2. No input names a union: a union is a list of streams under one number, and is expanded when it is read.
  *   3. `mistake` is the first one made; a graph with a mistake is never planned.
- *   4. A spec does not change once its builder call has returned, and stays where it is until the graph is destroyed. */
+ *   4. A spec does not change once its builder call has returned, and stays where it is as long as the graph lives. */
 #ifndef GRAPH_GRAPH_H
 #define GRAPH_GRAPH_H
 

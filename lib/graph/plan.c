@@ -57,9 +57,10 @@ static enum weir_code no_memory(struct planner *planner)
                           "operators", planner->graph->nodes.count);
 }
 
-/* ---- Resolve ------------------------------------------------------------------------------------------------------- */
+/* ---- Resolve ----------------------------------------------------------------------------------------------------- */
 
-static enum weir_exchange resolve_exchange(const struct planner *planner, size_t reader, const struct graph_input *input)
+static enum weir_exchange resolve_exchange(const struct planner *planner, size_t reader,
+                                           const struct graph_input *input)
 {
     const uint32_t from = planner->places[input->node].parallelism, to = planner->places[reader].parallelism;
     switch (input->exchange) {
@@ -100,7 +101,7 @@ static enum weir_code resolve(struct planner *planner)
     return WEIR_OK;
 }
 
-/* ---- Check --------------------------------------------------------------------------------------------------------- */
+/* ---- Check ------------------------------------------------------------------------------------------------------- */
 
 static enum weir_code check_kinds(struct planner *planner)
 {
@@ -141,9 +142,10 @@ static enum weir_code check_forward(struct planner *planner)
             const uint32_t from = node->inputs.items[k].node;
             if (planner->places[i].exchanges[k] == WEIR_EXCHANGE_FORWARD &&
                 planner->places[from].parallelism != planner->places[i].parallelism)
-                return refuse(planner, "operator '%s' (parallelism %u) is to read subtask by subtask from '%s' (parallelism "
-                              "%u): give both the same .parallelism, or use weir_rebalance", node->spec.name,
-                              planner->places[i].parallelism, node_at(planner, from)->spec.name,
+                return refuse(planner,
+                              "operator '%s' (parallelism %u) is to read subtask by subtask from '%s' (parallelism "
+                              "%u): give both the same .parallelism, or use weir_rebalance",
+                              node->spec.name, planner->places[i].parallelism, node_at(planner, from)->spec.name,
                               planner->places[from].parallelism);
         }
     }
@@ -161,7 +163,8 @@ static enum weir_code check_ends(struct planner *planner)
         if (!place->leads_to_sink)
             return refuse(planner, "operator '%s' leads to no sink, so nothing that it does would be seen: add a sink "
                           "behind it, or remove it", node->spec.name);
-        for (size_t k = 0; k < node->inputs.count; k++) planner->places[node->inputs.items[k].node].leads_to_sink = true;
+        for (size_t k = 0; k < node->inputs.count; k++)
+            planner->places[node->inputs.items[k].node].leads_to_sink = true;
     }
     return WEIR_OK;
 }
@@ -178,8 +181,8 @@ static const struct weir_decider_type *decider_of(const struct operator_spec *sp
     return spec->source.type->decider;
 }
 
-/* One decision for each commit: all connectors that have a decider must have the same. Sinks are asked first, because the
- * decision has to lie where the output is. */
+/* One decision for each commit: all connectors that have a decider must have the same. Sinks are asked first, because
+ * the decision has to lie where the output is. */
 static enum weir_code choose_decider(struct planner *planner)
 {
     static const enum operator_kind order[] = { OPERATOR_SINK, OPERATOR_SOURCE };
@@ -189,11 +192,14 @@ static enum weir_code choose_decider(struct planner *planner)
         for (size_t i = 0; i < planner->graph->nodes.count; i++) {
             const struct graph_node *node = node_at(planner, i);
             const void *options = NULL;
-            const struct weir_decider_type *decider = node->is_union ? NULL : decider_of(&node->spec, order[o], &options);
+            const struct weir_decider_type *decider =
+                node->is_union ? NULL : decider_of(&node->spec, order[o], &options);
             if (decider == NULL || decider == plan->decider) continue;
             if (plan->decider != NULL)
-                return refuse(planner, "'%s' commits by %s and '%s' by %s, and one commit can have only one decision: put "
-                              "them into two jobs", chosen_by, plan->decider->kind, node->spec.name, decider->kind);
+                return refuse(planner,
+                              "'%s' commits by %s and '%s' by %s, and one commit can have only one decision: put "
+                              "them into two jobs",
+                              chosen_by, plan->decider->kind, node->spec.name, decider->kind);
             plan->decider = decider;
             plan->decider_options = options;
             chosen_by = node->spec.name;
@@ -212,7 +218,7 @@ static enum weir_code check(struct planner *planner)
     return code;
 }
 
-/* ---- Assign -------------------------------------------------------------------------------------------------------- */
+/* ---- Assign ------------------------------------------------------------------------------------------------------ */
 
 /* The one vertex that all inputs of `node` come out of by FORWARD, or UINT32_MAX. */
 static uint32_t vertex_to_join(const struct planner *planner, size_t index)
@@ -268,7 +274,7 @@ static enum weir_code assign(struct planner *planner)
     return WEIR_OK;
 }
 
-/* ---- Wire ---------------------------------------------------------------------------------------------------------- */
+/* ---- Wire -------------------------------------------------------------------------------------------------------- */
 
 static struct chain_targets *add_entry(struct chain_plan *chain)
 {
@@ -322,9 +328,10 @@ static enum weir_code wire_input(struct planner *planner, size_t reader, size_t 
     }
     struct chain_targets *targets = targets_of(planner, input);
     if (targets->count == CHAIN_TARGETS_MAX)
-        return refuse(planner, "one output of '%s' is read by more than %d operators: put a weir_filter that lets everything "
-                      "pass between, and let some of them read from that", node_at(planner, input->node)->spec.name,
-                      CHAIN_TARGETS_MAX);
+        return refuse(planner,
+                      "one output of '%s' is read by more than %d operators: put a weir_filter that lets everything "
+                      "pass between, and let some of them read from that",
+                      node_at(planner, input->node)->spec.name, CHAIN_TARGETS_MAX);
     targets->items[targets->count++] = target;
     return WEIR_OK;
 }
@@ -345,7 +352,7 @@ static enum weir_code wire(struct planner *planner)
     return WEIR_OK;
 }
 
-/* ---- The plan's name ----------------------------------------------------------------------------------------------- */
+/* ---- The plan's name --------------------------------------------------------------------------------------------- */
 
 static void describe_for_hash(struct buffer *text, const struct operator_spec *spec)
 {

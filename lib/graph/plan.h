@@ -31,8 +31,8 @@ struct plan {
     struct plan_vertex *vertices; /* in topological order */
     uint32_t edge_count;
     struct plan_edge *edges;
-    /* Of what a checkpoint must fit: names, kinds and states of the operators that have something in one (sources, sinks,
-     * operators with states). Not of parallelism, not of the order in which they were declared. */
+    /* Of what a checkpoint must fit: names, kinds and states of the operators that have something in one (sources,
+     * sinks, operators with states). Not of parallelism, not of the order in which they were declared. */
     uint64_t hash;
     const struct weir_decider_type *decider; /* NULL = no connector asks for one */
     const void *decider_options;             /* options of the connector that asked first: sinks before sources */
@@ -50,8 +50,8 @@ struct plan_options {
 uint32_t plan_max_parallelism_default(uint32_t parallelism);
 
 /* Refuses a graph with a mistake (duplicate or missing names, no source, no sink, cycles, parallelism above
- * max_parallelism, undeclared or duplicate states, two deciders ...), each with a sentence that says what to do. The plan
- * borrows the graph. */
+ * max_parallelism, undeclared or duplicate states, two deciders ...), each with a sentence that says what to do. The
+ * plan borrows the graph. */
 enum weir_code plan_create(const weir_graph *graph, const struct plan_options *options, struct plan **plan,
                            struct weir_error *error);
 void plan_destroy(struct plan *plan);

@@ -1,8 +1,9 @@
 /* Making a chain, and what its task does with it. How one record goes through it: stage.h.
  *
- * Back-pressure. Room can only shrink by what the chain itself does (a router gets a batch, a writer a record). So whoever
- * shrinks it raises `attention`, and the record loop looks at this one flag; only when it is up are routers and writers
- * asked. A record that is being processed is always finished: what it emits past the bound waits in router and writer. */
+ * Back-pressure. Room can only shrink by what the chain itself does (a router gets a batch, a writer a record). So
+ * whoever shrinks it raises `attention`, and the record loop looks at this one flag; only when it is up are routers and
+ * writers asked. A record that is being processed is always finished: what it emits past the bound waits in router and
+ * writer. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +12,7 @@
 
 enum { SCRATCH_CHUNK_BYTES = 16 * 1024, ARENA_CHUNK_BYTES = 8 * 1024 };
 
-/* ---- Receivers that are no operators ------------------------------------------------------------------------------- */
+/* ---- Receivers that are no operators ----------------------------------------------------------------------------- */
 
 /* An output that nobody reads. */
 static enum weir_code drop(void *receiver, const struct weir_record *record)
@@ -63,7 +64,7 @@ static enum weir_code sink_receive(void *receiver, const struct weir_record *rec
     return WEIR_OK;
 }
 
-/* ---- Making -------------------------------------------------------------------------------------------------------- */
+/* ---- Making ------------------------------------------------------------------------------------------------------ */
 
 static void *take(struct chain *chain, size_t count, size_t size)
 {
@@ -189,8 +190,9 @@ enum weir_code chain_create(const struct chain_options *options, struct chain **
         }
         chain_destroy(chain);
     }
-    return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "task '%s', subtask %u: no memory for its operators",
-                          options->vertex_name, options->subtask_index);
+    return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY,
+                          "task '%s', subtask %u: no memory for its operators", options->vertex_name,
+                          options->subtask_index);
 }
 
 static void close_stage(struct weir_task *task)
@@ -222,7 +224,7 @@ struct shard *chain_shard(struct chain *chain, uint32_t stage)
     return chain_stage_at(chain, stage)->shard;
 }
 
-/* ---- Opening ------------------------------------------------------------------------------------------------------- */
+/* ---- Opening ----------------------------------------------------------------------------------------------------- */
 
 static enum weir_code open_stage(struct weir_task *task)
 {
@@ -250,12 +252,13 @@ static enum weir_code open_stage(struct weir_task *task)
 enum weir_code chain_open(struct chain *chain, struct weir_error *error)
 {
     enum weir_code code = WEIR_OK;
-    for (uint32_t i = chain->plan->stage_count; code == WEIR_OK && i-- > 0;) code = open_stage(chain_stage_at(chain, i));
+    for (uint32_t i = chain->plan->stage_count; code == WEIR_OK && i-- > 0;)
+        code = open_stage(chain_stage_at(chain, i));
     if (code != WEIR_OK && error != NULL) *error = chain->error;
     return code;
 }
 
-/* ---- Room ---------------------------------------------------------------------------------------------------------- */
+/* ---- Room -------------------------------------------------------------------------------------------------------- */
 
 static bool has_room(const struct chain *chain)
 {
@@ -300,7 +303,7 @@ enum chain_result chain_tick(struct chain *chain)
     return chain_look(chain);
 }
 
-/* ---- Records ------------------------------------------------------------------------------------------------------- */
+/* ---- Records ----------------------------------------------------------------------------------------------------- */
 
 enum chain_result chain_process(struct chain *chain, uint32_t input, const struct weir_batch *batch, uint32_t *cursor)
 {
@@ -308,7 +311,7 @@ enum chain_result chain_process(struct chain *chain, uint32_t input, const struc
     const struct stage_output entry = chain->entries[input];
     const uint32_t count = batch->count;
     chain->has_now = false;
-    chain->attention = true; /* a writer's room may have shrunk since the last batch, by prepare or by its own failure */
+    chain->attention = true; /* prepare, or a failure of its own, may have taken a writer's room since the last batch */
     for (uint32_t i = *cursor; i < count; i++) {
         if (UNLIKELY(chain->attention)) {
             const enum chain_result result = chain_look(chain);
@@ -321,7 +324,7 @@ enum chain_result chain_process(struct chain *chain, uint32_t input, const struc
     return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
 }
 
-/* ---- Barriers ------------------------------------------------------------------------------------------------------ */
+/* ---- Barriers ---------------------------------------------------------------------------------------------------- */
 
 static bool emits_on_commit(const struct weir_task *task)
 {
@@ -339,8 +342,8 @@ static enum weir_code finish_stage(struct weir_task *task)
     return code == WEIR_OK ? WEIR_OK : stage_callback_failed(task, code);
 }
 
-/* Lets each stage emit what it kept for the commit, and its last words when `finishing`. Stage after stage, because what
- * one emits may change a later one. Goes on where it was blocked. */
+/* Lets each stage emit what it kept for the commit, and its last words when `finishing`. Stage after stage, because
+ * what one emits may change a later one. Goes on where it was blocked. */
 static enum chain_result walk_stages(struct chain *chain, bool finishing)
 {
     chain->has_now = false;
@@ -449,7 +452,7 @@ void chain_committed(struct chain *chain, uint64_t epoch)
     }
 }
 
-/* ---- Readings ------------------------------------------------------------------------------------------------------ */
+/* ---- Readings ---------------------------------------------------------------------------------------------------- */
 
 uint64_t chain_changed_bytes(const struct chain *chain)
 {

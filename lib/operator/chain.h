@@ -87,15 +87,15 @@ struct chain_snapshot {
 void chain_snapshot_clear(struct chain_snapshot *snapshot);
 
 /* Barrier, first half: everything that is emitted on commit is emitted now. CHAIN_BLOCKED asks to be called again when
- * woken; it goes on where it stopped, and until it has answered CHAIN_DONE only chain_unblock, chain_tick, chain_proceed
- * and chain_committed may be called in between. Emits nothing behind chain_finish. */
+ * woken; it goes on where it stopped, and until it has answered CHAIN_DONE only chain_unblock, chain_tick,
+ * chain_proceed and chain_committed may be called in between. Emits nothing behind chain_finish. */
 enum chain_result chain_emit_on_commit(struct chain *chain, uint64_t epoch);
-/* Second half: snapshots shards, prepares writers, flushes routers and sends the barrier on. Never blocked: a barrier that
- * finds a channel full waits in the router. */
+/* Second half: snapshots shards, prepares writers, flushes routers and sends the barrier on. Never blocked: a barrier
+ * that finds a channel full waits in the router. */
 enum chain_result chain_snapshot(struct chain *chain, uint64_t epoch, struct chain_snapshot *snapshot);
 
-/* Every input has ended: emits what is kept for the commit and calls `.finish`, stage by stage, and sends END on. Blocked
- * and continued like chain_emit_on_commit. No records may follow; barriers may. */
+/* Every input has ended: emits what is kept for the commit and calls `.finish`, stage by stage, and sends END on.
+ * Blocked and continued like chain_emit_on_commit. No records may follow; barriers may. */
 enum chain_result chain_finish(struct chain *chain);
 /* Sends what lies in partial batches and lets writers work. Answers as chain_unblock. */
 enum chain_result chain_tick(struct chain *chain);

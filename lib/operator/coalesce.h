@@ -3,8 +3,8 @@
  *   put(key, record) ... put(key, record) ─> at(0), at(1), ... before the barrier ─> clear
  *
  * One entry for each key: an index slot, and one block of arena memory that holds the record's bytes. A later record
- * overwrites the block when it fits; else it gets a new one of 1.5 times its size, so that what is given up never exceeds
- * a constant factor of what is kept. Owner: the task thread. */
+ * overwrites the block when it fits; else it gets a new one of 1.5 times its size, so that what is given up never
+ * exceeds a constant factor of what is kept. Owner: the task thread. */
 #ifndef OPERATOR_COALESCE_H
 #define OPERATOR_COALESCE_H
 
@@ -15,8 +15,8 @@ struct coalesce;
 struct coalesce *coalesce_create(void); /* NULL when there is no memory */
 void coalesce_destroy(struct coalesce *coalesce);
 
-/* Keeps a copy of `record` (headers too) as the last one of `key`; `hash` is hash_key(key). False when there is no memory:
- * what was kept for the key before may be gone. */
+/* Keeps a copy of `record` (headers too) as the last one of `key`; `hash` is hash_key(key). False when there is no
+ * memory: what was kept for the key before may be gone. */
 bool coalesce_put(struct coalesce *coalesce, struct weir_bytes key, uint32_t hash, const struct weir_record *record);
 
 size_t coalesce_count(const struct coalesce *coalesce);

@@ -5,14 +5,15 @@
 #include "operator/coalesce.h"
 #include "operator/stage.h"
 
-/* ---- key_by -------------------------------------------------------------------------------------------------------- */
+/* ---- key_by ------------------------------------------------------------------------------------------------------ */
 
 static enum weir_code null_key(struct weir_task *task)
 {
     if (task->chain->error.code != WEIR_OK) return task->chain->error.code; /* the key function failed */
     if (task->spec->key_by.null_key == WEIR_NULL_KEY_DROP) return WEIR_OK;
-    return stage_fail(task, WEIR_FAILED, "a record has no key: give it one before, or name a .key function, or skip such "
-                                         "records with .null_key = WEIR_NULL_KEY_DROP");
+    return stage_fail(task, WEIR_FAILED,
+                      "a record has no key: give it one before, or name a .key function, or skip such "
+                      "records with .null_key = WEIR_NULL_KEY_DROP");
 }
 
 static enum weir_code key_by_receive(void *receiver, const struct weir_record *record)
@@ -28,7 +29,7 @@ static enum weir_code key_by_receive(void *receiver, const struct weir_record *r
     return stage_emit(task, &out);
 }
 
-/* ---- keyed_process, keyed_co_process ------------------------------------------------------------------------------- */
+/* ---- keyed_process, keyed_co_process ----------------------------------------------------------------------------- */
 
 static inline void enter_key(struct weir_task *task, const struct weir_record *record)
 {
@@ -84,7 +85,7 @@ bool keyed_coalesce_open(struct weir_task *task)
     return task->coalesce != NULL;
 }
 
-/* ---- reduce -------------------------------------------------------------------------------------------------------- */
+/* ---- reduce ------------------------------------------------------------------------------------------------------ */
 
 static enum weir_code emit_value(struct weir_task *task, struct weir_bytes value)
 {
@@ -143,7 +144,7 @@ static enum weir_code reduce_receive_on_commit(void *receiver, const struct weir
     return has_value(record) ? reduce(receiver, record, &value) : WEIR_OK;
 }
 
-/* ---- aggregate ----------------------------------------------------------------------------------------------------- */
+/* ---- aggregate --------------------------------------------------------------------------------------------------- */
 
 static enum weir_code emit_accumulator(struct weir_task *task, const void *accumulator)
 {
@@ -198,7 +199,7 @@ stage_receive_fn *keyed_receive(const struct operator_spec *spec, uint32_t port)
     }
 }
 
-/* ---- Emit on commit ------------------------------------------------------------------------------------------------ */
+/* ---- Emit on commit ---------------------------------------------------------------------------------------------- */
 
 /* May the walk go on to the next key? */
 static bool may_go_on(struct chain *chain)
@@ -236,7 +237,7 @@ bool keyed_emit_on_commit(struct weir_task *task, size_t *position)
     return shard_each_changed_from(task->shard, 0, position, emit_changed, task);
 }
 
-/* ---- State calls of callbacks -------------------------------------------------------------------------------------- */
+/* ---- State calls of callbacks ------------------------------------------------------------------------------------ */
 
 static const char *name_of(const struct weir_state *state)
 {
@@ -245,13 +246,16 @@ static const char *name_of(const struct weir_state *state)
 
 static enum weir_code no_state(struct weir_task *task, const struct weir_state *state)
 {
-    return stage_fail(task, WEIR_USAGE, "uses the state '%s', which is not in its .states: list it there", name_of(state));
+    return stage_fail(task, WEIR_USAGE, "uses the state '%s', which is not in its .states: list it there",
+                      name_of(state));
 }
 
 static enum weir_code no_key(struct weir_task *task, const struct weir_state *state)
 {
-    return stage_fail(task, WEIR_USAGE, "uses the keyed state '%s' where there is no current key: a broadcast input, .open "
-                                        "and .close have none", name_of(state));
+    return stage_fail(task, WEIR_USAGE,
+                      "uses the keyed state '%s' where there is no current key: a broadcast input, .open "
+                      "and .close have none",
+                      name_of(state));
 }
 
 /* The index of `state` among those declared, or UINT32_MAX after a failure. */
@@ -276,7 +280,8 @@ static inline void *value_in_place(struct weir_task *task, const struct weir_sta
     const uint32_t index = find_state(task, state);
     if (UNLIKELY(index == UINT32_MAX)) return NULL;
     if (UNLIKELY(task->spec->states[index].codec != codec)) {
-        stage_fail(task, WEIR_USAGE, "reads the state '%s' as another type than its .codec says: use the call for its codec",
+        stage_fail(task, WEIR_USAGE,
+                   "reads the state '%s' as another type than its .codec says: use the call for its codec",
                    name_of(state));
         return NULL;
     }
@@ -315,8 +320,8 @@ enum weir_code weir_value_set(weir_keyed_task *task, const struct weir_state *st
     if (!weir_is_set(value) || weir_is_null(value))
         return stage_fail(stage, WEIR_USAGE, "sets the state '%s' to null: use weir_value_clear", name_of(state));
     if (size_bytes > 0 && value.size != size_bytes)
-        return stage_fail(stage, WEIR_USAGE, "sets the state '%s' of %u bytes to a value of %zu", name_of(state), size_bytes,
-                          value.size);
+        return stage_fail(stage, WEIR_USAGE, "sets the state '%s' of %u bytes to a value of %zu", name_of(state),
+                          size_bytes, value.size);
     if (!shard_set(stage->shard, index, &stage->key, value)) return stage_no_memory(stage, "the state of a key");
     return WEIR_OK;
 }

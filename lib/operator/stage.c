@@ -9,7 +9,7 @@
 const struct weir_record stage_no_record = { .key = { weir_null_data, 0 }, .value = { weir_null_data, 0 },
                                              .time_ms = WEIR_TIME_UNSET };
 
-/* ---- Failing ------------------------------------------------------------------------------------------------------- */
+/* ---- Failing ----------------------------------------------------------------------------------------------------- */
 
 static enum weir_code keep_failure(struct weir_task *task, const struct weir_error *error)
 {
@@ -59,9 +59,10 @@ enum weir_code weir_fail(void *task, const char *format, ...)
     return keep_failure(task, &error);
 }
 
-/* ---- Emitting ------------------------------------------------------------------------------------------------------ */
+/* ---- Emitting ---------------------------------------------------------------------------------------------------- */
 
-static enum weir_code emit_to_side(struct weir_task *task, const struct weir_output *to, const struct weir_record *record)
+static enum weir_code emit_to_side(struct weir_task *task, const struct weir_output *to,
+                                   const struct weir_record *record)
 {
     const struct operator_spec *spec = task->spec;
     for (uint32_t i = 0; i < spec->output_count; i++)
@@ -85,8 +86,9 @@ static inline void set_time(struct weir_record *out, const struct weir_record *i
 static enum weir_code emit_foreign(weir_task *task, const struct weir_emit_options *given)
 {
     if (given->size < sizeof given->size)
-        return stage_fail(task, WEIR_USAGE, "emits without .size: call the macro weir_emit, or set .size to the size of the "
-                                            "struct");
+        return stage_fail(task, WEIR_USAGE,
+                          "emits without .size: call the macro weir_emit, or set .size to the size of the "
+                          "struct");
     struct weir_emit_options options = { 0 };
     memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
     options.size = sizeof options;
@@ -119,7 +121,7 @@ enum weir_code weir_forward(weir_task *task, const struct weir_record *record)
     return stage_emit(task, record);
 }
 
-/* ---- Memory of one record ------------------------------------------------------------------------------------------ */
+/* ---- Memory of one record ---------------------------------------------------------------------------------------- */
 
 void *weir_alloc(void *task, size_t size_bytes)
 {
@@ -171,7 +173,7 @@ struct weir_bytes weir_format_i64(void *task, int64_t number)
     return text == NULL ? WEIR_EMPTY : stage_text_of_i64(number, text);
 }
 
-/* ---- A callback's place -------------------------------------------------------------------------------------------- */
+/* ---- A callback's place ------------------------------------------------------------------------------------------ */
 
 void *weir_user(void *task)
 {

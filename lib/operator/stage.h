@@ -2,15 +2,15 @@
  *
  *   record ─> receive ─> the user's function ─weir_emit_─> main.receive ─> ...
  *
- * A stage hands a record on by calling `receive` of its output with the output's `receiver`: the next stage, a router, or
- * a fan when several read the same output. Records are passed by address and belong to who emits them; nothing is copied
- * until a router or a sink takes its copy.
+ * A stage hands a record on by calling `receive` of its output with the output's `receiver`: the next stage, a router,
+ * or a fan when several read the same output. Records are passed by address and belong to who emits them; nothing is
+ * copied until a router or a sink takes its copy.
  *
  * Invariants
  *   1. `receive` answers WEIR_OK or the code of the chain's sticky failure, never anything else.
  *   2. `record` is the input of the callback that runs, or the record without fields (no_record) outside of one.
- *   3. While a callback of a keyed input or an emission on commit runs, `has_key` holds and `key` is the current key; in any
- *      other callback it does not hold. */
+ *   3. While a callback of a keyed input or an emission on commit runs, `has_key` holds and `key` is the current key;
+ *      in any other callback it does not hold. */
 #ifndef OPERATOR_STAGE_H
 #define OPERATOR_STAGE_H
 

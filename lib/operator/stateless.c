@@ -20,7 +20,8 @@ static enum weir_code filter_receive(void *receiver, const struct weir_record *r
     return task->spec->filter(task, record) ? stage_emit(task, record) : WEIR_OK;
 }
 
-static inline enum weir_code process(struct weir_task *task, weir_process_fn *function, const struct weir_record *record)
+static inline enum weir_code process(struct weir_task *task, weir_process_fn *function,
+                                     const struct weir_record *record)
 {
     task->record = record;
     const enum weir_code code = function(task, record);

@@ -1,5 +1,6 @@
-/* What the engine costs for each record of a word count in one chain, without a broker: a process that emits its record's
- * value as key, key_by, and a count that emits on commit, into a sink that does nothing. 5,000 words, batches of 1,024.
+/* What the engine costs for each record of a word count in one chain, without a broker: a process that emits its
+ * record's value as key, key_by, and a count that emits on commit, into a sink that does nothing. 5,000 words, batches
+ * of 1,024.
  *
  *     chain_bench [MILLION RECORDS] [KEYS] [RECORDS FOR EACH COMMIT] */
 #include <inttypes.h>
@@ -84,8 +85,8 @@ static struct chain *make_chain(weir_graph *graph, struct plan **plan)
     struct weir_error error;
     struct weir_stream lines = weir_source(graph, .name = "lines", .type = &source_type);
     struct weir_stream words = weir_process(lines, .name = "split", .process = split);
-    struct weir_stream counts = weir_aggregate(weir_key_by(words, .key = NULL), .name = "count", .accumulator = WEIR_I64,
-                                               .add = count, .emit = WEIR_EMIT_ON_COMMIT);
+    struct weir_stream counts = weir_aggregate(weir_key_by(words, .key = NULL), .name = "count",
+                                               .accumulator = WEIR_I64, .add = count, .emit = WEIR_EMIT_ON_COMMIT);
     weir_sink(counts, .name = "counts", .type = &sink_type);
     if (plan_create(graph, &(struct plan_options){ .parallelism = 1, .chaining = true }, plan, &error) != WEIR_OK)
         fail(error.text);

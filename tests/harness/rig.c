@@ -38,7 +38,7 @@ static void print_record(struct rig *rig, const struct weir_record *record)
     else print(rig, " @%" PRId64 "/%d", record->time_ms, (int)record->time_type);
 }
 
-/* ---- The connectors ------------------------------------------------------------------------------------------------ */
+/* ---- The connectors ---------------------------------------------------------------------------------------------- */
 
 struct writer {
     struct rig *rig;
@@ -118,7 +118,7 @@ static const struct weir_sink_type sink_type = {
 };
 static const struct weir_source_type source_type = { .size = sizeof source_type, .kind = "rig" };
 
-/* ---- The world ----------------------------------------------------------------------------------------------------- */
+/* ---- The world --------------------------------------------------------------------------------------------------- */
 
 static int64_t wall_ms(void *user)
 {
@@ -186,8 +186,10 @@ static void make_router(struct rig *rig, const struct plan_edge *edge)
         rig->channels[rig->channel_count++] = channels[i];
     }
     rig->routers[rig->router_count++] =
-        router_create(&(struct router_options){ .exchange = edge->exchange, .max_parallelism = rig->plan->max_parallelism,
-                                                .channels = channels, .channel_count = count });
+        router_create(&(struct router_options){ .exchange = edge->exchange,
+                                                .max_parallelism = rig->plan->max_parallelism,
+                                                .channels = channels,
+                                                .channel_count = count });
 }
 
 static void make_sinks(struct rig *rig, const struct chain_plan *plan)
@@ -227,7 +229,7 @@ void rig_start(struct rig *rig, struct rig_options options)
     buffer_clear(&rig->output);
 }
 
-/* ---- Driving it ---------------------------------------------------------------------------------------------------- */
+/* ---- Driving it -------------------------------------------------------------------------------------------------- */
 
 void rig_add_record(struct rig *rig, const struct weir_record *record)
 {

@@ -1,11 +1,11 @@
 /* One chain of a planned graph, without a task around it: records are fed by hand, what comes out is text.
  *
- *     rig_init(&rig); build the graph from rig_source(&rig, "in"); rig_sink(&rig, stream, "out"); rig_start(&rig, options);
- *     rig_feed(&rig, 0, "k", "v"); ck_assert_str_eq(rig_output(&rig), "out k=v\n");
+ *     rig_init(&rig); build the graph between rig_source(&rig, "in") and rig_sink(&rig, stream, "out");
+ *     rig_start(&rig, options); rig_feed(&rig, 0, "k", "v"); ck_assert_str_eq(rig_output(&rig), "out k=v\n");
  *
- * Sinks write one line for each record ("out key=value"), and one for each call of the protocol ("out prepare 1"). A null
- * prints as "-", an unset field as "?". Routers get real channels, which rig_channel hands out. Failures of the rig itself
- * fail the test. */
+ * Sinks write one line for each record ("out key=value"), and one for each call of the protocol ("out prepare 1"). A
+ * null prints as "-", an unset field as "?". Routers get real channels, which rig_channel hands out. Failures of the
+ * rig itself fail the test. */
 #ifndef HARNESS_RIG_H
 #define HARNESS_RIG_H
 

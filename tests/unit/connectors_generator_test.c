@@ -95,8 +95,8 @@ static const char *poll(struct bed *bed, enum weir_poll expected)
     size_t size = 0;
     for (uint32_t i = 0; i < bed->batch->count; i++) {
         const struct weir_bytes value = bed->batch->records[i].value;
-        size += (size_t)snprintf(bed->text + size, sizeof bed->text - size, "%s%.*s", i == 0 ? "" : " ", (int)value.size,
-                                 value.data);
+        size += (size_t)snprintf(bed->text + size, sizeof bed->text - size, "%s%.*s", i == 0 ? "" : " ",
+                                 (int)value.size, value.data);
     }
     return bed->text;
 }
@@ -259,9 +259,11 @@ START_TEST(refuses_positions_of_another_generator)
         const char *text;
     } cases[] = {
         { { .name = "0", .identity = "one of 3", .position = 1 },
-          "split 0 of the generator was one of 3, and now there are 2: set .splits back, or give the job another name" },
+          "split 0 of the generator was one of 3, and now there are 2: set .splits back, or give the job another "
+          "name" },
         { { .name = "2", .identity = "one of 3", .position = 1 },
-          "split 2 of the generator was one of 3, and now there are 2: set .splits back, or give the job another name" },
+          "split 2 of the generator was one of 3, and now there are 2: set .splits back, or give the job another "
+          "name" },
         { { .name = "1", .identity = "one of 2", .position = 6 },
           "split 1 of the generator stands at 6, behind its end 5: set .count to what it was, or more" },
     };

@@ -52,7 +52,8 @@ static void close_bed(struct bed *bed)
     weir_graph_destroy(bed->graph);
 }
 
-static enum weir_code try_write(struct bed *bed, struct weir_bytes key, struct weir_bytes value, struct weir_error *error)
+static enum weir_code try_write(struct bed *bed, struct weir_bytes key, struct weir_bytes value,
+                                struct weir_error *error)
 {
     return bed->type->writer_write(bed->writer, &(struct weir_record){ .key = key, .value = value }, error);
 }

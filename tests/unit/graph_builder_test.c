@@ -55,7 +55,7 @@ static struct weir_keyed_stream keyed_source(weir_graph *graph)
     return weir_key_by(source(graph), .key = NULL);
 }
 
-/* ---- Each mistake and its sentence --------------------------------------------------------------------------------- */
+/* ---- Each mistake and its sentence ------------------------------------------------------------------------------- */
 
 static void no_name(weir_graph *graph) { weir_map(source(graph), .map = map); }
 static void empty_name(weir_graph *graph) { weir_map(source(graph), .map = map, .name = ""); }
@@ -183,67 +183,98 @@ static const struct {
     void (*build)(weir_graph *graph);
     const char *text;
 } mistakes[] = {
-    { "no name", no_name, "a map has no name: give it a .name that is unique in the graph and never changes, because its "
+    { "no name", no_name,
+      "a map has no name: give it a .name that is unique in the graph and never changes, because its "
       "state is stored under it" },
-    { "empty name", empty_name, "a map has no name: give it a .name that is unique in the graph and never changes, because "
+    { "empty name", empty_name,
+      "a map has no name: give it a .name that is unique in the graph and never changes, because "
       "its state is stored under it" },
-    { "long name", long_name, "the name '0123456789012345678901234567890123456789012345678901234567890123' of a map cannot "
+    { "long name", long_name,
+      "the name '0123456789012345678901234567890123456789012345678901234567890123' of a map cannot "
       "be used: take 1 to 63 bytes without control characters and single quotes" },
-    { "quoted name", quoted_name, "the name 'it's' of a map cannot be used: take 1 to 63 bytes without control characters "
+    { "quoted name", quoted_name,
+      "the name 'it's' of a map cannot be used: take 1 to 63 bytes without control characters "
       "and single quotes" },
-    { "line in name", line_in_name, "the name 'a\nb' of a map cannot be used: take 1 to 63 bytes without control characters "
+    { "line in name", line_in_name,
+      "the name 'a\nb' of a map cannot be used: take 1 to 63 bytes without control characters "
       "and single quotes" },
     { "same name", same_name, "two operators are called 'in': names are where state is stored, so give each its own" },
-    { "same name as key_by", same_name_as_key_by, "two operators are called 'in-key-by': names are where state is stored, so "
+    { "same name as key_by", same_name_as_key_by,
+      "two operators are called 'in-key-by': names are where state is stored, so "
       "give each its own" },
     { "map", map_without_function, "operator 'm' has no .map: name the function that changes a record" },
-    { "filter", filter_without_function, "operator 'f' has no .filter: name the function that says which records pass" },
-    { "process", process_without_function, "operator 'p' has no .process: name the function that takes a record and emits "
+    { "filter", filter_without_function,
+      "operator 'f' has no .filter: name the function that says which records pass" },
+    { "process", process_without_function,
+      "operator 'p' has no .process: name the function that takes a record and emits "
       "any number" },
-    { "keyed_process", keyed_without_function, "operator 'k' has no .process: name the function that takes a record and "
+    { "keyed_process", keyed_without_function,
+      "operator 'k' has no .process: name the function that takes a record and "
       "emits any number" },
-    { "reduce", reduce_without_function, "operator 'r' has no .reduce: name the function that combines two values of a "
+    { "reduce", reduce_without_function,
+      "operator 'r' has no .reduce: name the function that combines two values of a "
       "key" },
-    { "aggregate", aggregate_without_function, "operator 'a' has no .add: name the function that adds a record to the "
+    { "aggregate", aggregate_without_function,
+      "operator 'a' has no .add: name the function that adds a record to the "
       "accumulator" },
-    { "co first", co_without_first, "operator 'c' has no .first: name the function that takes a record of the first input" },
-    { "co second", co_without_second, "operator 'c' has no .second: name the function that takes a record of the second "
+    { "co first", co_without_first,
+      "operator 'c' has no .first: name the function that takes a record of the first input" },
+    { "co second", co_without_second,
+      "operator 'c' has no .second: name the function that takes a record of the second "
       "input" },
-    { "keyed co second", keyed_co_without_second, "operator 'c' has no .second: name the function that takes a record of "
+    { "keyed co second", keyed_co_without_second,
+      "operator 'c' has no .second: name the function that takes a record of "
       "the second input" },
-    { "no accumulator", no_accumulator, "operator 'a' has no accumulator of fixed size: set .accumulator to WEIR_I64, "
+    { "no accumulator", no_accumulator,
+      "operator 'a' has no accumulator of fixed size: set .accumulator to WEIR_I64, "
       "WEIR_F64 or WEIR_STRUCT" },
-    { "accumulator size", accumulator_without_size, "the accumulator of operator 'a' is a struct without a size: set "
+    { "accumulator size", accumulator_without_size,
+      "the accumulator of operator 'a' is a struct without a size: set "
       ".struct_size_bytes = sizeof(struct ...)" },
-    { "accumulator result", accumulator_without_result, "operator 'a' has no .result: name the function that emits the "
+    { "accumulator result", accumulator_without_result,
+      "operator 'a' has no .result: name the function that emits the "
       "accumulator (only WEIR_I64 is emitted without one, as decimal text)" },
-    { "state twice", state_twice, "operator 'k' declares the state 'number' twice: remove one from .states, or rename it" },
-    { "state name twice", state_name_twice, "operator 'k' declares the state 'number' twice: remove one from .states, or "
+    { "state twice", state_twice,
+      "operator 'k' declares the state 'number' twice: remove one from .states, or rename it" },
+    { "state name twice", state_name_twice,
+      "operator 'k' declares the state 'number' twice: remove one from .states, or "
       "rename it" },
-    { "state name", state_without_name, "a state of operator 'k' has no usable name: set .name in its struct weir_state, 1 "
+    { "state name", state_without_name,
+      "a state of operator 'k' has no usable name: set .name in its struct weir_state, 1 "
       "to 63 bytes without control characters and single quotes" },
-    { "state size", state_without_size, "state 'sizeless' of operator 'k' is a struct without a size: set "
+    { "state size", state_without_size,
+      "state 'sizeless' of operator 'k' is a struct without a size: set "
       ".struct_size_bytes = sizeof(struct ...)" },
-    { "state codec", state_of_the_future, "state 'strange' of operator 'k' is of a kind or codec that this version does not "
+    { "state codec", state_of_the_future,
+      "state 'strange' of operator 'k' is of a kind or codec that this version does not "
       "know" },
-    { "output twice", output_twice, "operator 'p' declares the side output 'late' twice: remove one from .outputs, or rename "
+    { "output twice", output_twice,
+      "operator 'p' declares the side output 'late' twice: remove one from .outputs, or rename "
       "it" },
-    { "output name", output_without_name, "a side output of operator 'p' has no name: set .name in its struct weir_output" },
+    { "output name", output_without_name,
+      "a side output of operator 'p' has no name: set .name in its struct weir_output" },
     { "output unknown", output_not_declared, "operator 'p' has no side output 'late': list it in its .outputs" },
-    { "other graph", stream_of_another_graph, "operator 'c' reads a stream that is not of this graph: give it a stream that "
+    { "other graph", stream_of_another_graph,
+      "operator 'c' reads a stream that is not of this graph: give it a stream that "
       "an earlier weir_ call on the same graph returned" },
-    { "cycle", stream_from_the_future, "operator 'm' reads a stream that is not of this graph: give it a stream that an "
+    { "cycle", stream_from_the_future,
+      "operator 'm' reads a stream that is not of this graph: give it a stream that an "
       "earlier weir_ call on the same graph returned" },
-    { "output range", output_out_of_range, "operator 'm' reads a stream that is not of this graph: give it a stream that an "
+    { "output range", output_out_of_range,
+      "operator 'm' reads a stream that is not of this graph: give it a stream that an "
       "earlier weir_ call on the same graph returned" },
     { "union of one", union_of_one, "a union of 1 streams, those of unions in it counted: give weir_union 2 to 16" },
-    { "union of many", union_of_too_many, "a union of 17 streams, those of unions in it counted: give weir_union 2 to 16" },
-    { "source type", source_without_type, "source 's' has no .type: use the call of its connector, such as "
+    { "union of many", union_of_too_many,
+      "a union of 17 streams, those of unions in it counted: give weir_union 2 to 16" },
+    { "source type", source_without_type,
+      "source 's' has no .type: use the call of its connector, such as "
       "weir_kafka_source" },
     { "sink type", sink_without_type, "sink 's' has no .type: use the call of its connector, such as weir_kafka_sink" },
-    { "no size", options_without_size, "the options of a map have no .size: call the macro weir_map, or set .size to the "
+    { "no size", options_without_size,
+      "the options of a map have no .size: call the macro weir_map, or set .size to the "
       "size of the struct" },
-    { "no options", no_options, "the options of a key_by have no .size: call the macro weir_key_by, or set .size to the size "
+    { "no options", no_options,
+      "the options of a key_by have no .size: call the macro weir_key_by, or set .size to the size "
       "of the struct" },
     { "connector", connectors_mistake, "topic 't': 0 partitions" },
     { "first", only_the_first_counts, "the first" },
@@ -291,7 +322,7 @@ START_TEST(a_stream_of_no_graph_builds_nothing)
 }
 END_TEST
 
-/* ---- Copies -------------------------------------------------------------------------------------------------------- */
+/* ---- Copies ------------------------------------------------------------------------------------------------------ */
 
 START_TEST(options_and_texts_are_copied)
 {

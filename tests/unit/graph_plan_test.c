@@ -13,8 +13,12 @@ static const struct weir_source_type source_type = { .size = sizeof source_type,
 static const struct weir_sink_type sink_type = { .size = sizeof sink_type, .kind = "print" };
 static const struct weir_source_type kafka_source = { .size = sizeof kafka_source, .kind = "kafka",
                                                       .decider = &kafka_decider };
-static const struct weir_sink_type kafka_sink = { .size = sizeof kafka_sink, .kind = "kafka", .decider = &kafka_decider };
-static const struct weir_sink_type other_sink = { .size = sizeof other_sink, .kind = "other", .decider = &other_decider };
+static const struct weir_sink_type kafka_sink = { .size = sizeof kafka_sink,
+                                                  .kind = "kafka",
+                                                  .decider = &kafka_decider };
+static const struct weir_sink_type other_sink = { .size = sizeof other_sink,
+                                                  .kind = "other",
+                                                  .decider = &other_decider };
 
 static enum weir_code process(weir_task *task, const struct weir_record *record)
 {
@@ -132,7 +136,7 @@ static void word_count(uint32_t count_parallelism)
     sink(count(weir_key_by(words, .key = NULL), "count", count_parallelism), "counts");
 }
 
-/* ---- Chains -------------------------------------------------------------------------------------------------------- */
+/* ---- Chains ------------------------------------------------------------------------------------------------------ */
 
 START_TEST(at_parallelism_1_a_whole_job_is_one_chain)
 {
@@ -276,7 +280,9 @@ START_TEST(max_parallelism_is_chosen_as_flink_does)
 {
     static const struct {
         uint32_t parallelism, max;
-    } cases[] = { { 1, 128 }, { 85, 128 }, { 86, 256 }, { 128, 256 }, { 1000, 2048 }, { 20000, 32768 }, { 32768, 32768 } };
+    } cases[] = {
+        { 1, 128 }, { 85, 128 }, { 86, 256 }, { 128, 256 }, { 1000, 2048 }, { 20000, 32768 }, { 32768, 32768 }
+    };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         ck_assert_uint_eq(plan_max_parallelism_default(cases[i].parallelism), cases[i].max);
     word_count(100);
@@ -287,7 +293,7 @@ START_TEST(max_parallelism_is_chosen_as_flink_does)
 }
 END_TEST
 
-/* ---- Refusals ------------------------------------------------------------------------------------------------------ */
+/* ---- Refusals ---------------------------------------------------------------------------------------------------- */
 
 static const struct plan_options usual = { .parallelism = 2, .chaining = true };
 
@@ -314,8 +320,9 @@ START_TEST(refuses_an_operator_that_leads_nowhere)
     struct weir_stream in = source("in");
     sink(in, "out");
     weir_process(weir_process(in, .name = "a", .process = process), .name = "b", .process = process);
-    expect_refusal(usual, "operator 'b' leads to no sink, so nothing that it does would be seen: add a sink behind it, or "
-                          "remove it");
+    expect_refusal(usual,
+                   "operator 'b' leads to no sink, so nothing that it does would be seen: add a sink behind it, or "
+                   "remove it");
     end();
 }
 END_TEST
@@ -338,8 +345,9 @@ START_TEST(refuses_forward_between_different_parallelisms)
     struct weir_stream in = source("in");
     in.exchange = WEIR_EXCHANGE_FORWARD;
     sink(weir_process(in, .name = "p", .process = process, .parallelism = 3), "out");
-    expect_refusal(usual, "operator 'p' (parallelism 3) is to read subtask by subtask from 'in' (parallelism 2): give both "
-                          "the same .parallelism, or use weir_rebalance");
+    expect_refusal(usual,
+                   "operator 'p' (parallelism 3) is to read subtask by subtask from 'in' (parallelism 2): give both "
+                   "the same .parallelism, or use weir_rebalance");
     end();
 }
 END_TEST
@@ -349,8 +357,9 @@ START_TEST(refuses_two_deciders)
     begin();
     struct weir_stream in = weir_source(graph, .name = "in", .type = &kafka_source);
     weir_sink(in, .name = "out", .type = &other_sink);
-    expect_refusal(usual, "'out' commits by other and 'in' by kafka, and one commit can have only one decision: put them "
-                          "into two jobs");
+    expect_refusal(usual,
+                   "'out' commits by other and 'in' by kafka, and one commit can have only one decision: put them "
+                   "into two jobs");
     end();
 }
 END_TEST
@@ -364,8 +373,9 @@ START_TEST(refuses_too_many_readers_of_one_output)
         snprintf(name, sizeof name, "out%d", i);
         sink(in, name);
     }
-    expect_refusal(usual, "one output of 'in' is read by more than 8 operators: put a weir_filter that lets everything pass "
-                          "between, and let some of them read from that");
+    expect_refusal(usual,
+                   "one output of 'in' is read by more than 8 operators: put a weir_filter that lets everything pass "
+                   "between, and let some of them read from that");
     end();
 }
 END_TEST
@@ -390,7 +400,7 @@ START_TEST(the_decider_is_asked_for_at_the_sinks_first)
 }
 END_TEST
 
-/* ---- What a checkpoint must fit ------------------------------------------------------------------------------------ */
+/* ---- What a checkpoint must fit ---------------------------------------------------------------------------------- */
 
 static uint64_t hash_of(void (*build)(void), struct plan_options options)
 {
@@ -431,7 +441,7 @@ START_TEST(the_plans_hash_is_about_what_a_checkpoint_must_fit)
 }
 END_TEST
 
-/* ---- Text ---------------------------------------------------------------------------------------------------------- */
+/* ---- Text -------------------------------------------------------------------------------------------------------- */
 
 static void expect_text(struct plan_options options, const char *expected)
 {
@@ -511,7 +521,8 @@ START_TEST(the_public_explain_reads_the_configuration)
     weir_config *config = weir_config_create();
     struct weir_error error;
     ck_assert_int_eq(weir_config_set(config, WEIR_CONFIG_CODE, "parallelism.default", "2", "test", &error), WEIR_OK);
-    ck_assert_int_eq(weir_config_set(config, WEIR_CONFIG_CODE, "pipeline.max-parallelism", "16", "test", &error), WEIR_OK);
+    ck_assert_int_eq(weir_config_set(config, WEIR_CONFIG_CODE, "pipeline.max-parallelism", "16", "test", &error),
+                     WEIR_OK);
     char *text = weir_graph_explain(graph, config, &error);
     ck_assert_ptr_nonnull(strstr(text, "Execution plan: 2 chains, 4 tasks, 4 channels, 16 key groups\n"));
     free(text);

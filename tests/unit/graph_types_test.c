@@ -20,17 +20,20 @@ static const struct {
 } cases[] = {
     { "keyed process behind a key_by",
       "return weir_keyed_process(weir_key_by(stream, .key = NULL), .name = \"p\", .process = keyed); }", true },
-    { "keyed process on a plain stream", "return weir_keyed_process(stream, .name = \"p\", .process = keyed); }", false },
+    { "keyed process on a plain stream", "return weir_keyed_process(stream, .name = \"p\", .process = keyed); }",
+      false },
     { "plain process", "return weir_process(stream, .name = \"p\", .process = plain); }", true },
     { "plain process behind a key_by",
       "return weir_process(weir_key_by(stream, .key = NULL), .name = \"p\", .process = plain); }", false },
-    { "aggregate on a plain stream", "return weir_aggregate(stream, .name = \"a\", .accumulator = WEIR_I64); }", false },
+    { "aggregate on a plain stream", "return weir_aggregate(stream, .name = \"a\", .accumulator = WEIR_I64); }",
+      false },
     { "reduce on a plain stream", "return weir_reduce(stream, .name = \"r\"); }", false },
     { "keyed function in a plain process", "return weir_process(stream, .name = \"p\", .process = keyed); }", false },
     { "state in a plain process",
       "return stream; }\n"
       "enum weir_code plain(weir_task *task, const struct weir_record *record)\n"
-      "{ (void)record; ++*weir_value_i64(task, &total); return WEIR_OK; }", false },
+      "{ (void)record; ++*weir_value_i64(task, &total); return WEIR_OK; }",
+      false },
 };
 
 /* Compilers before GCC 14 only warn about pointers to the wrong type; every project should make that an error. */

@@ -55,7 +55,7 @@ static const char *text_of(struct chain_snapshot snapshot)
     return rig_output(&rig);
 }
 
-/* ---- Room ---------------------------------------------------------------------------------------------------------- */
+/* ---- Room -------------------------------------------------------------------------------------------------------- */
 
 START_TEST(a_sink_without_room_stops_the_batch_behind_the_record_in_hand)
 {
@@ -196,7 +196,7 @@ START_TEST(coalesced_emission_goes_on_where_it_was_blocked)
 }
 END_TEST
 
-/* ---- Barriers ------------------------------------------------------------------------------------------------------ */
+/* ---- Barriers ---------------------------------------------------------------------------------------------------- */
 
 START_TEST(a_barrier_leaves_behind_the_records_of_its_epoch)
 {
@@ -310,7 +310,7 @@ START_TEST(a_restored_chain_goes_on_counting)
 }
 END_TEST
 
-/* ---- Finish -------------------------------------------------------------------------------------------------------- */
+/* ---- Finish ------------------------------------------------------------------------------------------------------ */
 
 static enum weir_code finish(weir_task *task, const struct weir_record *record)
 {
@@ -356,7 +356,7 @@ START_TEST(finish_goes_on_where_it_was_blocked)
 }
 END_TEST
 
-/* ---- Opening, closing, failing ------------------------------------------------------------------------------------- */
+/* ---- Opening, closing, failing ----------------------------------------------------------------------------------- */
 
 static enum weir_code open_and_tell(void *task)
 {
@@ -374,7 +374,8 @@ START_TEST(what_was_opened_is_closed_once)
 {
     struct weir_stream a = weir_process(source(), .name = "a", .process = twice, .open = open_and_tell,
                                         .close = close_and_tell);
-    struct weir_stream b = weir_process(a, .name = "b", .process = twice, .open = open_and_tell, .close = close_and_tell);
+    struct weir_stream b =
+        weir_process(a, .name = "b", .process = twice, .open = open_and_tell, .close = close_and_tell);
     rig_sink(&rig, b, "out");
     struct weir_error error;
     ck_assert_int_eq(rig_try_start(&rig, (struct rig_options){ .epoch = 9 }, &error), WEIR_OK);
@@ -391,9 +392,10 @@ START_TEST(a_failed_open_closes_only_what_was_opened)
     char user[] = "bad";
     struct weir_stream a = weir_process(source(), .name = "a", .process = twice, .open = open_and_tell,
                                         .close = close_and_tell);
-    struct weir_stream b = weir_process(a, .name = "b", .process = twice, .open = open_and_tell, .close = close_and_tell,
-                                        .user = user);
-    struct weir_stream c = weir_process(b, .name = "c", .process = twice, .open = open_and_tell, .close = close_and_tell);
+    struct weir_stream b =
+        weir_process(a, .name = "b", .process = twice, .open = open_and_tell, .close = close_and_tell, .user = user);
+    struct weir_stream c =
+        weir_process(b, .name = "c", .process = twice, .open = open_and_tell, .close = close_and_tell);
     rig_sink(&rig, c, "out");
     struct weir_error error;
     ck_assert_int_eq(rig_try_start(&rig, (struct rig_options){ 0 }, &error), WEIR_FAILED);

@@ -51,7 +51,7 @@ static const char *after_barrier(uint64_t epoch)
     return rig_output(&rig);
 }
 
-/* ---- key_by -------------------------------------------------------------------------------------------------------- */
+/* ---- key_by ------------------------------------------------------------------------------------------------------ */
 
 static enum weir_code emit_key(weir_keyed_task *task, const struct weir_record *record)
 {
@@ -89,8 +89,9 @@ START_TEST(a_null_key_fails_with_advice)
 {
     start(weir_keyed_process(keyed_source(), .name = "p", .process = emit_key));
     rig_add(&rig, NULL, "v");
-    expect_failure("operator 'in-key-by', subtask 0: a record has no key: give it one before, or name a .key function, or "
-                   "skip such records with .null_key = WEIR_NULL_KEY_DROP");
+    expect_failure(
+        "operator 'in-key-by', subtask 0: a record has no key: give it one before, or name a .key function, or "
+        "skip such records with .null_key = WEIR_NULL_KEY_DROP");
     rig_deinit(&rig);
 }
 END_TEST
@@ -140,7 +141,7 @@ START_TEST(a_union_can_be_keyed)
 }
 END_TEST
 
-/* ---- Value state --------------------------------------------------------------------------------------------------- */
+/* ---- Value state ------------------------------------------------------------------------------------------------- */
 
 struct pair {
     int32_t count, sum;
@@ -211,7 +212,8 @@ static enum weir_code misuse(weir_keyed_task *task, const struct weir_record *re
         ck_assert_ptr_null(weir_value_i64(task, &undeclared));
         return WEIR_FAILED;
     }
-    if (weir_bytes_equal(record->value, weir_text("codec"))) return weir_value_f64(task, &count_state) ? WEIR_OK : WEIR_FAILED;
+    if (weir_bytes_equal(record->value, weir_text("codec")))
+        return weir_value_f64(task, &count_state) ? WEIR_OK : WEIR_FAILED;
     if (weir_bytes_equal(record->value, weir_text("null"))) return weir_value_set(task, &count_state, WEIR_NULL);
     return weir_value_set(task, &count_state, record->value);
 }
@@ -237,7 +239,7 @@ START_TEST(misuse_of_state_is_a_failure_with_advice)
 }
 END_TEST
 
-/* ---- Two inputs ---------------------------------------------------------------------------------------------------- */
+/* ---- Two inputs -------------------------------------------------------------------------------------------------- */
 
 static enum weir_code add_to_count(weir_keyed_task *task, const struct weir_record *record)
 {
@@ -265,7 +267,8 @@ END_TEST
 static enum weir_code broadcast_side(weir_keyed_task *task, const struct weir_record *record)
 {
     ck_assert(weir_is_null(weir_current_key(task)));
-    if (weir_bytes_equal(record->value, weir_text("state"))) return weir_value_i64(task, &count_state) ? WEIR_OK : WEIR_FAILED;
+    if (weir_bytes_equal(record->value, weir_text("state")))
+        return weir_value_i64(task, &count_state) ? WEIR_OK : WEIR_FAILED;
     return weir_keyed_emit(task, .value = weir_text("seen"));
 }
 
@@ -281,19 +284,21 @@ START_TEST(a_broadcast_input_has_no_key)
     ck_assert_str_eq(rig_output(&rig), "out r=seen\n");
     rig_add(&rig, "r", "state");
     ck_assert_int_eq(rig_run(&rig, 1), CHAIN_FAILED);
-    ck_assert_str_eq(chain_error(rig.chain)->text,
-                     "operator 'co', subtask 0: uses the keyed state 'count' where there is no current key: a broadcast "
-                     "input, .open and .close have none");
+    ck_assert_str_eq(
+        chain_error(rig.chain)->text,
+        "operator 'co', subtask 0: uses the keyed state 'count' where there is no current key: a broadcast "
+        "input, .open and .close have none");
     rig_deinit(&rig);
 }
 END_TEST
 
-/* ---- reduce -------------------------------------------------------------------------------------------------------- */
+/* ---- reduce ------------------------------------------------------------------------------------------------------ */
 
 static struct weir_bytes join(weir_keyed_task *task, struct weir_bytes so_far, const struct weir_record *record)
 {
     if (record->value.size == 0) return so_far;
-    if (weir_bytes_equal(record->value, weir_text("tail"))) return (struct weir_bytes){ so_far.data + 1, so_far.size - 1 };
+    if (weir_bytes_equal(record->value, weir_text("tail")))
+        return (struct weir_bytes){ so_far.data + 1, so_far.size - 1 };
     if (weir_bytes_equal(record->value, weir_text("null"))) return WEIR_NULL;
     return weir_format(task, "%.*s+%.*s", (int)so_far.size, so_far.data, (int)record->value.size, record->value.data);
 }
@@ -337,7 +342,7 @@ START_TEST(reduce_skips_records_without_a_value_and_refuses_to_answer_null)
 }
 END_TEST
 
-/* ---- aggregate ----------------------------------------------------------------------------------------------------- */
+/* ---- aggregate --------------------------------------------------------------------------------------------------- */
 
 static enum weir_code add_number(weir_keyed_task *task, void *accumulator, const struct weir_record *record)
 {
@@ -443,7 +448,7 @@ START_TEST(what_one_stage_emits_on_commit_counts_in_the_next_one)
 }
 END_TEST
 
-/* ---- keyed_process on commit --------------------------------------------------------------------------------------- */
+/* ---- keyed_process on commit ------------------------------------------------------------------------------------- */
 
 static const struct weir_output every = { "every" };
 
@@ -465,7 +470,8 @@ START_TEST(keyed_process_on_commit_keeps_the_last_of_each_key)
     rig.verbose_times = true;
     feed("a=1 b=2 a=333");
     ck_assert_str_eq(rig_output(&rig), "every a=1 @77/1\nevery b=2 @77/1\nevery a=333 @77/1\n");
-    ck_assert_str_eq(after_barrier(1), "out <a>=333 h:333 @77/1\nout <b>=2 h:2 @77/1\nevery prepare 1\nout prepare 1\n");
+    ck_assert_str_eq(after_barrier(1),
+                     "out <a>=333 h:333 @77/1\nout <b>=2 h:2 @77/1\nevery prepare 1\nout prepare 1\n");
     feed("b=4");
     rig_output(&rig);
     ck_assert_str_eq(after_barrier(2), "out <b>=4 h:4 @77/1\nevery prepare 2\nout prepare 2\n");

@@ -25,7 +25,7 @@ static void expect_failure(const char *text)
     ck_assert_str_eq(chain_error(rig.chain)->text, text);
 }
 
-/* ---- map and filter ------------------------------------------------------------------------------------------------ */
+/* ---- map and filter ---------------------------------------------------------------------------------------------- */
 
 static enum weir_code shout(weir_task *task, const struct weir_record *in, struct weir_record *out)
 {
@@ -79,7 +79,7 @@ START_TEST(filter_passes_what_its_function_likes)
 }
 END_TEST
 
-/* ---- process and emit ---------------------------------------------------------------------------------------------- */
+/* ---- process and emit -------------------------------------------------------------------------------------------- */
 
 static enum weir_code split(weir_task *task, const struct weir_record *record)
 {
@@ -168,13 +168,14 @@ START_TEST(emit_without_size_is_a_failure_with_advice)
 {
     start(weir_process(source(), .name = "p", .process = emit_without_size));
     rig_add(&rig, "k", "v");
-    expect_failure("operator 'p', subtask 0: emits without .size: call the macro weir_emit, or set .size to the size of "
-                   "the struct");
+    expect_failure(
+        "operator 'p', subtask 0: emits without .size: call the macro weir_emit, or set .size to the size of "
+        "the struct");
     rig_deinit(&rig);
 }
 END_TEST
 
-/* ---- Side outputs, fans, unions, two inputs ------------------------------------------------------------------------ */
+/* ---- Side outputs, fans, unions, two inputs ---------------------------------------------------------------------- */
 
 static const struct weir_output late = { "late" }, odd = { "odd" };
 
@@ -274,7 +275,7 @@ START_TEST(co_process_of_two_branches_of_one_chain_stays_in_the_chain)
 }
 END_TEST
 
-/* ---- A callback's place and memory --------------------------------------------------------------------------------- */
+/* ---- A callback's place and memory ------------------------------------------------------------------------------- */
 
 static enum weir_code open_counter(void *task)
 {
@@ -368,7 +369,7 @@ START_TEST(texts_of_any_length_live_until_the_callback_returns)
 }
 END_TEST
 
-/* ---- Failures ------------------------------------------------------------------------------------------------------ */
+/* ---- Failures ---------------------------------------------------------------------------------------------------- */
 
 static int calls_of_fail_on_x;
 

@@ -16,16 +16,16 @@ extern "C" {
 #define WEIR_GENERATOR_SCRATCH_BYTES 4096
 
 /* Fills `record` for `number`; it begins with null key, null value and no time. Bytes may lie in `scratch`
- * (WEIR_GENERATOR_SCRATCH_BYTES, reused for the next record) or in memory that outlives the job. Called on the task threads
- * of all subtasks at once; must answer the same for the same number, or a replay is none. */
+ * (WEIR_GENERATOR_SCRATCH_BYTES, reused for the next record) or in memory that outlives the job. Called on the task
+ * threads of all subtasks at once; must answer the same for the same number, or a replay is none. */
 typedef void weir_generator_fn(void *user, uint64_t number, char *scratch, struct weir_record *record);
 
 struct weir_generator_options {
     WEIR_OPERATOR_FIELDS;    /* `user` is handed to `make`; open and close are unused */
     uint64_t count;          /* records in all, numbered from 0; 0 = without end (a bounded job needs one) */
     uint32_t splits;         /* 1 to 1024 parts, shared out among the subtasks; 0 = 1 */
-    uint64_t per_second;     /* records of all splits together; 0 = as fast as they are taken. What was missed in a stall is
-                                caught up with for one second at most */
+    uint64_t per_second; /* records of all splits together; 0 = as fast as they are taken. What was missed in a stall is
+                            caught up with for one second at most */
     weir_generator_fn *make; /* NULL: the value is the number as decimal text */
 };
 WEIR_API struct weir_stream weir_generator_(weir_graph *graph, const struct weir_generator_options *options);

@@ -1,8 +1,8 @@
 /* A sink for people and tests: a line for each record, "key<TAB>value", where null prints as "null".
  *
  * In exactly-once mode lines are held in memory until their epoch is committed, and printed then: what is printed was
- * committed. Between the commit and the printing lies a moment in which a crash loses lines; who needs every one reads them
- * from a topic. In at-least-once mode lines are printed as they come, and again when they are replayed.
+ * committed. Between the commit and the printing lies a moment in which a crash loses lines; who needs every one reads
+ * them from a topic. In at-least-once mode lines are printed as they come, and again when they are replayed.
  *
  * Order is kept within a subtask. The library prints nothing by itself: it needs a file or a function to write to. */
 #ifndef WEIR_PRINT_H
