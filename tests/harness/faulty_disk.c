@@ -52,6 +52,9 @@ struct faulty_disk {
     int fail_code;
     bool fail_for_ever, failing, has_failed;
     uint64_t calls[16];
+    uint64_t meanwhile_countdown;
+    void (*meanwhile)(void *user);
+    void *meanwhile_user;
     uint64_t capacity;
 };
 
@@ -226,8 +229,17 @@ static int64_t faulty_size(void *user, int file)
     return size;
 }
 
+static void meanwhile(struct faulty_disk *faulty)
+{
+    pthread_mutex_lock(&faulty->mutex);
+    const bool is_now = faulty->meanwhile_countdown > 0 && --faulty->meanwhile_countdown == 0;
+    pthread_mutex_unlock(&faulty->mutex);
+    if (is_now) faulty->meanwhile(faulty->meanwhile_user);
+}
+
 static ssize_t faulty_read(void *user, int file, void *data, size_t size, uint64_t offset)
 {
+    meanwhile(user);
     LOCKED(faulty, user);
     const struct inode *inode = inode_of(faulty, file);
     const int fault = fault_counted(faulty, FAULTY_READ);
@@ -438,6 +450,15 @@ void faulty_disk_fail(struct faulty_disk *faulty, unsigned calls, uint64_t n, in
     faulty->fail_code = code;
     faulty->fail_for_ever = for_ever;
     faulty->failing = faulty->has_failed = false;
+    pthread_mutex_unlock(&faulty->mutex);
+}
+
+void faulty_disk_meanwhile(struct faulty_disk *faulty, uint64_t n, void (*call)(void *user), void *user)
+{
+    pthread_mutex_lock(&faulty->mutex);
+    faulty->meanwhile_countdown = n;
+    faulty->meanwhile = call;
+    faulty->meanwhile_user = user;
     pthread_mutex_unlock(&faulty->mutex);
 }
 

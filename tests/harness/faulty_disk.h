@@ -41,6 +41,8 @@ void faulty_disk_fail(struct faulty_disk *faulty, unsigned calls, uint64_t n, in
 bool faulty_disk_has_failed(struct faulty_disk *faulty);
 /* Calls of these kinds so far. */
 uint64_t faulty_disk_calls(struct faulty_disk *faulty, unsigned calls);
+/* Calls `meanwhile` before the n-th read from now on, on the thread that reads: what another process does in between. */
+void faulty_disk_meanwhile(struct faulty_disk *faulty, uint64_t n, void (*meanwhile)(void *user), void *user);
 /* Bytes that all files together may hold; ENOSPC beyond. */
 void faulty_disk_capacity(struct faulty_disk *faulty, uint64_t bytes);
 

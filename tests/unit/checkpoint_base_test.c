@@ -242,6 +242,21 @@ START_TEST(finds_chunks_of_another_base_under_its_own_header)
 }
 END_TEST
 
+/* A copy of the directory goes on for itself and writes the same name: only the hash of the whole tells the two apart. */
+START_TEST(finds_a_base_of_the_same_name_from_a_copy_of_the_store)
+{
+    const struct manifest_base base = write_base(6, 0);
+    store_close(store);
+    faulty_disk_destroy(disk);
+    disk = faulty_disk_create(seed);
+    open_store(1);
+    (void)write_base(6, 1);
+    struct reading reading = { .salt = 1, .fail_at = UINT32_MAX };
+    ck_assert_int_eq(store_read_base(store, &base, check_chunk, &reading, &error), WEIR_DAMAGED);
+    ck_assert_ptr_nonnull(strstr(error.text, "the hash of the file"));
+}
+END_TEST
+
 START_TEST(refuses_names_that_are_no_bases)
 {
     static const char *const names[] = { "log-1-1", "../job/base-1-1", "store", "" };
@@ -291,6 +306,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, finds_a_missing_base);
     tcase_add_test(tests, finds_another_base_of_the_same_length_in_its_place);
     tcase_add_test(tests, finds_chunks_of_another_base_under_its_own_header);
+    tcase_add_test(tests, finds_a_base_of_the_same_name_from_a_copy_of_the_store);
     tcase_add_test(tests, refuses_names_that_are_no_bases);
     tcase_add_test(tests, the_nth_failing_call_is_an_error);
 }

@@ -323,6 +323,34 @@ START_TEST(an_owner_that_died_before_it_announced_is_skipped)
 }
 END_TEST
 
+static void write_two_epochs(void *user)
+{
+    ck_assert_int_eq(write_epoch(user, 2), WEIR_OK);
+    ck_assert_int_eq(write_epoch(user, 3), WEIR_OK);
+}
+
+START_TEST(looking_while_another_process_commits_finds_no_damage)
+{
+    for (uint64_t n = 1; n <= 4; n++) { /* two marks, two records */
+        struct process owner, other;
+        faulty_disk_destroy(disk);
+        disk = faulty_disk_create(n);
+        own(&owner);
+        ck_assert_int_eq(write_epoch(&owner, 0), WEIR_OK);
+        ck_assert_int_eq(write_epoch(&owner, 1), WEIR_OK);
+        process_start(&other);
+        faulty_disk_meanwhile(disk, n, write_two_epochs, &owner);
+        char value[64];
+        size_t count;
+        ck_assert_int_eq(newest(&other, false, value, &count), WEIR_OK);
+        ck_assert_int_eq(strspn(value + 2, "123"), 1); /* each was the newest at some moment of the look */
+        assert_newest(&other, false, "c=3");
+        process_kill(&owner);
+        process_kill(&other);
+    }
+}
+END_TEST
+
 /* ---- Damage and failing disks --------------------------------------------------------------------------------------- */
 
 static void two_commits(void)
@@ -466,6 +494,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_late_mark_of_an_old_owner_changes_nothing_that_was_settled);
     tcase_add_test(tests, a_mark_before_the_new_owner_reads_is_seen);
     tcase_add_test(tests, an_owner_that_died_before_it_announced_is_skipped);
+    tcase_add_test(tests, looking_while_another_process_commits_finds_no_damage);
     tcase_add_test(tests, a_damaged_mark_is_never_a_reason_to_take_the_older_slot);
     tcase_add_test(tests, a_damaged_record_of_the_newest_mark_is_an_error);
     tcase_add_test(tests, the_older_slot_may_be_half_written);

@@ -113,17 +113,21 @@ static void finish_preparing(struct store *store)
 
 START_TEST(a_store_keeps_its_id)
 {
-    struct store *store = open_store();
-    char id[STORE_ID_MAX];
-    (void)snprintf(id, sizeof id, "%s", store_id(store));
-    ck_assert_uint_eq(strlen(id), 32);
-    ck_assert(store_is_empty(store));
-    ck_assert_str_eq(store_path(store), "/ck/job");
-    store_close(store);
-    faulty_disk_cut_power(disk);
-    store = open_store();
-    ck_assert_str_eq(store_id(store), id);
-    store_close(store);
+    for (uint64_t round = 0; round < 30; round++) {
+        faulty_disk_destroy(disk);
+        disk = faulty_disk_create(seed + round);
+        struct store *store = open_store();
+        char id[STORE_ID_MAX];
+        (void)snprintf(id, sizeof id, "%s", store_id(store));
+        ck_assert_uint_eq(strlen(id), 32);
+        ck_assert(store_is_empty(store));
+        ck_assert_str_eq(store_path(store), "/ck/job");
+        store_close(store);
+        faulty_disk_cut_power(disk);
+        store = open_store();
+        ck_assert_str_eq(store_id(store), id);
+        store_close(store);
+    }
 }
 END_TEST
 
@@ -351,6 +355,33 @@ START_TEST(retired_segments_are_used_again)
     memcpy(ghost.file, name.file, sizeof ghost.file);
     assert_damaged(store, &ghost, "log-1-3");
     store_close(store);
+}
+END_TEST
+
+START_TEST(a_segment_used_again_keeps_its_new_name)
+{
+    for (uint64_t round = 0; round < 60; round++) {
+        faulty_disk_destroy(disk);
+        disk = faulty_disk_create(seed + round);
+        struct store *store = begin_store(1);
+        struct weir_frame_name name = commit(store, 1, 1, NULL, WHOLE_SEGMENT);
+        name = commit(store, 1, 2, &name, WHOLE_SEGMENT);
+        ck_assert_int_eq(store_delete(store, "log-1-1", &error), WEIR_OK);
+        if (round % 2 == 0) finish_preparing(store);
+        else (void)store_prepare(store);
+        if (round % 3 == 0) { /* the place asked for is not the one made ready */
+            name = encode(1, 3, &name, 10, false);
+            store_reserve_elsewhere(store, &name);
+            store_reserve_elsewhere(store, &name);
+        }
+        name = commit(store, 1, 4, &name, 10);
+        name = commit(store, 1, 5, &name, 10);
+        store_close(store);
+        faulty_disk_cut_power(disk);
+        store = open_store();
+        assert_reads(store, &name);
+        store_close(store);
+    }
 }
 END_TEST
 
@@ -783,6 +814,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, the_next_segment_is_ready_before_it_is_needed);
     tcase_add_test(tests, one_append_is_one_write_and_one_sync);
     tcase_add_test(tests, retired_segments_are_used_again);
+    tcase_add_test(tests, a_segment_used_again_keeps_its_new_name);
     tcase_add_test(tests, files_of_others_are_removed_and_not_used_again);
     tcase_add_test(tests, surveys_frames_without_opening_them);
     tcase_add_test(tests, finds_a_frame_cut_off_anywhere);
