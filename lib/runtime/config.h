@@ -11,67 +11,71 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
 
 /* key, type, default (NULL = none), lowest, highest (in ms, bytes or units), choices ("a|b"), one sentence. */
 #define CONFIG_KEYS(X)                                                                                                 \
-    X("execution.checkpointing.interval", DURATION, "100ms", 1, 86400000, NULL, "Time between two commits.")          \
-    X("execution.checkpointing.mode", CHOICE, "EXACTLY_ONCE", 0, 0, "EXACTLY_ONCE|AT_LEAST_ONCE",                     \
+    X("execution.checkpointing.interval", DURATION, "100ms", 1, 86400000, NULL, "Time between two commits.")           \
+    X("execution.checkpointing.mode", CHOICE, "EXACTLY_ONCE", 0, 0, "EXACTLY_ONCE|AT_LEAST_ONCE",                      \
       "Whether output is written in transactions.")                                                                    \
-    X("execution.checkpointing.timeout", DURATION, "10min", 100, 86400000, NULL,                                      \
+    X("execution.checkpointing.timeout", DURATION, "10min", 100, 86400000, NULL,                                       \
       "A checkpoint that takes longer has failed.")                                                                    \
-    X("execution.checkpointing.min-pause", DURATION, "0ms", 0, 86400000, NULL,                                        \
+    X("execution.checkpointing.min-pause", DURATION, "0ms", 0, 86400000, NULL,                                         \
       "Time between a commit and the next barrier.")                                                                   \
-    X("execution.checkpointing.tolerable-failed-checkpoints", I64, "0", 0, 1000000, NULL,                             \
+    X("execution.checkpointing.tolerable-failed-checkpoints", I64, "0", 0, 1000000, NULL,                              \
       "Checkpoints that may fail in a row before the job rolls back.")                                                 \
-    X("execution.checkpointing.num-retained", I64, "1", 1, 1000, NULL, "Checkpoints kept in the store.")              \
-    X("execution.checkpointing.dir", TEXT, NULL, 0, 0, NULL, "Directory of the checkpoint store.")                    \
-    X("execution.buffer-timeout", DURATION, "5ms", 0, 60000, NULL,                                                    \
+    X("execution.checkpointing.num-retained", I64, "1", 1, 1000, NULL, "Checkpoints kept in the store.")               \
+    X("execution.checkpointing.dir", TEXT, NULL, 0, 0, NULL, "Directory of the checkpoint store.")                     \
+    X("execution.buffer-timeout", DURATION, "5ms", 0, 60000, NULL,                                                     \
       "A batch that is not full waits this long for more records before it is sent on.")                               \
-    X("execution.epoch.soft-limit", SIZE, "64mb", 65536, 0, NULL,                                                     \
+    X("execution.epoch.soft-limit", SIZE, "64mb", 65536, 0, NULL,                                                      \
       "Changed state or unflushed output of one epoch that brings the next barrier forward.")                          \
-    X("execution.epoch.hard-limit", SIZE, "256mb", 65536, 0, NULL,                                                    \
+    X("execution.epoch.hard-limit", SIZE, "256mb", 65536, 0, NULL,                                                     \
       "Changed state of one epoch above which part of its delta is written early.")                                    \
-    X("parallelism.default", I64, "1", 1, 32768, NULL, "Subtasks of an operator that does not say.")                  \
-    X("pipeline.max-parallelism", I64, "0", 0, 32768, NULL, "Number of key groups; 0 = chosen from the parallelism.") \
-    X("pipeline.operator-chaining.enabled", BOOL, "true", 0, 0, NULL, "Join operators that can run in one task.")     \
-    X("pipeline.channel.capacity", I64, "8", 2, 4096, NULL, "Batches that a channel between two tasks holds.")        \
-    X("restart-strategy.type", CHOICE, "exponential-delay", 0, 0, "none|fixed-delay|failure-rate|exponential-delay",  \
+    X("parallelism.default", I64, "1", 1, 32768, NULL, "Subtasks of an operator that does not say.")                   \
+    X("pipeline.max-parallelism", I64, "0", 0, 32768, NULL, "Number of key groups; 0 = chosen from the parallelism.")  \
+    X("pipeline.operator-chaining.enabled", BOOL, "true", 0, 0, NULL, "Join operators that can run in one task.")      \
+    X("pipeline.channel.capacity", I64, "8", 2, 4096, NULL, "Batches that a channel between two tasks holds.")         \
+    X("restart-strategy.type", CHOICE, "exponential-delay", 0, 0, "none|fixed-delay|failure-rate|exponential-delay",   \
       "What happens after a failure.")                                                                                 \
-    X("restart-strategy.fixed-delay.attempts", I64, "1", 1, 0, NULL, "Restarts before the job fails for good.")       \
-    X("restart-strategy.fixed-delay.delay", DURATION, "1s", 0, 0, NULL, "Wait before a restart.")                     \
-    X("restart-strategy.failure-rate.max-failures-per-interval", I64, "1", 1, 0, NULL,                                \
-      "Failures in an interval that are put up with.")                                                             \
-    X("restart-strategy.failure-rate.failure-rate-interval", DURATION, "1min", 1, 0, NULL,                            \
-      "The interval for counting failures.")                                                                         \
-    X("restart-strategy.failure-rate.delay", DURATION, "1s", 0, 0, NULL, "Wait before a restart.")                    \
-    X("restart-strategy.exponential-delay.initial-backoff", DURATION, "100ms", 0, 0, NULL, "First wait.")             \
-    X("restart-strategy.exponential-delay.max-backoff", DURATION, "1min", 1, 0, NULL, "Longest wait.")                \
-    X("restart-strategy.exponential-delay.backoff-multiplier", F64, "1.5", 1, 100, NULL, "Growth of the wait.")       \
-    X("restart-strategy.exponential-delay.jitter-factor", F64, "0.1", 0, 1, NULL, "Random part of the wait.")         \
-    X("restart-strategy.exponential-delay.reset-backoff-threshold", DURATION, "1h", 1, 0, NULL,                       \
+    X("restart-strategy.fixed-delay.attempts", I64, "1", 1, 0, NULL, "Restarts before the job fails for good.")        \
+    X("restart-strategy.fixed-delay.delay", DURATION, "1s", 0, 0, NULL, "Wait before a restart.")                      \
+    X("restart-strategy.failure-rate.max-failures-per-interval", I64, "1", 1, 0, NULL,                                 \
+      "Failures in an interval that are put up with.")                                                                 \
+    X("restart-strategy.failure-rate.failure-rate-interval", DURATION, "1min", 1, 0, NULL,                             \
+      "The interval for counting failures.")                                                                           \
+    X("restart-strategy.failure-rate.delay", DURATION, "1s", 0, 0, NULL, "Wait before a restart.")                     \
+    X("restart-strategy.exponential-delay.initial-backoff", DURATION, "100ms", 0, 0, NULL, "First wait.")              \
+    X("restart-strategy.exponential-delay.max-backoff", DURATION, "1min", 1, 0, NULL, "Longest wait.")                 \
+    X("restart-strategy.exponential-delay.backoff-multiplier", F64, "1.5", 1, 100, NULL, "Growth of the wait.")        \
+    X("restart-strategy.exponential-delay.jitter-factor", F64, "0.1", 0, 1, NULL, "Random part of the wait.")          \
+    X("restart-strategy.exponential-delay.reset-backoff-threshold", DURATION, "1h", 1, 0, NULL,                        \
       "Time without a failure after which the first wait counts again.")                                               \
-    X("restart-strategy.exponential-delay.attempts-before-reset-backoff", I64, "0", 0, 0, NULL,                       \
+    X("restart-strategy.exponential-delay.attempts-before-reset-backoff", I64, "0", 0, 0, NULL,                        \
       "Restarts before the job fails for good; 0 = no limit.")                                                         \
-    X("state.base.min-log-size", SIZE, "4mb", 65536, 0, NULL, "Log bytes since the last base that are always put up with.") \
-    X("state.base.log-ratio", F64, "2", 0, 1000, NULL, "A base is written when the log outgrows the state by this factor.") \
-    X("state.recovery.max-frames", I64, "2000", 1, 0, NULL, "Frames that a restart may have to replay.")              \
-    X("state.log.segment-size", SIZE, "8mb", 65536, 0, NULL, "Size of a log file.")                                   \
-    X("connect.patience", DURATION, "30s", 0, 0, NULL, "How long a bounded job waits for a broker.")                  \
-    X("store.patience", DURATION, "30s", 0, 0, NULL, "How long appending to the checkpoint store is tried again.")    \
-    X("kafka.bootstrap.servers", TEXT, NULL, 0, 0, NULL, "Where the Kafka cluster is: HOST:PORT, separated by commas.") \
-    X("source.start", TEXT, "earliest", 0, 0, NULL,                                                                   \
+    X("state.base.min-log-size", SIZE, "4mb", 65536, 0, NULL,                                                          \
+      "Log bytes since the last base that are always put up with.")                                                    \
+    X("state.base.log-ratio", F64, "2", 0, 1000, NULL,                                                                 \
+      "A base is written when the log outgrows the state by this factor.")                                             \
+    X("state.recovery.max-frames", I64, "2000", 1, 0, NULL, "Frames that a restart may have to replay.")               \
+    X("state.log.segment-size", SIZE, "8mb", 65536, 0, NULL, "Size of a log file.")                                    \
+    X("connect.patience", DURATION, "30s", 0, 0, NULL, "How long a bounded job waits for a broker.")                   \
+    X("store.patience", DURATION, "30s", 0, 0, NULL, "How long appending to the checkpoint store is tried again.")     \
+    X("kafka.bootstrap.servers", TEXT, NULL, 0, 0, NULL,                                                               \
+      "Where the Kafka cluster is: HOST:PORT, separated by commas.")                                                   \
+    X("source.start", TEXT, "earliest", 0, 0, NULL,                                                                    \
       "Where a job that is new begins: earliest, latest, timestamp:T (milliseconds) or group:NAME.")                   \
-    X("source.discovery.interval", DURATION, "30s", 10, 0, NULL, "Time between two looks for new partitions.")        \
-    X("source.prefetch.size", SIZE, "32mb", 65536, 0, NULL, "Memory for records read ahead, for the whole job.")      \
-    X("source.max-batch-records", I64, "1024", 1, 1024, NULL, "Records that a source hands over at once.")            \
-    X("sink.ring-size", I64, "2", 1, 16, NULL, "Producers that take turns.")                                          \
-    X("sink.queue.size", SIZE, "8mb", 4096, 0, NULL, "What a sink holds back while an epoch is flushed.")             \
-    X("sink.create-topics", BOOL, "false", 0, 0, NULL, "Create output topics that are missing.")                      \
-    X("sink.create-topics.partitions", I64, "1", 1, 10000, NULL, "Partitions of output topics that are created.")     \
-    X("ledger.commits-kept", I64, "1000", 10, 1000000, NULL, "Commits that the ledger's ring keeps.")                 \
-    X("ledger.replication-factor", I64, "0", 0, 100, NULL,                                                            \
-      "Replicas of a ledger that is created; 0 = the cluster's default.")                                            \
-    X("ledger.anchor-interval", DURATION, "1s", 0, 0, NULL, "Time between two notes of the outputs' end offsets; 0 = none.") \
-    X("start.takeover", BOOL, "false", 0, 0, NULL, "Take a job over that belongs to another store or plan.")          \
-    X("start.position", CHOICE, "verify", 0, 0, "verify|ledger|group", "Which position counts where they differ.")    \
-    X("start.fresh", BOOL, "false", 0, 0, NULL, "Begin anew, whatever the ledger says; output may repeat.")           \
+    X("source.discovery.interval", DURATION, "30s", 10, 0, NULL, "Time between two looks for new partitions.")         \
+    X("source.prefetch.size", SIZE, "32mb", 65536, 0, NULL, "Memory for records read ahead, for the whole job.")       \
+    X("source.max-batch-records", I64, "1024", 1, 1024, NULL, "Records that a source hands over at once.")             \
+    X("sink.ring-size", I64, "2", 1, 16, NULL, "Producers that take turns.")                                           \
+    X("sink.queue.size", SIZE, "8mb", 4096, 0, NULL, "What a sink holds back while an epoch is flushed.")              \
+    X("sink.create-topics", BOOL, "false", 0, 0, NULL, "Create output topics that are missing.")                       \
+    X("sink.create-topics.partitions", I64, "1", 1, 10000, NULL, "Partitions of output topics that are created.")      \
+    X("ledger.commits-kept", I64, "1000", 10, 1000000, NULL, "Commits that the ledger's ring keeps.")                  \
+    X("ledger.replication-factor", I64, "0", 0, 100, NULL,                                                             \
+      "Replicas of a ledger that is created; 0 = the cluster's default.")                                              \
+    X("ledger.anchor-interval", DURATION, "1s", 0, 0, NULL,                                                            \
+      "Time between two notes of the outputs' end offsets; 0 = none.")                                                 \
+    X("start.takeover", BOOL, "false", 0, 0, NULL, "Take a job over that belongs to another store or plan.")           \
+    X("start.position", CHOICE, "verify", 0, 0, "verify|ledger|group", "Which position counts where they differ.")     \
+    X("start.fresh", BOOL, "false", 0, 0, NULL, "Begin anew, whatever the ledger says; output may repeat.")            \
     X("start.bounded", BOOL, "false", 0, 0, NULL, "End at the end offsets found at the start.")
 
 /* The declared type of a key, its default and sentence by index; NULL past the end. For `--help`, man pages, tests. */

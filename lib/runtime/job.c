@@ -67,6 +67,13 @@ void job_commit_event(struct weir_job *job, struct commit_event event)
     execute_commit(job, &actions);
 }
 
+/* The broker's clock for a transaction runs from the first request in it, not from our BEGIN (R7). */
+static void note_transaction(struct weir_job *job, uint64_t epoch)
+{
+    int64_t *begun_us = &job->begun_us[epoch % job->commit.options.ring_size];
+    if (*begun_us == 0) *begun_us = job_now_us(job);
+}
+
 /* Age of the oldest transaction that is open, for R7. */
 static int64_t transaction_age_ms(const struct weir_job *job)
 {
@@ -250,8 +257,9 @@ static void flush(struct weir_job *job, const struct commit_action *action)
         failed_no_memory(job, "a ledger record");
         return;
     }
+    note_transaction(job, action->epoch);
     job->decider_type->flush(job->decider, job->attempt, action->handle, action->epoch, weir_text(key), value,
-                             anchors_are_due(job));
+                             job->closing.append_try == 0 && anchors_are_due(job));
     free((void *)(uintptr_t)value.data);
     CRASH_POINT(ledger_produced);
 }
@@ -273,12 +281,6 @@ static void send_offsets(struct weir_job *job, const struct commit_action *actio
     char metadata[RESTART_METADATA_MAX + 1];
     if (!restart_metadata_encode(store_id(job->store), &job->closing.name, metadata)) metadata[0] = '\0';
     job->decider_type->offsets(job->decider, job->attempt, action->handle, action->epoch, &job->closing.moved, metadata);
-}
-
-static void begin(struct weir_job *job, const struct commit_action *action)
-{
-    job->begun_us[action->handle] = job_now_us(job);
-    job->decider_type->begin(job->decider, job->attempt, action->handle, action->epoch);
 }
 
 static void proceed(struct weir_job *job, uint64_t epoch)
@@ -408,7 +410,9 @@ static void execute_commit(struct weir_job *job, const struct commit_actions *ac
         case COMMIT_DO_RESTORE: job_restore(job, action->epoch); break;
         case COMMIT_DO_ANNOUNCE: announce(job); break;
         case COMMIT_DO_START_TASKS: start_tasks(job, action->epoch); break;
-        case COMMIT_DO_BEGIN: begin(job, action); break;
+        case COMMIT_DO_BEGIN:
+            decider->begin(job->decider, job->attempt, action->handle, action->epoch);
+            break;
         case COMMIT_DO_APPEND: append(job, action); break;
         case COMMIT_DO_FLUSH: flush(job, action); break;
         case COMMIT_DO_OFFSETS: send_offsets(job, action); break;
@@ -465,7 +469,7 @@ static void take_decider_event(struct weir_job *job, struct weir_decider_event *
     case WEIR_DECIDER_READ:
         keep_facts(job, event);
         out.type = COMMIT_ON_READ;
-        out.handles_named = job->commit.handles_fenced;
+        out.handles_named = job_handles_named(job);
         break;
     case WEIR_DECIDER_FENCED: out.type = COMMIT_ON_FENCED; break;
     case WEIR_DECIDER_ANNOUNCED: CRASH_POINT(announced); out.type = COMMIT_ON_ANNOUNCED; break;
@@ -513,7 +517,10 @@ static bool take_task_letter(struct weir_job *job, struct letter_from_task *lett
     if (job->unwinding) return false;
     switch (type) {
     case LETTER_ACK: take_ack(job, letter); return true;
-    case LETTER_ACTIVITY: job_coordinator_event(job, COORDINATOR_ON_ACTIVITY, letter->epoch, 0); break;
+    case LETTER_ACTIVITY:
+        note_transaction(job, letter->epoch);
+        job_coordinator_event(job, COORDINATOR_ON_ACTIVITY, letter->epoch, 0);
+        break;
     case LETTER_BYTES:
         job_coordinator_event(job, COORDINATOR_ON_BYTES, letter->epoch, 0);
         if (letter->hard) job_post_all(job, LETTER_HOLD, letter->epoch, true, NULL);

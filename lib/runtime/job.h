@@ -162,6 +162,7 @@ struct weir_job {
     struct job_closing closing;
     struct weir_output_totals totals;    /* cumulative, committed or in flight */
     struct restart_decision decision;    /* of this attempt */
+    uint64_t incarnation_begun;          /* the highest whose log this process began */
     struct weir_decider_event facts;     /* what LOOKED or READ brought */
     bool rewrite_mirrors;
     bool founded;                        /* --fresh is over */
@@ -170,7 +171,7 @@ struct weir_job {
     int64_t barrier_us, all_positions_us, discovery_us, wait_us, publish_us, anchors_us, append_retry_us, lag_commit_us;
     int64_t retrying_since_us, said_retrying_us;
     int64_t coordinator_timer_us;
-    int64_t begun_us[COMMIT_HANDLES_MAX]; /* when the handle's transaction began; 0 = none is open */
+    int64_t begun_us[COMMIT_HANDLES_MAX]; /* when the handle's transaction got its first request; 0 = none */
     bool discovering;
     struct weir_anchor *anchors; /* of `anchor_epoch`, for the next ledger record */
     size_t anchor_count;
@@ -206,6 +207,7 @@ void *job_work(struct weir_job *job, size_t size, enum weir_code (*run)(struct w
 void job_open(struct weir_job *job);    /* then START */
 void job_close(struct weir_job *job);   /* workers are stopped */
 void job_looked(struct weir_job *job);  /* judges job->facts: LOOKED or FAILED */
+uint32_t job_handles_named(const struct weir_job *job); /* by job->facts: the largest ring (R10) */
 void job_resolve(struct weir_job *job); /* then RESOLVED or FAILED */
 void job_found(struct weir_job *job);   /* then SNAPSHOT 0 */
 void job_restore(struct weir_job *job, uint64_t epoch); /* then RESTORED */

@@ -261,6 +261,7 @@ static enum weir_code facts_fill(struct weir_job *job, struct facts *facts, stru
         .takeover = weir_config_bool(job->config, "start.takeover"),
         .fresh = weir_config_bool(job->config, "start.fresh") && !job->founded,
     };
+    if (job->incarnation_begun > out->store_incarnation_max) out->store_incarnation_max = job->incarnation_begun;
     store_history(job->store, &out->store_frame_count, &out->store_epoch_max);
     const char *position = weir_config_text(job->config, "start.position");
     out->position = strcmp(position, "ledger") == 0  ? RESTART_POSITION_LEDGER
@@ -297,6 +298,20 @@ void job_looked(struct weir_job *job)
     if (examination.warn) job_log(job, WEIR_LOG_WARN, "%s", examination.text);
     job->retrying_since_us = 0;
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_LOOKED, .handles_named = examination.handles_named });
+}
+
+uint32_t job_handles_named(const struct weir_job *job)
+{
+    uint32_t named = 0;
+    for (size_t i = 0; i < job->facts.record_count; i++) {
+        struct weir_ledger_entry entry;
+        struct weir_error error;
+        /* A record that cannot be read is restart_decide's to refuse. */
+        if (weir_ledger_decode(job->facts.records[i].value, &entry, &error) == WEIR_OK && entry.handle_count > named)
+            named = entry.handle_count;
+        weir_ledger_entry_clear(&entry);
+    }
+    return named;
 }
 
 /* Positions as mirrors name them: those of sources whose positions travel in the transaction. */
@@ -403,12 +418,15 @@ static void resolved(struct weir_job *job)
 static void begin_log_done(struct work *work, void *user)
 {
     struct weir_job *job = user;
+    if (work->code == WEIR_OK) {
+        job->incarnation_begun = job->decision.incarnation;
+        atomic_store(&job->log_ready, true);
+    }
     if (is_stale(job, work)) return;
     if (work->code != WEIR_OK) {
         job_failed(job, &work->error);
         return;
     }
-    atomic_store(&job->log_ready, true);
     resolved(job);
 }
 

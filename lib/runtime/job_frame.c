@@ -39,6 +39,7 @@ static void begin_closing(struct weir_job *job, uint64_t epoch)
     closing->epoch = epoch;
     closing->records_out = 0;
     closing->append_failing_us = 0;
+    closing->append_try = 0;
     closing->barrier_us = epoch == 0 ? 0 : job->barrier_us;
     memset(&closing->manifest, 0, sizeof(closing->manifest));
 }
