@@ -1,40 +1,56 @@
 #include "main/options.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Options that every job has. `key` is where the value goes; NULL = handled by name. */
+/* What becomes of an option that every job has. */
+enum action {
+    SET, /* its value, or "true", goes to a configuration key */
+    JOB,
+    GUARANTEE,
+    CONFIG,
+    KAFKA_CONFIG,
+    PLAN,
+    VALIDATE,
+    PROGRESS,
+    QUIET,
+    VERSION,
+    HELP,
+};
+
 struct standard_option {
     const char *name;
     const char *value; /* how help calls the value; NULL = a flag */
-    const char *key;
+    enum action action;
+    const char *key; /* SET only */
     const char *help;
 };
 
 static const struct standard_option standard[] = {
-    { "brokers", "HOST:PORT", "kafka.bootstrap.servers", "the Kafka cluster" },
-    { "bootstrap-server", "HOST:PORT", "kafka.bootstrap.servers", "another name of --brokers" },
-    { "checkpoint-dir", "DIR", "execution.checkpointing.dir", "directory of the checkpoint store" },
-    { "job", "NAME", NULL, "name of the job; default <program>-<output topic>" },
-    { "checkpoint-interval", "DURATION", "execution.checkpointing.interval", "time between two commits (100ms)" },
-    { "parallelism", "N", "parallelism.default", "subtasks of each operator (1)" },
-    { "guarantee", "exactly-once|at-least-once", NULL, "how output is written (exactly-once)" },
-    { "start", "POSITION", "source.start", "earliest|latest|timestamp:T|group:NAME, for a job that is new" },
-    { "bounded", NULL, "start.bounded", "end at the end offsets found at this start" },
-    { "create-topics", NULL, "sink.create-topics", "create output topics that are missing" },
-    { "config", "FILE", NULL, "configuration file (YAML)" },
-    { "kafka-config", "FILE", NULL, "client properties for librdkafka" },
-    { "takeover", NULL, "start.takeover", "take the job over from another store or plan" },
-    { "position", "ledger|group", "start.position", "which position counts where they differ" },
-    { "fresh", NULL, "start.fresh", "begin anew, whatever the ledger says; output may repeat" },
-    { "plan", NULL, NULL, "print the job graph and the execution plan, and end" },
-    { "validate", NULL, NULL, "check options, configuration and graph, and end" },
-    { "progress", "DURATION", NULL, "time between two progress lines on stderr; 0 = none" },
-    { "quiet", NULL, NULL, "warnings and errors only on stderr" },
-    { "version", NULL, NULL, "print the version, and end" },
-    { "help", NULL, NULL, "print this, and end" },
+    { "brokers", "HOST:PORT", SET, "kafka.bootstrap.servers", "the Kafka cluster" },
+    { "bootstrap-server", "HOST:PORT", SET, "kafka.bootstrap.servers", "another name of --brokers" },
+    { "checkpoint-dir", "DIR", SET, "execution.checkpointing.dir", "directory of the checkpoint store" },
+    { "job", "NAME", JOB, NULL, "name of the job; default <program>-<output topic>" },
+    { "checkpoint-interval", "DURATION", SET, "execution.checkpointing.interval", "time between two commits (100ms)" },
+    { "parallelism", "N", SET, "parallelism.default", "subtasks of each operator (1)" },
+    { "guarantee", "exactly-once|at-least-once", GUARANTEE, NULL, "how output is written (exactly-once)" },
+    { "start", "POSITION", SET, "source.start", "earliest|latest|timestamp:T|group:NAME, for a job that is new" },
+    { "bounded", NULL, SET, "start.bounded", "end at the end offsets found at this start" },
+    { "create-topics", NULL, SET, "sink.create-topics", "create output topics that are missing" },
+    { "config", "FILE", CONFIG, NULL, "configuration file (YAML)" },
+    { "kafka-config", "FILE", KAFKA_CONFIG, NULL, "client properties for librdkafka" },
+    { "takeover", NULL, SET, "start.takeover", "take the job over from another store or plan" },
+    { "position", "ledger|group", SET, "start.position", "which position counts where they differ" },
+    { "fresh", NULL, SET, "start.fresh", "begin anew, whatever the ledger says; output may repeat" },
+    { "plan", NULL, PLAN, NULL, "print the job graph and the execution plan, and end" },
+    { "validate", NULL, VALIDATE, NULL, "check options, configuration and graph, and end" },
+    { "progress", "DURATION", PROGRESS, NULL, "time between two progress lines on stderr; 0 = none" },
+    { "quiet", NULL, QUIET, NULL, "warnings and errors only on stderr" },
+    { "version", NULL, VERSION, NULL, "print the version, and end" },
+    { "help", NULL, HELP, NULL, "print this, and end" },
 };
 #define STANDARD_COUNT (sizeof(standard) / sizeof(standard[0]))
 
@@ -90,7 +106,6 @@ static bool choice_allows(const char *choices, const char *value)
     return false;
 }
 
-
 static bool topic_is_legal(const char *topic)
 {
     const size_t size = strlen(topic);
@@ -98,14 +113,14 @@ static bool topic_is_legal(const char *topic)
     return strspn(topic, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == size;
 }
 
-static enum weir_code set_own(struct parsing *parsing, const struct weir_option *own, const char *value)
+static enum weir_code check_own(struct parsing *parsing, const struct weir_option *own, const char *value)
 {
     if (own->kind == WEIR_CHOICE && !choice_allows(own->choices, value))
         return usage(parsing, "--%s is '%s', but must be one of %s", own->name, value, own->choices);
     if (own->kind == WEIR_TOPIC && !topic_is_legal(value))
         return usage(parsing, "--%s: '%s' is not a topic name (letters, digits, '.', '_', '-', at most 249)", own->name,
                      value);
-    return set(parsing, own->name, value, own->name);
+    return WEIR_OK;
 }
 
 static enum weir_code set_pair(struct parsing *parsing, const char *pair)
@@ -127,27 +142,33 @@ static char *trim(char *text)
     return text;
 }
 
+static enum weir_code load_kafka_line(struct parsing *parsing, char *line, const char *origin)
+{
+    char key[300];
+    if (*line == '\0' || *line == '#' || *line == '!') return WEIR_OK;
+    char *equals = strchr(line, '=');
+    if (equals == NULL || equals == line)
+        return usage(parsing, "%s: expected key=value, found '%s'", origin, line);
+    *equals = '\0';
+    snprintf(key, sizeof(key), "kafka.%s", trim(line));
+    return weir_config_set(parsing->config, WEIR_CONFIG_FILE, key, trim(equals + 1), origin, parsing->error);
+}
+
 /* Java-style properties: each line key=value becomes kafka.<key>. */
 static enum weir_code load_kafka_config(struct parsing *parsing, const char *path)
 {
     FILE *file = fopen(path, "r");
     if (file == NULL)
         return usage(parsing, "--kafka-config: '%s' cannot be read: %s", path, strerror(errno));
-    char line[4096], key[300], origin[400];
+    char line[8192], origin[400];
     enum weir_code code = WEIR_OK;
     for (int number = 1; code == WEIR_OK && fgets(line, sizeof(line), file) != NULL; number++) {
-        char *text = trim(line);
-        if (*text == '\0' || *text == '#' || *text == '!') continue;
-        char *equals = strchr(text, '=');
         snprintf(origin, sizeof(origin), "%s:%d", path, number);
-        if (equals == NULL) {
-            code = usage(parsing, "%s: expected key=value, found '%s'", origin, text);
-            break;
-        }
-        *equals = '\0';
-        snprintf(key, sizeof(key), "kafka.%s", trim(text));
-        code = weir_config_set(parsing->config, WEIR_CONFIG_FILE, key, trim(equals + 1), origin, parsing->error);
+        code = strlen(line) + 1 == sizeof(line) ? usage(parsing, "%s: the line is too long", origin)
+                                                : load_kafka_line(parsing, trim(line), origin);
     }
+    if (code == WEIR_OK && ferror(file))
+        code = usage(parsing, "--kafka-config: '%s' cannot be read: %s", path, strerror(errno));
     fclose(file);
     return code;
 }
@@ -197,36 +218,48 @@ static void print_help(const struct parsing *parsing)
 #undef PRINT_CODE
 }
 
-static enum weir_code handle_by_name(struct parsing *parsing, const char *name, const char *value)
+static enum weir_code set_job(struct parsing *parsing, const char *value)
+{
+    if (!job_name_is_legal(value))
+        return usage(parsing, "--job: '%s' is not a job name ([A-Za-z0-9._-], 1 to 64 characters)", value);
+    snprintf(parsing->parsed->job, sizeof(parsing->parsed->job), "%s", value);
+    return WEIR_OK;
+}
+
+/* By way of a key of its own, because parsing durations is the configuration's business. */
+static enum weir_code set_progress(struct parsing *parsing, const char *value)
+{
+    weir_config_declare(parsing->config, "progress", NULL);
+    const enum weir_code code = set(parsing, "progress", value, "progress");
+    if (code != WEIR_OK) return code;
+    const int64_t ms = weir_config_duration_ms(parsing->config, "progress");
+    if (ms > INT_MAX || (ms == 0 && value[strspn(value, "0")] != '\0'))
+        return usage(parsing, "--progress is '%s', but must be a duration such as 1s, or 0", value);
+    parsing->parsed->progress_ms = ms;
+    return WEIR_OK;
+}
+
+static void print_version(const struct parsing *parsing)
+{
+    const char *own = parsing->main->version;
+    printf("%s %s (weir %s)\n", parsing->parsed->program, own != NULL ? own : WEIR_VERSION, WEIR_VERSION);
+}
+
+static enum weir_code take_standard(struct parsing *parsing, const struct standard_option *option, const char *value)
 {
     struct main_options *parsed = parsing->parsed;
-    if (strcmp(name, "plan") == 0) parsed->plan = true;
-    if (strcmp(name, "validate") == 0) parsed->validate = true;
-    if (strcmp(name, "quiet") == 0) parsed->quiet = true;
-    if (strcmp(name, "config") == 0) parsed->config_path = value;
-    if (strcmp(name, "guarantee") == 0) return set_guarantee(parsing, value);
-    if (strcmp(name, "kafka-config") == 0) return load_kafka_config(parsing, value);
-    if (strcmp(name, "version") == 0) {
-        printf("%s %s (weir %s)\n", parsed->program,
-               parsing->main->version != NULL ? parsing->main->version : WEIR_VERSION, WEIR_VERSION);
-        parsed->ended = true;
-    }
-    if (strcmp(name, "help") == 0) {
-        print_help(parsing);
-        parsed->ended = true;
-    }
-    if (strcmp(name, "job") == 0) {
-        if (!job_name_is_legal(value))
-            return usage(parsing, "--job: '%s' is not a job name ([A-Za-z0-9._-], 1 to 64 characters)", value);
-        snprintf(parsed->job, sizeof(parsed->job), "%s", value);
-    }
-    if (strcmp(name, "progress") == 0 && (parsed->progress_ms = strcmp(value, "0") == 0 ? 0 : -2) == -2) {
-        weir_config_declare(parsing->config, "progress", NULL);
-        const enum weir_code code = set(parsing, "progress", value, "progress");
-        if (code != WEIR_OK) return code;
-        parsed->progress_ms = weir_config_duration_ms(parsing->config, "progress");
-        if (parsed->progress_ms <= 0)
-            return usage(parsing, "--progress is '%s', but must be a duration such as 1s", value);
+    switch (option->action) {
+    case SET: return set(parsing, option->key, value == NULL ? "true" : value, option->name);
+    case JOB: return set_job(parsing, value);
+    case GUARANTEE: return set_guarantee(parsing, value);
+    case CONFIG: parsed->config_path = value; break;
+    case KAFKA_CONFIG: return load_kafka_config(parsing, value);
+    case PLAN: parsed->plan = true; break;
+    case VALIDATE: parsed->validate = true; break;
+    case PROGRESS: return set_progress(parsing, value);
+    case QUIET: parsed->quiet = true; break;
+    case VERSION: print_version(parsing), parsed->ended = true; break;
+    case HELP: print_help(parsing), parsed->ended = true; break;
     }
     return WEIR_OK;
 }
@@ -234,10 +267,9 @@ static enum weir_code handle_by_name(struct parsing *parsing, const char *name, 
 static enum weir_code take_option(struct parsing *parsing, const char *name, const char *value)
 {
     const struct weir_option *own = find_own(parsing->main, name);
-    if (own != NULL) return set_own(parsing, own, value);
-    const struct standard_option *option = find_standard(name);
-    if (option->key != NULL) return set(parsing, option->key, value == NULL ? "true" : value, name);
-    return handle_by_name(parsing, name, value);
+    if (own == NULL) return take_standard(parsing, find_standard(name), value);
+    const enum weir_code code = check_own(parsing, own, value);
+    return code != WEIR_OK ? code : set(parsing, own->name, value, own->name);
 }
 
 /* One argument, and its value: behind '=' or in the next one. */
@@ -283,11 +315,15 @@ static enum weir_code choose_job_name(struct parsing *parsing)
     return WEIR_OK;
 }
 
-static enum weir_code check_required(struct parsing *parsing)
+/* Once everything is read: a file and -X may have set what no option did. */
+static enum weir_code check_all_own(struct parsing *parsing)
 {
-    for (const struct weir_option *own = parsing->main->options; own != NULL && own->name != NULL; own++)
-        if (own->kind == WEIR_TOPIC && weir_config_text(parsing->config, own->name) == NULL)
-            return usage(parsing, "--%s is required", own->name);
+    for (const struct weir_option *own = parsing->main->options; own != NULL && own->name != NULL; own++) {
+        const char *value = weir_config_text(parsing->config, own->name);
+        if (value == NULL && own->kind == WEIR_TOPIC) return usage(parsing, "--%s is required", own->name);
+        const enum weir_code code = value == NULL ? WEIR_OK : check_own(parsing, own, value);
+        if (code != WEIR_OK) return code;
+    }
     return WEIR_OK;
 }
 
@@ -312,6 +348,6 @@ enum weir_code main_options_parse(int argc, char **argv, const struct weir_main_
         const enum weir_code code = weir_config_load(config, parsed->config_path, error);
         if (code != WEIR_OK) return code;
     }
-    const enum weir_code code = check_required(&parsing);
+    const enum weir_code code = check_all_own(&parsing);
     return code != WEIR_OK ? code : choose_job_name(&parsing);
 }
