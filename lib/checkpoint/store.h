@@ -68,17 +68,10 @@ enum weir_code store_begin(struct store *store, uint64_t incarnation, struct wei
 enum weir_code store_list(struct store *store, void (*visit)(void *user, const char *file), void *user,
                           struct weir_error *error);
 
-/* Counts the frames in all logs by their headers, without verifying them: whether there is any history here. Stale frames of
- * recycled segments count, too. */
-struct store_survey {
-    uint64_t frame_count;
-    uint64_t epoch_max;
-};
-enum weir_code store_survey(struct store *store, struct store_survey *survey, struct weir_error *error);
-
 /* Whether anything was ever appended, as far as the heads of frames say without being verified: how many were seen, and
  * the highest epoch among them. Stops looking at the first frame of an epoch above 0, because that is what the restart
- * table asks: frames of epoch 0 alone are a founding that never was (R4). */
+ * table asks: frames of epoch 0 alone are a founding that never was (R4). What cannot be read counts as history: an error must
+ * not look like an empty store. */
 void store_history(struct store *store, uint64_t *frame_count, uint64_t *epoch_max);
 
 /* What a name of a file in the store says. False when it is neither a log nor a base. Pure. */

@@ -1,5 +1,5 @@
 /* A quick look at the heads of frames, for the restart table. */
-#include <string.h>
+#include <errno.h>
 
 #include "checkpoint/store_private.h"
 
@@ -9,42 +9,52 @@ struct history {
     uint64_t epoch_max;
 };
 
-/* The head of the frame at `offset`: its epoch and length. False when there is none. */
-static bool read_head(const struct disk *disk, int file, uint64_t offset, uint64_t *epoch, uint64_t *length)
+static void count_frame(struct history *history, uint64_t epoch)
 {
-    char head[FRAME_HEADER_BYTES];
-    struct reader reader;
-    if (disk_read_all(disk, file, head, sizeof head, offset) != 0 || memcmp(head, "WEIRFRAM", 8) != 0) return false;
-    reader_init(&reader, head + 24, sizeof head - 24);
-    *epoch = reader_u64(&reader);
-    reader_skip(&reader, 16);
-    *length = reader_u64(&reader);
-    return *length >= FRAME_ALIGNMENT && *length % FRAME_ALIGNMENT == 0;
+    history->frame_count++;
+    if (epoch > history->epoch_max) history->epoch_max = epoch;
 }
 
-static void look_into_log(void *user, const char *name)
+static bool is_decided(const struct history *history)
+{
+    return history->epoch_max > 0;
+}
+
+/* Walks one log by the lengths in the heads; false when it cannot be read. */
+static bool walk(struct history *history, int file)
+{
+    const struct disk *disk = history->store->disk;
+    const int64_t size = disk->size(disk->user, file);
+    uint64_t epoch, length;
+    for (uint64_t offset = 0; size >= 0 && !is_decided(history); offset += length) {
+        char head[FRAME_HEADER_BYTES];
+        if ((uint64_t)size - offset < sizeof head) return true;
+        if (disk_read_all(disk, file, head, sizeof head, offset) < 0) return false;
+        if (!frame_peek((struct weir_bytes){ head, sizeof head }, &epoch, &length)) return true;
+        count_frame(history, epoch);
+        if (length > (uint64_t)size - offset) return true;
+    }
+    return size >= 0;
+}
+
+static void visit_log(void *user, const char *name)
 {
     struct history *history = user;
     struct store_file parsed;
-    if (!store_file_parse(name, &parsed) || parsed.is_base || history->epoch_max > 0) return;
+    if (!store_file_parse(name, &parsed) || parsed.is_base || is_decided(history)) return;
     char path[STORE_PATH_MAX];
     store_file_path(history->store, name, path);
     const struct disk *disk = history->store->disk;
     const int file = disk->open(disk->user, path, DISK_READ);
-    if (file < 0) return;
-    uint64_t epoch, length;
-    for (uint64_t offset = 0; history->epoch_max == 0 && read_head(disk, file, offset, &epoch, &length); offset += length) {
-        history->frame_count++;
-        if (epoch > history->epoch_max) history->epoch_max = epoch;
-    }
-    disk->close(disk->user, file);
+    if (file == -ENOENT) return; /* its owner has just deleted it */
+    if (file < 0 || !walk(history, file)) count_frame(history, 1);
+    if (file >= 0) disk->close(disk->user, file);
 }
 
 void store_history(struct store *store, uint64_t *frame_count, uint64_t *epoch_max)
 {
     struct history history = { .store = store };
-    struct weir_error error;
-    store_list(store, look_into_log, &history, &error);
+    if (store_list(store, visit_log, &history, NULL) != WEIR_OK) count_frame(&history, 1);
     *frame_count = history.frame_count;
     *epoch_max = history.epoch_max;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crash.h"
 #include "checkpoint/store_private.h"
 
 /* ---- Places: job thread --------------------------------------------------------------------------------------------- */
@@ -137,6 +138,7 @@ static int append(struct store *store, uint64_t number, uint64_t offset, struct 
     if (number <= log->number_failed) return -EIO;
     int result = number == log->current.number ? 0 : switch_segment(store, number);
     if (result == 0) result = disk_write_all(store->disk, log->current.file, frame.data, frame.size, offset);
+    CRASH_POINT(frame_written);
     if (result == 0) result = store->disk->sync(store->disk->user, log->current.file);
     if (result < 0) {
         segment_close(store, &log->current);

@@ -398,17 +398,43 @@ START_TEST(files_of_others_are_removed_and_not_used_again)
 }
 END_TEST
 
-START_TEST(surveys_frames_without_opening_them)
+static void assert_history(struct store *store, uint64_t frame_count, uint64_t epoch_max)
+{
+    uint64_t frames, epoch;
+    store_history(store, &frames, &epoch);
+    ck_assert_uint_eq(frames, frame_count);
+    ck_assert_uint_eq(epoch, epoch_max);
+}
+
+START_TEST(knows_whether_anything_but_a_founding_was_ever_appended)
 {
     struct store *store = begin_store(1);
-    struct store_survey survey;
-    ck_assert_int_eq(store_survey(store, &survey, &error), WEIR_OK);
-    ck_assert_uint_eq(survey.frame_count, 0);
-    const struct weir_frame_name first = commit(store, 1, 8, NULL, 10);
-    (void)commit(store, 1, 9, &first, 2 * SEGMENT);
-    ck_assert_int_eq(store_survey(store, &survey, &error), WEIR_OK);
-    ck_assert_uint_eq(survey.frame_count, 2);
-    ck_assert_uint_eq(survey.epoch_max, 9);
+    assert_history(store, 0, 0);
+    const struct weir_frame_name first = commit(store, 1, 0, NULL, 10);
+    assert_history(store, 1, 0);
+    store_close(store);
+    store = begin_store(2);
+    (void)commit(store, 2, 0, NULL, 2 * SEGMENT);
+    assert_history(store, 2, 0);
+    (void)commit(store, 2, 9, &first, 10);
+    store_close(store);
+    store = open_store();
+    uint64_t frames, epoch;
+    store_history(store, &frames, &epoch);
+    ck_assert_uint_eq(epoch, 9);
+    store_close(store);
+}
+END_TEST
+
+START_TEST(what_cannot_be_read_counts_as_history)
+{
+    static const unsigned calls[] = { FAULTY_LIST, FAULTY_OPEN, FAULTY_READ };
+    struct store *store = begin_store(1);
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        faulty_disk_fail(disk, calls[i], 1, EIO, false);
+        assert_history(store, 1, 1);
+    }
+    assert_history(store, 0, 0);
     store_close(store);
 }
 END_TEST
@@ -816,7 +842,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, retired_segments_are_used_again);
     tcase_add_test(tests, a_segment_used_again_keeps_its_new_name);
     tcase_add_test(tests, files_of_others_are_removed_and_not_used_again);
-    tcase_add_test(tests, surveys_frames_without_opening_them);
+    tcase_add_test(tests, knows_whether_anything_but_a_founding_was_ever_appended);
+    tcase_add_test(tests, what_cannot_be_read_counts_as_history);
     tcase_add_test(tests, finds_a_frame_cut_off_anywhere);
     tcase_add_test(tests, finds_single_bit_flips);
     tcase_add_test(tests, finds_zeroes_in_place_of_any_sector);
