@@ -176,11 +176,11 @@ static void check_topic_results(const rd_kafka_topic_result_t **results, size_t 
 
 const char *broker_name(const char *stem)
 {
-    static int counter;
-    char *name = malloc(256);
-    require(name != NULL, "out of memory");
-    (void)snprintf(name, 256, "%s-%d-%d", stem, (int)getpid(), counter++);
-    return name;
+    static char names[1024][128];
+    static int count;
+    require(count < 1024, "broker_name: too many names");
+    (void)snprintf(names[count], sizeof names[0], "%s-%d-%d", stem, (int)getpid(), count);
+    return names[count++];
 }
 
 static void set_topic(void *topic, const char *name, const char *value)
