@@ -99,7 +99,8 @@ static int system_remove(void *user, const char *path)
     return answer(unlink(path));
 }
 
-static int system_list(void *user, const char *path, void (*visit)(void *visit_user, const char *name), void *visit_user)
+static int system_list(void *user, const char *path, void (*visit)(void *visit_user, const char *name),
+                       void *visit_user)
 {
     (void)user;
     DIR *directory = opendir(path);

@@ -25,7 +25,8 @@ struct disk {
     int64_t (*size)(void *user, int file);
     ssize_t (*read)(void *user, int file, void *data, size_t size, uint64_t offset);
     ssize_t (*write)(void *user, int file, const void *data, size_t size, uint64_t offset);
-    /* Takes room for `size` bytes, so that writing them cannot fill the disk up. 0 also where the file system cannot. */
+    /* Takes room for `size` bytes, so that writing them cannot fill the disk up. 0 also where the file system
+     * cannot. */
     int (*allocate)(void *user, int file, uint64_t size);
     int (*sync)(void *user, int file); /* fdatasync: contents and size */
     int (*sync_directory)(void *user, const char *path); /* names created, renamed and removed in it */
@@ -41,7 +42,8 @@ struct disk {
 /* System calls. */
 extern const struct disk disk_system;
 
-/* Read or write all of it, over interruptions and short counts: 0, or a negative errno; reading past the end is -ENODATA. */
+/* Read or write all of it, over interruptions and short counts: 0, or a negative errno; reading past the end is
+ * -ENODATA. */
 int disk_read_all(const struct disk *disk, int file, void *data, size_t size, uint64_t offset);
 int disk_write_all(const struct disk *disk, int file, const void *data, size_t size, uint64_t offset);
 

@@ -24,7 +24,7 @@ static const char record_magic[4] = { 'W', 'L', 'E', 'D' };
 
 enum { RECORD_VERSION = 1, RECORD_TRAILER_BYTES = 8, RECORD_BYTES_MIN = 16, FLAG_EXACTLY_ONCE = 1 };
 
-/* ---- Encoding ------------------------------------------------------------------------------------------------------- */
+/* ---- Encoding ---------------------------------------------------------------------------------------------------- */
 
 static void put_frame(struct buffer *out, const struct weir_frame_name *frame)
 {
@@ -95,7 +95,7 @@ bool weir_ledger_encode(const struct weir_ledger_entry *entry, struct weir_bytes
     return true;
 }
 
-/* ---- Decoding ------------------------------------------------------------------------------------------------------- */
+/* ---- Decoding ---------------------------------------------------------------------------------------------------- */
 
 struct decoder {
     struct reader reader;
@@ -182,8 +182,8 @@ static enum weir_code check_record(struct weir_bytes bytes, struct weir_error *e
     const uint64_t hash = hash_64(bytes.data, bytes.size - RECORD_TRAILER_BYTES), written = reader_u64(&trailer);
     if (hash == written) return WEIR_OK;
     return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
-                          "ledger record: the hash of its %zu bytes is %016" PRIx64 " instead of %016" PRIx64, bytes.size,
-                          hash, written);
+                          "ledger record: the hash of its %zu bytes is %016" PRIx64 " instead of %016" PRIx64,
+                          bytes.size, hash, written);
 }
 
 enum weir_code weir_ledger_decode(struct weir_bytes bytes, struct weir_ledger_entry *entry, struct weir_error *error)
@@ -223,7 +223,7 @@ void weir_ledger_entry_clear(struct weir_ledger_entry *entry)
     entry->range_count = entry->total_count = entry->anchor_count = 0;
 }
 
-/* ---- Keys ------------------------------------------------------------------------------------------------------------ */
+/* ---- Keys -------------------------------------------------------------------------------------------------------- */
 
 void ledger_key_commit(char key[LEDGER_KEY_MAX], const char *slot, uint64_t epoch, uint32_t ring_size)
 {

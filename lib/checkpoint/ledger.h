@@ -1,6 +1,6 @@
-/* The ledger's records: the newest one is the pointer to the committed frame, the ring of them is the history that anybody
- * can verify. Encoding and decoding are declared in weir/connector.h (weir_ledger_encode, weir_ledger_decode), because
- * tools and deciders need them; here is what only the core needs: the keys. Pure; any thread.
+/* The ledger's records: the newest one is the pointer to the committed frame, the ring of them is the history that
+ * anybody can verify. Encoding and decoding are declared in weir/connector.h (weir_ledger_encode, weir_ledger_decode),
+ * because tools and deciders need them; here is what only the core needs: the keys. Pure; any thread.
  *
  *   key   <slot>/<epoch mod N>   a commit: compaction keeps the last N
  *         <slot>/incarnation     an incarnation record, which names the last commit's frame again (R7) */

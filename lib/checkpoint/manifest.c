@@ -1,5 +1,5 @@
-/* The manifest section. A text is a varint (its length with NUL, plus one), its bytes and a NUL, so that a decoded one can
- * be borrowed as it lies there. [n] is a varint, followed by n items.
+/* The manifest section. A text is a varint (its length with NUL, plus one), its bytes and a NUL, so that a decoded one
+ * can be borrowed as it lies there. [n] is a varint, followed by n items.
  *
  *   text store, job, slot, build, program, decider, cluster
  *   u64 plan hash   i64 wall_ms   u8 exactly_once   u32 max_parallelism
@@ -24,7 +24,7 @@ static const char frame_magic[8] = { 'W', 'E', 'I', 'R', 'F', 'R', 'A', 'M' };
 
 enum { FLAG_PART = 1 };
 
-/* ---- Texts, lists -------------------------------------------------------------------------------------------------- */
+/* ---- Texts, lists ------------------------------------------------------------------------------------------------ */
 
 struct decoder {
     struct reader reader;
@@ -72,7 +72,7 @@ static void *take_list(struct decoder *in, size_t *count, size_t item_size, size
     return items;
 }
 
-/* ---- Parent, sources, totals, cuts ---------------------------------------------------------------------------------- */
+/* ---- Parent, sources, totals, cuts ------------------------------------------------------------------------------- */
 
 static void put_parent(struct buffer *out, const struct weir_frame_name *parent)
 {
@@ -151,7 +151,7 @@ static void take_cut(struct decoder *in, struct manifest_cut *cut)
     cut->end = reader_i64(&in->reader);
 }
 
-/* ---- Operators ------------------------------------------------------------------------------------------------------ */
+/* ---- Operators --------------------------------------------------------------------------------------------------- */
 
 static void put_state(struct buffer *out, const struct manifest_state *state)
 {
@@ -223,7 +223,7 @@ static void take_operator(struct decoder *in, struct manifest_operator *op)
     for (size_t i = 0; i < op->delta_count; i++) op->deltas[i].size = reader_u64(&in->reader);
 }
 
-/* ---- The manifest section ------------------------------------------------------------------------------------------- */
+/* ---- The manifest section ---------------------------------------------------------------------------------------- */
 
 static void put_manifest(struct buffer *out, const struct manifest *m)
 {
@@ -263,7 +263,7 @@ static void take_manifest(struct decoder *in, struct manifest *m)
     for (size_t i = 0; i < m->operator_count; i++) take_operator(in, &m->operators[i]);
 }
 
-/* ---- The frame ------------------------------------------------------------------------------------------------------ */
+/* ---- The frame --------------------------------------------------------------------------------------------------- */
 
 struct frame_header {
     char magic[8];
@@ -372,8 +372,8 @@ static enum weir_code wrong_hash(struct weir_bytes frame, const struct frame_hea
     const uint64_t own = hash_64_seeded(frame.data, frame.size - FRAME_TRAILER_BYTES, header->incarnation);
     if (own == trailer_of(frame) && memcmp(header->magic, frame_magic, sizeof frame_magic) == 0)
         return damaged(name, error,
-                       "another frame lies there, checkpoint %" PRIu64 " of incarnation %" PRIu64 " with hash %016" PRIx64
-                       " instead of %016" PRIx64,
+                       "another frame lies there, checkpoint %" PRIu64 " of incarnation %" PRIu64
+                       " with hash %016" PRIx64 " instead of %016" PRIx64,
                        header->epoch, header->incarnation, own, name->hash);
     return damaged(name, error, "the hash of its %zu bytes is %016" PRIx64 " instead of %016" PRIx64, frame.size, hash,
                    name->hash);
@@ -434,7 +434,8 @@ enum weir_code manifest_decode(struct weir_bytes frame, const struct weir_frame_
     *manifest = (struct manifest){ 0 };
     struct decoder in = { .arena = arena };
     struct frame_header header;
-    if (frame.size < FRAME_HEADER_BYTES + FRAME_TRAILER_BYTES) return damaged(name, error, "it is too short for a frame");
+    if (frame.size < FRAME_HEADER_BYTES + FRAME_TRAILER_BYTES)
+        return damaged(name, error, "it is too short for a frame");
     reader_init(&in.reader, frame.data, frame.size - FRAME_TRAILER_BYTES);
     take_header(&in.reader, &header);
     manifest->incarnation = header.incarnation;
@@ -456,7 +457,7 @@ enum weir_code manifest_decode(struct weir_bytes frame, const struct weir_frame_
     return WEIR_OK;
 }
 
-/* ---- Questions ------------------------------------------------------------------------------------------------------ */
+/* ---- Questions --------------------------------------------------------------------------------------------------- */
 
 uint64_t manifest_redo_epoch(const struct manifest *manifest)
 {

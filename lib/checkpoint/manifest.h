@@ -16,16 +16,16 @@
  *      .   .  zeroes up to the multiple of 4096, less 8
  *   -8     8  hash: XXH3 64 of everything before it, seeded with the incarnation
  *
- * The padding belongs to the frame for the disk's sake: no sector of a committed frame is ever written again, and no page
- * has to be read before it is written.
+ * The padding belongs to the frame for the disk's sake: no sector of a committed frame is ever written again, and no
+ * page has to be read before it is written.
  *
- * Chain: each frame names its parent with place, length and hash, so following parents from a good name finds exactly what
- * was committed. Early parts of an epoch (above the hard limit for changed state) stand in the chain like frames: frame n
- * names the last part of n as its parent, the first part names frame n-1. A part carries deltas only and is never a commit
- * point.
+ * Chain: each frame names its parent with place, length and hash, so following parents from a good name finds exactly
+ * what was committed. Early parts of an epoch (above the hard limit for changed state) stand in the chain like frames:
+ * frame n names the last part of n as its parent, the first part names frame n-1. A part carries deltas only and is
+ * never a commit point.
  *
- * A struct manifest is a view: everything it points to is borrowed, for encoding from its maker, after decoding from the
- * frame's bytes and the arena. Pure; any thread. */
+ * A struct manifest is a view: everything it points to is borrowed, for encoding from its maker, after decoding from
+ * the frame's bytes and the arena. Pure; any thread. */
 #ifndef CHECKPOINT_MANIFEST_H
 #define CHECKPOINT_MANIFEST_H
 
@@ -118,7 +118,8 @@ enum weir_code frame_verify(struct weir_bytes frame, const struct weir_frame_nam
 /* What the 64 bytes of a header say about a frame, unverified. False when it is not one. */
 bool frame_peek(struct weir_bytes header, uint64_t *epoch, uint64_t *length);
 
-/* Decodes a verified frame. Arrays live in `arena`, texts and deltas in `frame`. Every length is checked all the same. */
+/* Decodes a verified frame. Arrays live in `arena`, texts and deltas in `frame`. Every length is checked all the
+ * same. */
 enum weir_code manifest_decode(struct weir_bytes frame, const struct weir_frame_name *name, struct arena *arena,
                                struct manifest *manifest, struct weir_error *error);
 

@@ -32,8 +32,10 @@ struct body {
     size_t key_length, value_length;
 };
 
-enum call { CALL_LOOK, CALL_FENCE, CALL_READ, CALL_ANNOUNCE, CALL_BEGIN, CALL_FLUSH, CALL_OFFSETS, CALL_COMMIT, CALL_RENEW,
-            CALL_DISCARD, CALL_FINISH };
+enum call {
+    CALL_LOOK, CALL_FENCE, CALL_READ, CALL_ANNOUNCE, CALL_BEGIN, CALL_FLUSH, CALL_OFFSETS, CALL_COMMIT, CALL_RENEW,
+    CALL_DISCARD, CALL_FINISH
+};
 
 struct letter {
     struct mail mail; /* type: enum call */
@@ -63,7 +65,7 @@ struct pointer {
     uint64_t read_epoch;
 };
 
-/* ---- Names and errors ----------------------------------------------------------------------------------------------- */
+/* ---- Names and errors -------------------------------------------------------------------------------------------- */
 
 static void path_of(const struct pointer *pointer, uint64_t owner, char path[PATH_BYTES_MAX])
 {
@@ -84,7 +86,8 @@ static enum weir_code disk_failed(const struct pointer *pointer, struct weir_err
 {
     const char *text = strerrordesc_np(-result);
     if (result == -ENOMEM)
-        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "out of memory while %s the pointer file", doing);
+        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "out of memory while %s the pointer file",
+                              doing);
     return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_REPLAY, "%s %s/pointer-%" PRIu64 ": %s", doing,
                           pointer->directory, owner, text == NULL ? "unknown error" : text);
 }
@@ -92,12 +95,12 @@ static enum weir_code disk_failed(const struct pointer *pointer, struct weir_err
 static enum weir_code damaged(const struct pointer *pointer, struct weir_error *error, uint64_t owner, const char *what)
 {
     return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
-                          "%s/pointer-%" PRIu64 ", which says what was committed last, is damaged: %s; put the file back "
-                          "from a copy of the checkpoint directory",
+                          "%s/pointer-%" PRIu64 ", which says what was committed last, is damaged: %s; put the file "
+                          "back from a copy of the checkpoint directory",
                           pointer->directory, owner, what);
 }
 
-/* ---- Owners --------------------------------------------------------------------------------------------------------- */
+/* ---- Owners ------------------------------------------------------------------------------------------------------ */
 
 struct owner_search {
     uint64_t below; /* only owners below it */
@@ -120,7 +123,7 @@ static int find_owner(const struct pointer *pointer, uint64_t below, uint64_t *o
     return result;
 }
 
-/* ---- Marks and bodies ----------------------------------------------------------------------------------------------- */
+/* ---- Marks and bodies -------------------------------------------------------------------------------------------- */
 
 static uint64_t mark_offset(uint64_t sequence)
 {
@@ -188,7 +191,8 @@ static int write_body(const struct pointer *pointer, const struct body *body, ui
 }
 
 /* The body that belongs to `mark`: -EBADMSG when something else lies there. */
-static int read_body(const struct pointer *pointer, int file, uint64_t owner, const struct mark *mark, struct body *body)
+static int read_body(const struct pointer *pointer, int file, uint64_t owner, const struct mark *mark,
+                     struct body *body)
 {
     const size_t size = (size_t)mark->key_length + mark->value_length;
     *body = (struct body){ malloc(size + 1), mark->key_length, mark->value_length };
@@ -202,7 +206,7 @@ static int read_body(const struct pointer *pointer, int file, uint64_t owner, co
     return result;
 }
 
-/* ---- Reading an owner's file ---------------------------------------------------------------------------------------- */
+/* ---- Reading an owner's file ------------------------------------------------------------------------------------- */
 
 /* What a file says: up to two records, the newest last. */
 struct contents {
@@ -271,13 +275,14 @@ static enum weir_code read_open_file(const struct pointer *pointer, int file, ui
         const bool is_still = memcmp(before.sectors, contents->sectors, sizeof before.sectors) == 0;
         if (result < 0 || (!is_still && i < TRIES_MAX)) continue;
         if (!contents->marks_whole) return damaged(pointer, error, owner, "a mark is neither empty nor whole");
-        if (contents->body_missing) return damaged(pointer, error, owner, "its newest mark names a record that is not there");
+        if (contents->body_missing)
+            return damaged(pointer, error, owner, "its newest mark names a record that is not there");
     }
     return result == 0 ? WEIR_OK : disk_failed(pointer, error, owner, "reading", result);
 }
 
-/* The records of the highest owner that has committed any; none at all is no error. Files may vanish meanwhile, because a
- * newer owner removes those below it: then it has committed itself, and looking again finds it. */
+/* The records of the highest owner that has committed any; none at all is no error. Files may vanish meanwhile, because
+ * a newer owner removes those below it: then it has committed itself, and looking again finds it. */
 static enum weir_code read_newest(const struct pointer *pointer, struct contents *contents, struct weir_error *error)
 {
     *contents = (struct contents){ .body_count = 0 };
@@ -303,7 +308,7 @@ static enum weir_code read_newest(const struct pointer *pointer, struct contents
     return disk_failed(pointer, error, owner, "opening", -ENOENT);
 }
 
-/* ---- Steps of the thread -------------------------------------------------------------------------------------------- */
+/* ---- Steps of the thread ----------------------------------------------------------------------------------------- */
 
 static void disown(struct pointer *pointer)
 {
@@ -390,7 +395,8 @@ static enum weir_code decide(struct pointer *pointer, const struct mark *mark, s
     if (result < 0) return disk_failed(pointer, error, pointer->owner, "looking for others beside", result);
     if (highest != pointer->owner)
         return weir_error_set(error, WEIR_FENCED, WEIR_REMEDY_STOP,
-                              "another process took the job over: %s has pointer-%" PRIu64 ", this process had pointer-%" PRIu64,
+                              "another process took the job over: %s has pointer-%" PRIu64
+                              ", this process had pointer-%" PRIu64,
                               pointer->directory, highest, pointer->owner);
     pointer->newest = *mark;
     return WEIR_OK;
@@ -413,8 +419,8 @@ static enum weir_code prepare(struct pointer *pointer, const struct body *body, 
     const int result = write_body(pointer, body, epoch, mark);
     if (result == -EFBIG)
         return weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_STOP,
-                              "the record of checkpoint %" PRIu64 " has %zu bytes, a pointer file takes %u: the job has too "
-                              "many splits and outputs for one",
+                              "the record of checkpoint %" PRIu64 " has %zu bytes, a pointer file takes %u: the job "
+                              "has too many splits and outputs for one",
                               epoch, body->key_length + body->value_length, POINTER_BODY_MAX);
     return result == 0 ? WEIR_OK : disk_failed(pointer, error, pointer->owner, "writing", result);
 }
@@ -459,7 +465,7 @@ static enum weir_code commit(struct pointer *pointer, uint64_t epoch, struct wei
     return code;
 }
 
-/* ---- The thread ----------------------------------------------------------------------------------------------------- */
+/* ---- The thread -------------------------------------------------------------------------------------------------- */
 
 static const enum weir_decider_event_type answers[] = {
     [CALL_LOOK] = WEIR_DECIDER_LOOKED,         [CALL_FENCE] = WEIR_DECIDER_FENCED,
@@ -524,7 +530,7 @@ static void run(void *argument)
     }
 }
 
-/* ---- Calls: job thread ---------------------------------------------------------------------------------------------- */
+/* ---- Calls: job thread ------------------------------------------------------------------------------------------- */
 
 /* False when there is no memory. */
 static bool body_copy(struct body *body, struct weir_bytes key, struct weir_bytes value)
@@ -538,7 +544,9 @@ static bool body_copy(struct body *body, struct weir_bytes key, struct weir_byte
 
 static void call_failed(struct pointer *pointer, uint32_t attempt, uint32_t handle, uint64_t epoch)
 {
-    struct weir_decider_event event = { .type = WEIR_DECIDER_FAILED, .attempt = attempt, .handle = handle, .epoch = epoch };
+    struct weir_decider_event event = {
+        .type = WEIR_DECIDER_FAILED, .attempt = attempt, .handle = handle, .epoch = epoch,
+    };
     (void)weir_error_set(&event.error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "out of memory while calling the decider");
     pointer->post(pointer->post_user, &event);
 }
@@ -587,8 +595,8 @@ static void pointer_begin(void *decider, uint32_t attempt, uint32_t handle, uint
     send(decider, CALL_BEGIN, attempt, handle, epoch, NULL, NULL);
 }
 
-static void pointer_flush(void *decider, uint32_t attempt, uint32_t handle, uint64_t epoch, struct weir_bytes ledger_key,
-                          struct weir_bytes ledger_value, bool anchors)
+static void pointer_flush(void *decider, uint32_t attempt, uint32_t handle, uint64_t epoch,
+                          struct weir_bytes ledger_key, struct weir_bytes ledger_value, bool anchors)
 {
     (void)anchors;
     send(decider, CALL_FLUSH, attempt, handle, epoch, &ledger_key, &ledger_value);
@@ -622,7 +630,7 @@ static void pointer_finish(void *decider, uint32_t attempt)
     send(decider, CALL_FINISH, attempt, 0, 0, NULL, NULL);
 }
 
-/* ---- Open and close ------------------------------------------------------------------------------------------------- */
+/* ---- Open and close ---------------------------------------------------------------------------------------------- */
 
 static void pointer_free(struct pointer *pointer)
 {
@@ -643,7 +651,8 @@ enum weir_code pointer_open_on(const struct disk *disk, const struct weir_decide
     if (pointer == NULL || directory == NULL) {
         free(pointer);
         free(directory);
-        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "out of memory while opening the pointer file");
+        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY,
+                              "out of memory while opening the pointer file");
     }
     memcpy(directory, options->store_directory, strlen(options->store_directory) + 1);
     pointer->disk = disk;
@@ -653,14 +662,16 @@ enum weir_code pointer_open_on(const struct disk *disk, const struct weir_decide
     pointer->file = -1;
     if (!waker_init(&pointer->waker)) {
         pointer_free(pointer);
-        return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "no event descriptor is left for the pointer file");
+        return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
+                              "no event descriptor is left for the pointer file");
     }
     mailbox_init(&pointer->mailbox, &pointer->waker);
     if (!thread_start(&pointer->thread, "weir-pointer", run, pointer)) {
         mailbox_deinit(&pointer->mailbox, letter_free);
         waker_deinit(&pointer->waker);
         pointer_free(pointer);
-        return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "the thread of the pointer file cannot be started");
+        return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
+                              "the thread of the pointer file cannot be started");
     }
     *decider = pointer;
     return WEIR_OK;

@@ -1,5 +1,5 @@
-/* The decider of jobs without Kafka: a pointer file with two slots, written alternately, beside the checkpoints. What is
- * committed is what the newest mark says.
+/* The decider of jobs without Kafka: a pointer file with two slots, written alternately, beside the checkpoints. What
+ * is committed is what the newest mark says.
  *
  *   pointer-<owner>                        one file for each owner; the highest number owns the job
  *       0  512  mark of slot 0             one sector, so that it is there or not
@@ -22,13 +22,13 @@
  *   announce   commits the record that was read once more, then the announcement; then lower owners' files
  *              are removed
  *
- * Why an owner's number in the file's name, and the look after the write: an old owner that was stopped in mid-commit writes
- * into its own file only. If it finds no higher owner after its mark was written, the new owner reads afterwards and sees
- * that mark; if it finds one, it reports FENCED, and the new owner has either seen the mark or not: both are the truth,
- * because the announcement of the new owner names what it saw, in its own file, and settles it.
+ * Why an owner's number in the file's name, and the look after the write: an old owner that was stopped in mid-commit
+ * writes into its own file only. If it finds no higher owner after its mark was written, the new owner reads afterwards
+ * and sees that mark; if it finds one, it reports FENCED, and the new owner has either seen the mark or not: both are
+ * the truth, because the announcement of the new owner names what it saw, in its own file, and settles it.
  *
- * The newest mark's body was durable before the mark was written: if it does not fit, or a mark is neither zero nor whole,
- * the file is damaged and that is an error, never a reason to take the older slot (R6).
+ * The newest mark's body was durable before the mark was written: if it does not fit, or a mark is neither zero nor
+ * whole, the file is damaged and that is an error, never a reason to take the older slot (R6).
  *
  * One thread with a mailbox does the work; events are posted from it. */
 #ifndef CHECKPOINT_POINTER_H

@@ -24,7 +24,7 @@ void retention_deinit(struct retention *retention)
     retention_names_clear(&retention->known);
 }
 
-/* ---- Lists of names ------------------------------------------------------------------------------------------------- */
+/* ---- Lists of names ---------------------------------------------------------------------------------------------- */
 
 static bool names_add(struct retention_names *names, const char *file)
 {
@@ -47,7 +47,7 @@ static bool names_add_once(struct retention_names *names, const char *file)
     return names_have(names, file) || names_add(names, file);
 }
 
-/* ---- What happened -------------------------------------------------------------------------------------------------- */
+/* ---- What happened ----------------------------------------------------------------------------------------------- */
 
 bool retention_found(struct retention *retention, const char *file)
 {
@@ -118,8 +118,8 @@ bool retention_checkpoint(struct retention *retention, const struct weir_frame_n
     struct retention_checkpoint checkpoint = { .epoch = frame->epoch, .redo_epoch = manifest_redo_epoch(manifest) };
     CHECK(!manifest->is_part);
     /* A gap in the chain would let needed files go. */
-    CHECK(retention->incomplete || manifest->parent.incarnation == 0 || manifest->parent.epoch <= checkpoint.redo_epoch ||
-          is_same(&manifest->parent, &retention->frame_last));
+    CHECK(retention->incomplete || manifest->parent.incarnation == 0 ||
+          manifest->parent.epoch <= checkpoint.redo_epoch || is_same(&manifest->parent, &retention->frame_last));
     struct retention_checkpoint *place = NULL;
     if (note_bases(retention, manifest, &checkpoint) && retention_frame(retention, frame))
         place = vec_push(&retention->checkpoints);
@@ -132,7 +132,7 @@ bool retention_checkpoint(struct retention *retention, const struct weir_frame_n
     return true;
 }
 
-/* ---- What may go ---------------------------------------------------------------------------------------------------- */
+/* ---- What may go ------------------------------------------------------------------------------------------------- */
 
 /* Frames of the chain from this epoch on are needed by some retained checkpoint: as a delta above its redo point, or
  * because they are the checkpoint. */
@@ -141,7 +141,8 @@ static uint64_t epoch_needed_first(const struct retention *retention)
     uint64_t first = UINT64_MAX;
     for (size_t i = 0; i < retention->checkpoints.count; i++) {
         const struct retention_checkpoint *checkpoint = &retention->checkpoints.items[i];
-        const uint64_t needed = checkpoint->redo_epoch < checkpoint->epoch ? checkpoint->redo_epoch + 1 : checkpoint->epoch;
+        const uint64_t needed =
+            checkpoint->redo_epoch < checkpoint->epoch ? checkpoint->redo_epoch + 1 : checkpoint->epoch;
         if (needed < first) first = needed;
     }
     return first;
@@ -199,7 +200,8 @@ static bool collect_own_log(struct retention *retention, struct retention_names 
     if (retention->own_segment_first == 0) retention->own_segment_first = 1;
     for (; retention->own_segment_first < first; retention->own_segment_first++) {
         char file[STORE_FILE_MAX];
-        (void)snprintf(file, sizeof file, "log-%" PRIu64 "-%" PRIu64, retention->incarnation, retention->own_segment_first);
+        (void)snprintf(file, sizeof file, "log-%" PRIu64 "-%" PRIu64, retention->incarnation,
+                       retention->own_segment_first);
         if (!names_add(deletions, file)) return false;
     }
     return true;

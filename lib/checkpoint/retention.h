@@ -1,16 +1,16 @@
 /* Which files of the store may go. Pure: names in, names out.
  *
- *   restore k   retention_init, retention_found(every file there is), retention_frame(chain above the redo point, oldest
- *               first), retention_checkpoint(k)          anew for every restore, also inside the process
+ *   restore k   retention_init, retention_found(every file there is), retention_frame(chain above the redo point,
+ *               oldest first), retention_checkpoint(k)          anew for every restore, also inside the process
  *   commit n    retention_frame(its early parts), retention_checkpoint(n), retention_collect -> store_delete each
  *
- * A checkpoint needs its bases and the frames of its chain above its redo point; the newest `retained_max` checkpoints are
- * kept with what they need. Everything else goes, as an action of "n committed" only (R3):
+ * A checkpoint needs its bases and the frames of its chain above its redo point; the newest `retained_max` checkpoints
+ * are kept with what they need. Everything else goes, as an action of "n committed" only (R3):
  *   1. bases that a checkpoint named and no retained one names any more;
  *   2. segments of this incarnation's log below the first that is needed;
  *   3. files of older incarnations that no retained checkpoint needs, orphans of crashes among them;
- *   4. never a file of a newer incarnation, never a base of this one that no manifest has named yet, never a name that is
- *      neither log nor base.
+ *   4. never a file of a newer incarnation, never a base of this one that no manifest has named yet, never a name that
+ *      is neither log nor base.
  *
  * Owner: job thread. */
 #ifndef CHECKPOINT_RETENTION_H
@@ -61,12 +61,13 @@ void retention_deinit(struct retention *retention);
 bool retention_found(struct retention *retention, const char *file);
 /* A frame or part of the chain that leads to the restored checkpoint, oldest first. False: no memory. */
 bool retention_frame(struct retention *retention, const struct weir_frame_name *frame);
-/* Checkpoint `frame` is committed (or restored). Also says retention_frame; its parent was the last frame said, unless it does
- * not need it. False: no memory; nothing will be deleted until the next restore, because what is unknown may be needed. */
+/* Checkpoint `frame` is committed (or restored). Also says retention_frame; its parent was the last frame said, unless
+ * it does not need it. False: no memory; nothing will be deleted until the next restore, because what is unknown may be
+ * needed. */
 bool retention_checkpoint(struct retention *retention, const struct weir_frame_name *frame,
                           const struct manifest *manifest);
-/* Appends the files that may go now and forgets them. Only after a commit of this incarnation. False: no memory, what was
- * appended may be deleted all the same. */
+/* Appends the files that may go now and forgets them. Only after a commit of this incarnation. False: no memory, what
+ * was appended may be deleted all the same. */
 bool retention_collect(struct retention *retention, struct retention_names *deletions);
 void retention_names_clear(struct retention_names *names);
 

@@ -13,7 +13,7 @@
 #define ID_TEMPORARY "store.tmp-"
 #define ID_FILE_BYTES_MAX 512
 
-/* ---- Names and errors ----------------------------------------------------------------------------------------------- */
+/* ---- Names and errors -------------------------------------------------------------------------------------------- */
 
 void store_log_name(char name[STORE_FILE_MAX], uint64_t incarnation, uint64_t number)
 {
@@ -62,8 +62,8 @@ enum weir_code store_disk_error(const struct store *store, struct weir_error *er
                                 const char *file)
 {
     if (result == -ENOMEM)
-        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "checkpoint store %s: out of memory while %s %s",
-                              store->path, doing, file);
+        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY,
+                              "checkpoint store %s: out of memory while %s %s", store->path, doing, file);
     return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_RETRY, "checkpoint store %s: %s %s: %s%s", store->path,
                           doing, file, text_of(result), advice_on(result));
 }
@@ -73,8 +73,8 @@ enum weir_code store_read_error(const struct store *store, struct weir_error *er
     if (result == -ENOMEM || result == -EMFILE || result == -ENFILE || result == -EACCES || result == -EPERM)
         return store_disk_error(store, error, result, "reading", file);
     return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
-                          "checkpoint store %s: %s %s: %s; the last commit needs this file: put it back from a copy of the "
-                          "checkpoint directory",
+                          "checkpoint store %s: %s %s: %s; the last commit needs this file: put it back from a copy of "
+                          "the checkpoint directory",
                           store->path, file, result == -ENOENT ? "is missing" : "cannot be read", text_of(result));
 }
 
@@ -90,7 +90,7 @@ static enum weir_code stop(struct weir_error *error, enum weir_code code)
     return code;
 }
 
-/* ---- Directories ---------------------------------------------------------------------------------------------------- */
+/* ---- Directories ------------------------------------------------------------------------------------------------- */
 
 /* Job and slot become names of directories and lines of the id file. */
 static bool is_name(const char *text, size_t size_max)
@@ -105,10 +105,11 @@ static enum weir_code make_directory(const struct store *store, const char *path
     if (result == 0 || result == -EEXIST) return WEIR_OK;
     if (result == -ENOENT)
         return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
-                              "checkpoint directory %s: the directory above it does not exist; make it, or correct the path",
+                              "checkpoint directory %s: the directory above it does not exist; make it, or correct the "
+                              "path",
                               path);
-    return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "checkpoint directory %s: cannot be made: %s%s", path,
-                          text_of(result), advice_on(result));
+    return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
+                          "checkpoint directory %s: cannot be made: %s%s", path, text_of(result), advice_on(result));
 }
 
 static enum weir_code make_directories(const struct store *store, const char *directory, struct weir_error *error)
@@ -126,7 +127,7 @@ static enum weir_code make_directories(const struct store *store, const char *di
     return stop(error, store_disk_error(store, error, result, "syncing", directory));
 }
 
-/* ---- What is there -------------------------------------------------------------------------------------------------- */
+/* ---- What is there ----------------------------------------------------------------------------------------------- */
 
 struct contents {
     uint64_t file_count; /* logs and bases */
@@ -166,12 +167,13 @@ enum weir_code store_list(struct store *store, void (*visit)(void *user, const c
     return result == 0 ? WEIR_OK : store_disk_error(store, error, result, "listing", "the directory");
 }
 
-/* ---- The id file ---------------------------------------------------------------------------------------------------- */
+/* ---- The id file ------------------------------------------------------------------------------------------------- */
 
 /* Text, so that a person can see whose directory this is. The last line is XXH3 64 of the lines before it. */
 static int id_render(char text[ID_FILE_BYTES_MAX], const char *id, const char *job, const char *slot)
 {
-    const int size = snprintf(text, ID_FILE_BYTES_MAX, "weir checkpoint store 1\nid %s\njob %s\nslot %s\n", id, job, slot);
+    const int size =
+        snprintf(text, ID_FILE_BYTES_MAX, "weir checkpoint store 1\nid %s\njob %s\nslot %s\n", id, job, slot);
     CHECK(size > 0 && size < ID_FILE_BYTES_MAX - 32);
     return size + snprintf(text + size, ID_FILE_BYTES_MAX - (size_t)size, "hash %016" PRIx64 "\n",
                            hash_64(text, (size_t)size));
@@ -185,13 +187,13 @@ static enum weir_code id_accept(struct store *store, const char *text, const str
     if (fields == 3) (void)id_render(again, id, job, slot);
     if (fields != 3 || strcmp(text, again) != 0)
         return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
-                              "checkpoint store %s: the file 'store', which holds the store's id, is damaged or of a newer "
-                              "format; put it back from a copy of the checkpoint directory",
+                              "checkpoint store %s: the file 'store', which holds the store's id, is damaged or of a "
+                              "newer format; put it back from a copy of the checkpoint directory",
                               store->path);
     if (strcmp(job, options->job) != 0 || strcmp(slot, options->slot) != 0)
         return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
-                              "checkpoint store %s belongs to job '%s', slot %s, not to job '%s', slot %s; give this job a "
-                              "directory of its own",
+                              "checkpoint store %s belongs to job '%s', slot %s, not to job '%s', slot %s; give this "
+                              "job a directory of its own",
                               store->path, job, slot, options->job, options->slot);
     memcpy(store->id, id, sizeof store->id);
     return WEIR_OK;
@@ -230,7 +232,8 @@ static int write_new_file(const struct disk *disk, const char *path, const char 
 static enum weir_code id_create(struct store *store, const struct store_options *options, struct weir_error *error)
 {
     const struct weir_environment *environment = options->environment;
-    char id[STORE_ID_MAX], text[ID_FILE_BYTES_MAX], name[STORE_FILE_MAX], temporary[STORE_PATH_MAX], path[STORE_PATH_MAX];
+    char id[STORE_ID_MAX], text[ID_FILE_BYTES_MAX], name[STORE_FILE_MAX];
+    char temporary[STORE_PATH_MAX], path[STORE_PATH_MAX];
     (void)snprintf(id, sizeof id, "%016" PRIx64 "%016" PRIx64, environment->random(environment->user),
                    environment->random(environment->user));
     (void)snprintf(name, sizeof name, ID_TEMPORARY "%s", id);
@@ -251,7 +254,7 @@ static enum weir_code id_create(struct store *store, const struct store_options 
     return code != WEIR_OK || found ? code : stop(error, store_disk_error(store, error, -ENOENT, "reading", ID_FILE));
 }
 
-/* ---- Open and close ------------------------------------------------------------------------------------------------- */
+/* ---- Open and close ---------------------------------------------------------------------------------------------- */
 
 static struct store *allocate_store(const struct store_options *options)
 {
@@ -275,14 +278,15 @@ static enum weir_code check_options(const struct store_options *options, struct 
         return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "no checkpoint directory is given");
     if (!is_name(options->job, 64) || !is_name(options->slot, 15))
         return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
-                              "'%s' is no job name: use 1 to 64 letters, digits, dots, underscores or hyphens", options->job);
+                              "'%s' is no job name: use 1 to 64 letters, digits, dots, underscores or hyphens",
+                              options->job);
     if (strlen(options->directory) + 72 + STORE_FILE_MAX >= STORE_PATH_MAX)
         return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "the path of the checkpoint directory is too long");
     return WEIR_OK;
 }
 
-static enum weir_code missing_id(struct store *store, const struct store_options *options, const struct contents *contents,
-                                 struct weir_error *error)
+static enum weir_code missing_id(struct store *store, const struct store_options *options,
+                                 const struct contents *contents, struct weir_error *error)
 {
     if (contents->file_count > 0)
         return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
@@ -290,8 +294,8 @@ static enum weir_code missing_id(struct store *store, const struct store_options
                               "missing; put it back from a copy of the checkpoint directory",
                               store->path);
     if (!options->create)
-        return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "%s is no checkpoint store: it has no file 'store'",
-                              store->path);
+        return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
+                              "%s is no checkpoint store: it has no file 'store'", store->path);
     return id_create(store, options, error);
 }
 
@@ -368,7 +372,7 @@ uint64_t store_incarnation_max(const struct store *store)
     return store->incarnation_max;
 }
 
-/* ---- Begin ---------------------------------------------------------------------------------------------------------- */
+/* ---- Begin ------------------------------------------------------------------------------------------------------- */
 
 struct others {
     uint64_t incarnation;
@@ -387,8 +391,8 @@ static enum weir_code begun_by_another(struct store *store, uint64_t incarnation
 {
     store->incarnation = 0;
     return weir_error_set(error, WEIR_FENCED, WEIR_REMEDY_RETRY,
-                          "checkpoint store %s: another process began incarnation %" PRIu64 " or a newer one", store->path,
-                          incarnation);
+                          "checkpoint store %s: another process began incarnation %" PRIu64 " or a newer one",
+                          store->path, incarnation);
 }
 
 enum weir_code store_begin(struct store *store, uint64_t incarnation, struct weir_error *error)
@@ -422,7 +426,7 @@ enum weir_code store_begin(struct store *store, uint64_t incarnation, struct wei
     return store_disk_error(store, error, result, "listing", "the directory");
 }
 
-/* ---- Reading frames ------------------------------------------------------------------------------------------------- */
+/* ---- Reading frames ---------------------------------------------------------------------------------------------- */
 
 static int read_place(struct store *store, const struct weir_frame_name *name, struct buffer *frame)
 {
@@ -433,7 +437,8 @@ static int read_place(struct store *store, const struct weir_frame_name *name, s
     const int64_t size = store->disk->size(store->disk->user, file);
     int result = size < 0 ? (int)size : 0;
     /* No more memory than the file could fill. */
-    if (result == 0 && ((uint64_t)size < name->offset || (uint64_t)size - name->offset < name->length)) result = -ENODATA;
+    if (result == 0 && ((uint64_t)size < name->offset || (uint64_t)size - name->offset < name->length))
+        result = -ENODATA;
     if (result == 0 && !buffer_reserve(frame, (size_t)name->length)) result = -ENOMEM;
     if (result == 0) result = disk_read_all(store->disk, file, frame->data, (size_t)name->length, name->offset);
     if (result == 0) frame->size = (size_t)name->length;
@@ -448,14 +453,16 @@ enum weir_code store_read_frame(struct store *store, const struct weir_frame_nam
     struct store_file file;
     if (!store_file_parse(name->file, &file) || file.is_base)
         return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
-                              "checkpoint %" PRIu64 " of incarnation %" PRIu64 " is said to lie in '%s', which is no log",
+                              "checkpoint %" PRIu64 " of incarnation %" PRIu64
+                              " is said to lie in '%s', which is no log",
                               name->epoch, name->incarnation, name->file);
     const int result = read_place(store, name, frame);
     enum weir_code code = WEIR_OK;
     if (result == -ENODATA)
         code = weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
-                              "checkpoint %" PRIu64 " of incarnation %" PRIu64 " is damaged: %s ends before offset %" PRIu64
-                              " + %" PRIu64 "; put the file back from a copy of the checkpoint directory",
+                              "checkpoint %" PRIu64 " of incarnation %" PRIu64
+                              " is damaged: %s ends before offset %" PRIu64 " + %" PRIu64
+                              "; put the file back from a copy of the checkpoint directory",
                               name->epoch, name->incarnation, name->file, name->offset, name->length);
     else if (result < 0) code = store_read_error(store, error, result, name->file);
     else code = frame_verify((struct weir_bytes){ frame->data, frame->size }, name, error);

@@ -6,17 +6,19 @@
  *                     pointer-<n>        of the pointer decider (pointer.h)
  *
  *   job thread       store_reserve ─ name ─> ledger record
- *   log writer             └─ name, frame ─> store_append ─> durable;  idle: store_prepare;  after a commit: store_delete
+ *   log writer             └─ name, frame ─> store_append ─> durable
+ *                    idle: store_prepare        after a commit: store_delete
  *   base writers     store_base_create ─> store_base_append ... ─> store_base_finish ─> named by the next manifest
- *   environment      store_open ─> store_begin        restart: store_read_frame, store_chain, store_read_base
+ *   environment      store_open ─> store_begin      restart: store_read_frame, store_chain, store_read_base
  *
  * Invariants
- *   1. A file is written by the incarnation in its name alone, and created exclusively; nobody appends to or cuts another's.
+ *   1. A file is written by the incarnation in its name alone, and created exclusively; nobody appends to or cuts
+ *      another's.
  *   2. A frame is durable when store_append has answered WEIR_OK: its bytes, and the name of the file that they are in.
- *   3. After a failed write or sync a segment is never written or synced again (the kernel drops what it could not write
- *      and reports it once): the same frame goes elsewhere.
- *   4. Nothing is handed out that was not verified; what is damaged or missing is an error that names the file, never an
- *      older checkpoint.
+ *   3. After a failed write or sync a segment is never written or synced again (the kernel drops what it could not
+ *      write and reports it once): the same frame goes elsewhere.
+ *   4. Nothing is handed out that was not verified; what is damaged or missing is an error that names the file, never
+ *      an older checkpoint.
  *   5. Nothing here deletes on its own: store_delete does what retention.h said after a commit.
  *
  * Segments are zero-filled ahead and recycled, because fdatasync then writes data only (measured in
@@ -46,7 +48,7 @@ struct store_options {
     const struct weir_environment *environment; /* for the random id; borrowed */
 };
 
-/* ---- Environment thread: open, identity --------------------------------------------------------------------------- */
+/* ---- Environment thread: open, identity -------------------------------------------------------------------------- */
 
 /* WEIR_ENVIRONMENT for rights, a missing parent, a full disk; WEIR_FOREIGN; WEIR_DAMAGED when the id cannot be read. */
 enum weir_code store_open(const struct store_options *options, struct store **store, struct weir_error *error);
@@ -70,8 +72,8 @@ enum weir_code store_list(struct store *store, void (*visit)(void *user, const c
 
 /* Whether anything was ever appended, as far as the heads of frames say without being verified: how many were seen, and
  * the highest epoch among them. Stops looking at the first frame of an epoch above 0, because that is what the restart
- * table asks: frames of epoch 0 alone are a founding that never was (R4). What cannot be read counts as history: an error must
- * not look like an empty store. */
+ * table asks: frames of epoch 0 alone are a founding that never was (R4). What cannot be read counts as history: an
+ * error must not look like an empty store. */
 void store_history(struct store *store, uint64_t *frame_count, uint64_t *epoch_max);
 
 /* What a name of a file in the store says. False when it is neither a log nor a base. Pure. */
@@ -82,7 +84,7 @@ struct store_file {
 };
 bool store_file_parse(const char *name, struct store_file *file);
 
-/* ---- Job thread: names ---------------------------------------------------------------------------------------------- */
+/* ---- Job thread: names ------------------------------------------------------------------------------------------- */
 
 /* Fills `name`'s file and offset for a frame of name->length bytes, before it is written. Never blocks. Frames are
  * appended in the order in which they were reserved. */
@@ -90,20 +92,20 @@ void store_reserve(struct store *store, struct weir_frame_name *name);
 /* After a failed append: another place, in a new segment. */
 void store_reserve_elsewhere(struct store *store, struct weir_frame_name *name);
 
-/* ---- Log writer thread: blocking ------------------------------------------------------------------------------------ */
+/* ---- Log writer thread: blocking --------------------------------------------------------------------------------- */
 
 /* Writes the frame where `name` says and makes it durable. WEIR_ENVIRONMENT with remedy RETRY when the disk is full or
  * broken: reserve elsewhere, and append there. */
 enum weir_code store_append(struct store *store, const struct weir_frame_name *name, struct weir_bytes frame,
                             struct weir_error *error);
-/* Makes the next segment ready, one slice (256 KiB) for each call; true while there is more to do. For idle times: call it
- * until it answers false or there is something to append. Its failures show when the segment is needed. */
+/* Makes the next segment ready, one slice (256 KiB) for each call; true while there is more to do. For idle times: call
+ * it until it answers false or there is something to append. Its failures show when the segment is needed. */
 bool store_prepare(struct store *store);
 /* Deletes a file that retention_collect named; keeps retired segments of its own log for reuse. A file that is gone
  * already is no error. Never a newer incarnation's. */
 enum weir_code store_delete(struct store *store, const char *file, struct weir_error *error);
 
-/* ---- Bases: any thread, one for each writer; blocking --------------------------------------------------------------- */
+/* ---- Bases: any thread, one for each writer; blocking ------------------------------------------------------------ */
 
 /*   base file
  *      0   8  magic "WEIRBASE"
@@ -113,11 +115,11 @@ enum weir_code store_delete(struct store *store, const char *file, struct weir_e
  *     24   8  number
  *     32      chunks:   0  4  sequence number, from 0
  *                       4  4  length in bytes; 0 = the end, nothing follows
- *                       8  8  hash: XXH3 64 of the chunk's bytes, seeded with a mix of incarnation, base and sequence number
+ *                       8  8  hash: XXH3 64 of the bytes, seeded with a mix of incarnation, base number and sequence
  *                      16  .  bytes
  *
- * The hash that a manifest holds is XXH3 64 of the whole file. Each chunk's own makes streaming safe: what is handed out
- * has been verified, and stands in its place of the right file. */
+ * The hash that a manifest holds is XXH3 64 of the whole file. Each chunk's own makes streaming safe: what is handed
+ * out has been verified, and stands in its place of the right file. */
 struct store_base;
 
 /* What store_base_finish answers, for struct manifest_base. */
@@ -130,15 +132,15 @@ struct store_base_result {
 
 /* Creates the file. Errors as store_append. */
 enum weir_code store_base_create(struct store *store, struct store_base **base, struct weir_error *error);
-/* Any cut into pieces will do, as long as each piece is whole units (it is handed to shard_apply as it is); empty ones are
- * left out. At most 1 GiB each. */
+/* Any cut into pieces will do, as long as each piece is whole units (it is handed to shard_apply as it is); empty ones
+ * are left out. At most 1 GiB each. */
 enum weir_code store_base_append(struct store_base *base, struct weir_bytes chunk, struct weir_error *error);
 /* Durable, name included; frees `base` on success. After a failure abandon it. */
 enum weir_code store_base_finish(struct store_base *base, struct store_base_result *result, struct weir_error *error);
 /* Frees `base` and removes its file. NULL is allowed. */
 void store_base_abandon(struct store_base *base);
 
-/* ---- Restart: environment thread, blocking; nobody appends meanwhile ------------------------------------------------ */
+/* ---- Restart: environment thread, blocking; nobody appends meanwhile --------------------------------------------- */
 
 /* Reads and verifies one frame into `frame` (cleared first). */
 enum weir_code store_read_frame(struct store *store, const struct weir_frame_name *name, struct buffer *frame,
@@ -149,14 +151,15 @@ struct store_chain {
     VEC(struct weir_frame_name) frames;
 };
 
-/* Follows parents from `newest` back to the first frame (parts included) whose epoch is above `redo_epoch`, and verifies
- * every one on the way, before anything is used. Holds one frame at a time. Clear `chain` afterwards also on failure. */
+/* Follows parents from `newest` back to the first frame (parts included) whose epoch is above `redo_epoch`, and
+ * verifies every one on the way, before anything is used. Holds one frame at a time. Clear `chain` afterwards also on
+ * failure. */
 enum weir_code store_chain(struct store *store, const struct weir_frame_name *newest, uint64_t redo_epoch,
                            struct store_chain *chain, struct weir_error *error);
 void store_chain_clear(struct store_chain *chain);
 
-/* Hands out the chunks of a base in order, each verified; the number, order and hash of all of them once more at the end.
- * `each` may fail, which ends the reading with its code. */
+/* Hands out the chunks of a base in order, each verified; the number, order and hash of all of them once more at the
+ * end. `each` may fail, which ends the reading with its code. */
 typedef enum weir_code store_chunk_fn(void *user, struct weir_bytes chunk, struct weir_error *error);
 enum weir_code store_read_base(struct store *store, const struct manifest_base *base, store_chunk_fn *each, void *user,
                                struct weir_error *error);

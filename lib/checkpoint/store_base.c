@@ -31,7 +31,7 @@ struct store_base {
     uint32_t sequence;
 };
 
-/* ---- Format --------------------------------------------------------------------------------------------------------- */
+/* ---- Format ------------------------------------------------------------------------------------------------------ */
 
 static void put_file_header(struct buffer *out, uint64_t incarnation, uint64_t number)
 {
@@ -56,7 +56,7 @@ static void put_chunk_header(struct buffer *out, const struct store_base *base, 
     buffer_u64(out, chunk_hash(base->store->incarnation, base->number, base->sequence, chunk));
 }
 
-/* ---- Writing -------------------------------------------------------------------------------------------------------- */
+/* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
 static void base_free(struct store_base *base)
 {
@@ -172,7 +172,7 @@ void store_base_abandon(struct store_base *base)
     base_free(base);
 }
 
-/* ---- Reading -------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 /* A base that is being read. */
 struct base_reader {
@@ -265,10 +265,12 @@ static enum weir_code read_chunk(struct base_reader *in, struct weir_error *erro
     const uint32_t sequence = reader_u32(&reader), size = reader_u32(&reader);
     const uint64_t hash = reader_u64(&reader);
     if (sequence != in->sequence) return damaged(in, error, "a chunk is out of its order");
-    if (size > CHUNK_BYTES_MAX || size > in->base->length - in->offset) return damaged(in, error, "a chunk is too long");
+    if (size > CHUNK_BYTES_MAX || size > in->base->length - in->offset)
+        return damaged(in, error, "a chunk is too long");
 
     buffer_clear(&in->chunk);
-    if (!buffer_reserve(&in->chunk, size)) return store_disk_error(in->store, error, -ENOMEM, "reading", in->base->name);
+    if (!buffer_reserve(&in->chunk, size))
+        return store_disk_error(in->store, error, -ENOMEM, "reading", in->base->name);
     code = take(in, in->chunk.data, size, error);
     if (code != WEIR_OK) return code;
     in->chunk.size = size;
@@ -289,7 +291,8 @@ static enum weir_code read_chunks(struct base_reader *in, store_chunk_fn *each, 
         if (code != WEIR_OK) return code;
     }
     if (in->offset != in->base->length) return damaged(in, error, "something follows its end");
-    if (hash_stream_value(in->hash) != in->base->hash) return damaged(in, error, "the hash of the file is not the one expected");
+    if (hash_stream_value(in->hash) != in->base->hash)
+        return damaged(in, error, "the hash of the file is not the one expected");
     return WEIR_OK;
 }
 

@@ -8,7 +8,7 @@
 #include "base/crash.h"
 #include "checkpoint/store_private.h"
 
-/* ---- Places: job thread --------------------------------------------------------------------------------------------- */
+/* ---- Places: job thread ------------------------------------------------------------------------------------------ */
 
 static void place(struct store *store, struct weir_frame_name *name, bool new_segment)
 {
@@ -35,7 +35,7 @@ void store_reserve_elsewhere(struct store *store, struct weir_frame_name *name)
     place(store, name, true);
 }
 
-/* ---- Segments ------------------------------------------------------------------------------------------------------- */
+/* ---- Segments ---------------------------------------------------------------------------------------------------- */
 
 static void segment_path(const struct store *store, uint64_t number, char path[STORE_PATH_MAX])
 {
@@ -92,7 +92,7 @@ static int segment_fill(struct store *store, struct store_segment *segment, bool
     return 0;
 }
 
-/* ---- Begin and end -------------------------------------------------------------------------------------------------- */
+/* ---- Begin and end ----------------------------------------------------------------------------------------------- */
 
 int store_log_begin(struct store *store)
 {
@@ -108,7 +108,7 @@ void store_log_end(struct store *store)
     segment_close(store, &store->log.next);
 }
 
-/* ---- Appending: log writer thread ----------------------------------------------------------------------------------- */
+/* ---- Appending: log writer thread -------------------------------------------------------------------------------- */
 
 /* Makes segment `number` the current one: the prepared one, or a new file. */
 static int switch_segment(struct store *store, uint64_t number)
@@ -159,7 +159,7 @@ enum weir_code store_append(struct store *store, const struct weir_frame_name *n
     return result == 0 ? WEIR_OK : store_disk_error(store, error, result, "appending to", name->file);
 }
 
-/* ---- Ahead: log writer thread --------------------------------------------------------------------------------------- */
+/* ---- Ahead: log writer thread ------------------------------------------------------------------------------------ */
 
 static int next_from_spare(struct store *store, uint64_t number)
 {
@@ -188,7 +188,8 @@ bool store_prepare(struct store *store)
     struct store_log *log = &store->log;
     if (log->prepare_failed || store->incarnation == 0) return false;
     bool more = false;
-    /* A current segment whose sync failed here must not be written again either: leave it for the append to find out. */
+    /* A current segment whose sync failed here must not be written again either: leave it for the append to find
+     * out. */
     int result = segment_fill(store, &log->current, &more);
     if (result < 0) {
         log->number_failed = log->current.number;
@@ -204,7 +205,7 @@ bool store_prepare(struct store *store)
     return false;
 }
 
-/* ---- Deleting: log writer thread ------------------------------------------------------------------------------------ */
+/* ---- Deleting: log writer thread --------------------------------------------------------------------------------- */
 
 static bool is_spare(const struct store_log *log, uint64_t number)
 {

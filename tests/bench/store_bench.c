@@ -44,7 +44,7 @@ static void fail(const char *what)
     exit(1);
 }
 
-/* ---- Plain files ---------------------------------------------------------------------------------------------------- */
+/* ---- Plain files ------------------------------------------------------------------------------------------------- */
 
 enum ahead { NOTHING, ALLOCATED, FILLED };
 
@@ -71,7 +71,7 @@ static void bench_file(const char *what, const char *directory, enum ahead ahead
     report(what, times, count);
 }
 
-/* ---- The store ------------------------------------------------------------------------------------------------------ */
+/* ---- The store --------------------------------------------------------------------------------------------------- */
 
 static void remove_file(void *user, const char *file)
 {
@@ -95,7 +95,8 @@ static uint64_t append(struct store *store, struct retention *retention, struct 
     if (!manifest_encode(&manifest, frame, &name) || name.length != FRAME_BYTES) fail("encode");
     store_reserve(store, &name);
     const uint64_t begin = now_ns();
-    if (store_append(store, &name, (struct weir_bytes){ frame->data, frame->size }, &error) != WEIR_OK) fail(error.text);
+    const struct weir_bytes bytes = { frame->data, frame->size };
+    if (store_append(store, &name, bytes, &error) != WEIR_OK) fail(error.text);
     const uint64_t took = now_ns() - begin;
     if (!retention_checkpoint(retention, &name, &manifest)) fail("memory");
     *parent = name;
@@ -113,8 +114,9 @@ static void bench_store(const char *directory, uint64_t *times, size_t count)
     environment_init_system(&environment);
     buffer_init(&frame);
     retention_init(&retention, 1, 1);
-    const struct store_options options = { .directory = directory, .job = "store_bench.tmp", .slot = "0", .create = true,
-                                           .environment = &environment };
+    const struct store_options options = {
+        .directory = directory, .job = "store_bench.tmp", .slot = "0", .create = true, .environment = &environment,
+    };
     if (store_open(&options, &store, &error) != WEIR_OK || store_begin(store, 1, &error) != WEIR_OK) fail(error.text);
     /* Two rounds: the first one makes the segments that the second one uses again. */
     for (size_t i = 0; i < 2 * count; i++) {

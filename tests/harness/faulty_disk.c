@@ -58,7 +58,7 @@ struct faulty_disk {
     uint64_t capacity;
 };
 
-/* ---- Inodes and names ----------------------------------------------------------------------------------------------- */
+/* ---- Inodes and names -------------------------------------------------------------------------------------------- */
 
 static void *grow(void *memory, size_t from, size_t to)
 {
@@ -142,7 +142,7 @@ static bool is_in(const char *path, const char *directory)
     return strncmp(path, directory, size) == 0 && path[size] == '/' && strchr(path + size + 1, '/') == NULL;
 }
 
-/* ---- Faults --------------------------------------------------------------------------------------------------------- */
+/* ---- Faults ------------------------------------------------------------------------------------------------------ */
 
 static int fault_counted(struct faulty_disk *faulty, unsigned call)
 {
@@ -163,7 +163,7 @@ static uint64_t bytes_used(const struct faulty_disk *faulty)
     return used;
 }
 
-/* ---- The table ------------------------------------------------------------------------------------------------------ */
+/* ---- The table --------------------------------------------------------------------------------------------------- */
 
 #define LOCKED(faulty, user)                                                                                           \
     struct faulty_disk *faulty = user;                                                                                 \
@@ -357,14 +357,16 @@ static int faulty_remove(void *user, const char *path)
 }
 
 /* Visits copies, without the lock: the visitor may call the disk. */
-static int faulty_list(void *user, const char *path, void (*visit)(void *visit_user, const char *name), void *visit_user)
+static int faulty_list(void *user, const char *path, void (*visit)(void *visit_user, const char *name),
+                       void *visit_user)
 {
     LOCKED(faulty, user);
     const int fault = fault_counted(faulty, FAULTY_LIST);
     char *found[NAMES_MAX];
     size_t count = 0;
     for (size_t i = 0; fault == 0 && i < faulty->now.count; i++)
-        if (is_in(faulty->now.items[i].path, path)) found[count++] = strdup(strrchr(faulty->now.items[i].path, '/') + 1);
+        if (is_in(faulty->now.items[i].path, path))
+            found[count++] = strdup(strrchr(faulty->now.items[i].path, '/') + 1);
     (void)unlocked(faulty, 0);
     for (size_t i = 0; i < count; i++) {
         visit(visit_user, found[i]);
@@ -380,7 +382,7 @@ static bool faulty_is_volatile(void *user, const char *path)
     return false;
 }
 
-/* ---- Life ----------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 struct faulty_disk *faulty_disk_create(uint64_t seed)
 {
@@ -487,7 +489,7 @@ void faulty_disk_capacity(struct faulty_disk *faulty, uint64_t bytes)
     pthread_mutex_unlock(&faulty->mutex);
 }
 
-/* ---- Power ---------------------------------------------------------------------------------------------------------- */
+/* ---- Power ------------------------------------------------------------------------------------------------------- */
 
 static void inode_cut_power(struct faulty_disk *faulty, struct inode *inode)
 {
@@ -516,7 +518,7 @@ void faulty_disk_cut_power(struct faulty_disk *faulty)
     for (size_t i = 0; i < faulty->now.count; i++) inode_cut_power(faulty, faulty->now.items[i].inode);
 }
 
-/* ---- Damage --------------------------------------------------------------------------------------------------------- */
+/* ---- Damage ------------------------------------------------------------------------------------------------------ */
 
 static struct inode *named(struct faulty_disk *faulty, const char *path)
 {

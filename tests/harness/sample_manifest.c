@@ -33,7 +33,8 @@ static struct manifest_state join_states[] = {
     { .name = "left", .kind = 0, .codec = WEIR_STRUCT, .value_size_bytes = 24 },
 };
 static struct manifest_operator operators[] = {
-    { .name = "count", .state_count = 2, .states = count_states, .base_count = 2, .bases = count_bases, .redo_epoch = 37,
+    { .name = "count", .state_count = 2, .states = count_states, .base_count = 2, .bases = count_bases,
+      .redo_epoch = 37,
       .delta_count = 2, .deltas = count_deltas },
     { .name = "join", .state_count = 1, .states = join_states, .redo_epoch = 40 },
 };

@@ -9,7 +9,8 @@ const struct manifest *sample_manifest(void);
 /* Fails the test unless both say the same. */
 void sample_assert_equal(const struct manifest *a, const struct manifest *b);
 
-/* Encodes a manifest of one operator with `delta` into `frame`: incarnation, epoch and parent as given (NULL = none). */
+/* Encodes a manifest of one operator with `delta` into `frame`: incarnation, epoch and parent as given (NULL =
+ * none). */
 struct weir_frame_name sample_frame(struct buffer *frame, uint64_t incarnation, uint64_t epoch,
                                     const struct weir_frame_name *parent, bool is_part, struct weir_bytes delta);
 

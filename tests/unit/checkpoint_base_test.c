@@ -69,7 +69,8 @@ static struct manifest_base write_base(uint32_t chunk_count, uint32_t salt)
     ck_assert_msg(store_base_finish(base, &done, &error) == WEIR_OK, "%s", error.text);
     memcpy(name, done.name, sizeof name);
     return (struct manifest_base){
-        .store = STORE_KIND_FILE, .name = name, .length = done.length, .hash = done.hash, .incarnation = done.incarnation,
+        .store = STORE_KIND_FILE, .name = name, .length = done.length, .hash = done.hash,
+        .incarnation = done.incarnation,
     };
 }
 
@@ -242,7 +243,8 @@ START_TEST(finds_chunks_of_another_base_under_its_own_header)
 }
 END_TEST
 
-/* A copy of the directory goes on for itself and writes the same name: only the hash of the whole tells the two apart. */
+/* A copy of the directory goes on for itself and writes the same name: only the hash of the whole tells the two
+ * apart. */
 START_TEST(finds_a_base_of_the_same_name_from_a_copy_of_the_store)
 {
     const struct manifest_base base = write_base(6, 0);

@@ -12,7 +12,9 @@ static struct weir_ledger_range ranges[] = {
     { .source = "words", .split = "words/0", .begin = 100, .end = 12345678901 },
     { .source = "words", .split = "words/1", .begin = -1, .end = 0 },
 };
-static struct weir_output_total totals[] = { { .name = "counts/0", .count = 900, .digest = { 0x0123456789abcdef, 2 } } };
+static struct weir_output_total totals[] = {
+    { .name = "counts/0", .count = 900, .digest = { 0x0123456789abcdef, 2 } },
+};
 static struct weir_anchor anchors[] = { { .output = "counts/0", .end = 1234 } };
 
 static const struct weir_ledger_entry sample = {

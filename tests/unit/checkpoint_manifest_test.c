@@ -157,8 +157,8 @@ START_TEST(refuses_lengths_that_no_frame_has)
 }
 END_TEST
 
-/* Damage that the hash does not show (a bug of a writer): decoding refuses or answers something, but reads nothing outside;
- * the sanitizers watch. */
+/* Damage that the hash does not show (a bug of a writer): decoding refuses or answers something, but reads nothing
+ * outside; the sanitizers watch. */
 START_TEST(decoding_survives_any_bytes)
 {
     uint64_t random = unit_seed();

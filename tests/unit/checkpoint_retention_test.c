@@ -18,7 +18,8 @@ static struct weir_frame_name frame_in(const char *file, uint64_t epoch)
     return name;
 }
 
-/* Checkpoint `epoch` in `file` with one base (NULL = none) whose redo point is `redo`. Its parent is what was said last. */
+/* Checkpoint `epoch` in `file` with one base (NULL = none) whose redo point is `redo`. Its parent is what was said
+ * last. */
 static bool say(struct retention *to, const char *file, uint64_t epoch, const char *base, uint64_t redo)
 {
     struct manifest_base bases[] = { { .store = STORE_KIND_FILE, .name = base, .redo_epoch = redo } };
@@ -71,7 +72,8 @@ END_TEST
 
 START_TEST(orphans_of_older_incarnations_go)
 {
-    static const char *const files[] = { "log-6-1", "log-6-2", "base-6-1", "base-5-9", "log-7-1", "store", "pointer-3" };
+    static const char *const files[] = { "log-6-1", "log-6-2", "base-6-1", "base-5-9", "log-7-1", "store",
+                                         "pointer-3" };
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) ck_assert(retention_found(&retention, files[i]));
     ck_assert(say(&retention, "log-7-1", 0, NULL, 0));
     assert_collects("base-5-9 base-6-1 log-6-1 log-6-2");
@@ -89,7 +91,8 @@ END_TEST
 
 START_TEST(what_the_restored_checkpoint_needs_stays)
 {
-    static const char *const files[] = { "log-5-1", "log-5-2", "log-6-1", "log-6-2", "log-7-1", "base-5-1", "base-6-1" };
+    static const char *const files[] = { "log-5-1", "log-5-2", "log-6-1", "log-6-2", "log-7-1", "base-5-1",
+                                         "base-6-1" };
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) ck_assert(retention_found(&retention, files[i]));
     /* Checkpoint 20 lies in log-6-2, its base reaches to 10; the frames 11..20 lie in log-5-2 and log-6-2. */
     const struct weir_frame_name first = frame_in("log-5-2", 11);
@@ -242,7 +245,8 @@ static void assert_nothing_needed_goes(const struct history *history)
     struct retention_names names = { 0 };
     ck_assert(retention_collect(&retention, &names));
     for (size_t i = 0; i < names.files.count; i++)
-        ck_assert_msg(!is_needed_by_newest(history, names.files.items[i].file), "%s is needed", names.files.items[i].file);
+        ck_assert_msg(!is_needed_by_newest(history, names.files.items[i].file), "%s is needed",
+                      names.files.items[i].file);
     retention_names_clear(&names);
 }
 

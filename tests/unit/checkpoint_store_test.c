@@ -109,7 +109,7 @@ static void finish_preparing(struct store *store)
     while (store_prepare(store)) continue;
 }
 
-/* ---- Identity ------------------------------------------------------------------------------------------------------- */
+/* ---- Identity ---------------------------------------------------------------------------------------------------- */
 
 START_TEST(a_store_keeps_its_id)
 {
@@ -253,7 +253,7 @@ START_TEST(parses_names_of_files)
 }
 END_TEST
 
-/* ---- Appending and reading ------------------------------------------------------------------------------------------ */
+/* ---- Appending and reading --------------------------------------------------------------------------------------- */
 
 START_TEST(what_was_appended_survives_a_power_cut)
 {
@@ -439,7 +439,7 @@ START_TEST(what_cannot_be_read_counts_as_history)
 }
 END_TEST
 
-/* ---- Damage (F15) --------------------------------------------------------------------------------------------------- */
+/* ---- Damage (F15) ------------------------------------------------------------------------------------------------ */
 
 START_TEST(finds_a_frame_cut_off_anywhere)
 {
@@ -523,7 +523,7 @@ START_TEST(refuses_paths_in_place_of_names)
 }
 END_TEST
 
-/* ---- Chains --------------------------------------------------------------------------------------------------------- */
+/* ---- Chains ------------------------------------------------------------------------------------------------------ */
 
 START_TEST(a_chain_follows_parents_over_aborted_frames_and_incarnations)
 {
@@ -541,8 +541,10 @@ START_TEST(a_chain_follows_parents_over_aborted_frames_and_incarnations)
     chain[4] = commit(store, 4, 4, &chain[3], 10);
     chain[5] = commit(store, 4, 5, &chain[4], 10);
 
-    static const struct { uint64_t redo; size_t first; } cases[] = { { 0, 1 }, { 1, 2 }, { 2, 2 }, { 3, 3 }, { 4, 5 }, { 5, 5 },
-                                                                     { 99, 5 } };
+    static const struct {
+        uint64_t redo;
+        size_t first;
+    } cases[] = { { 0, 1 }, { 1, 2 }, { 2, 2 }, { 3, 3 }, { 4, 5 }, { 5, 5 }, { 99, 5 } };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct store_chain found;
         ck_assert_msg(store_chain(store, &chain[5], cases[i].redo, &found, &error) == WEIR_OK, "%s", error.text);
@@ -573,7 +575,7 @@ START_TEST(a_chain_with_a_damaged_link_is_damaged)
 }
 END_TEST
 
-/* ---- A disk that fails (F13, F14) ----------------------------------------------------------------------------------- */
+/* ---- A disk that fails (F13, F14) -------------------------------------------------------------------------------- */
 
 START_TEST(after_a_failure_the_frame_goes_elsewhere)
 {
@@ -621,7 +623,8 @@ START_TEST(a_segment_that_failed_is_never_synced_again)
 }
 END_TEST
 
-/* Whatever call fails, when and how often: what was acknowledged can be read after a power cut, what was not is an error. */
+/* Whatever call fails, when and how often: what was acknowledged can be read after a power cut, what was not is an
+ * error. */
 START_TEST(the_nth_failing_call_costs_nothing_that_was_acknowledged)
 {
     uint64_t acknowledged_sum = 0;
@@ -716,7 +719,8 @@ START_TEST(power_cuts_lose_nothing_that_was_acknowledged)
             for (uint32_t i = 0; i < steps; i++) {
                 if (unit_chance(&random, 30)) (void)store_prepare(store);
                 epoch++;
-                newest = commit(store, incarnation, epoch, newest.epoch == 0 ? NULL : &newest, unit_random_below(&random, 20000));
+                newest = commit(store, incarnation, epoch, newest.epoch == 0 ? NULL : &newest,
+                                unit_random_below(&random, 20000));
             }
             /* One more that nobody acknowledged. */
             epoch++;
@@ -738,7 +742,7 @@ START_TEST(power_cuts_lose_nothing_that_was_acknowledged)
 }
 END_TEST
 
-/* ---- A real disk ---------------------------------------------------------------------------------------------------- */
+/* ---- A real disk ------------------------------------------------------------------------------------------------- */
 
 static char directory[64];
 
