@@ -1,0 +1,15 @@
+/* Main: the command line of every job program, as a library of its own (weir/main.h is its public face).
+ *
+ *   options.h   arguments -> configuration keys; refusals with a sentence
+ *   progress.h  what a person sees on stderr while a job runs
+ *   main.c      signals by descriptor, the loop that waits for the job, exit codes
+ *
+ * This is the one folder of lib that prints and looks at signals. */
+#ifndef MAIN_MAIN_H
+#define MAIN_MAIN_H
+
+#include "main/options.h"
+#include "main/progress.h"
+#include "weir/main.h"
+
+#endif
