@@ -376,6 +376,7 @@ uint64_t store_incarnation_max(const struct store *store)
 
 struct others {
     uint64_t incarnation;
+    uint64_t incarnation_max;
     bool found; /* a file of this or a newer incarnation that is not our first segment */
 };
 
@@ -384,12 +385,16 @@ static void others_visit(void *user, const char *name)
     struct others *others = user;
     struct store_file file;
     if (!store_file_parse(name, &file) || file.incarnation < others->incarnation) return;
+    if (file.incarnation > others->incarnation_max) others->incarnation_max = file.incarnation;
     if (file.incarnation > others->incarnation || file.is_base || file.number != 1) others->found = true;
 }
 
-static enum weir_code begun_by_another(struct store *store, uint64_t incarnation, struct weir_error *error)
+/* The highest number is remembered, so that the next one drawn is above it. */
+static enum weir_code begun_by_another(struct store *store, uint64_t incarnation_max, struct weir_error *error)
 {
+    const uint64_t incarnation = store->incarnation;
     store->incarnation = 0;
+    store->incarnation_max = incarnation_max;
     return weir_error_set(error, WEIR_FENCED, WEIR_REMEDY_RETRY,
                           "checkpoint store %s: another process began incarnation %" PRIu64 " or a newer one",
                           store->path, incarnation);
@@ -414,14 +419,14 @@ enum weir_code store_begin(struct store *store, uint64_t incarnation, struct wei
 
     /* Somebody may have begun this incarnation, or a newer one, since store_open, and have retired its first segment
      * already. */
-    struct others others = { .incarnation = incarnation };
+    struct others others = { .incarnation = incarnation, .incarnation_max = incarnation };
     result = store->disk->list(store->disk->user, store->path, others_visit, &others);
     if (result == 0 && !others.found) return WEIR_OK;
     char path[STORE_PATH_MAX];
     store_file_path(store, name, path);
     store_log_end(store);
     (void)store->disk->remove(store->disk->user, path);
-    if (result == 0) return begun_by_another(store, incarnation, error);
+    if (result == 0) return begun_by_another(store, others.incarnation_max, error);
     store->incarnation = 0;
     return store_disk_error(store, error, result, "listing", "the directory");
 }

@@ -59,7 +59,8 @@ const char *store_id(const struct store *store);
 const char *store_path(const struct store *store);      /* <directory>/<job> */
 bool store_is_empty(const struct store *store);         /* no log and no base when it was opened */
 bool store_is_volatile(const struct store *store);      /* in memory: worth a warning */
-uint64_t store_incarnation_max(const struct store *store); /* highest in a file name when it was opened; 0 = none */
+/* The highest in a file name when it was opened, or when store_begin found another process; 0 = none. */
+uint64_t store_incarnation_max(const struct store *store);
 
 /* Begins the log of `incarnation`, which is above store_incarnation_max and whatever the ledger names. WEIR_FENCED with
  * remedy RETRY when somebody began the same one meanwhile: look again, draw a higher one. May be called again with a

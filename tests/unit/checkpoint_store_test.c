@@ -219,6 +219,7 @@ START_TEST(an_incarnation_is_begun_once)
     ck_assert_int_eq(store_begin(first, 3, &error), WEIR_OK);
     ck_assert_int_eq(store_begin(second, 3, &error), WEIR_FENCED);
     ck_assert_int_eq(error.remedy, WEIR_REMEDY_RETRY);
+    ck_assert_uint_eq(store_incarnation_max(second), 3);
     ck_assert_int_eq(store_begin(second, 4, &error), WEIR_OK);
     ck_assert_int_eq(store_begin(first, 6, &error), WEIR_OK);
     store_close(first);
@@ -234,6 +235,7 @@ START_TEST(an_incarnation_is_begun_once_even_when_its_first_segment_is_gone)
     (void)commit(owner, 3, 2, &first, WHOLE_SEGMENT);
     ck_assert_int_eq(faulty_disk_table(disk)->remove(disk, path_of("log-3-1")), 0);
     ck_assert_int_eq(store_begin(slow, 3, &error), WEIR_FENCED);
+    ck_assert_uint_eq(store_incarnation_max(slow), 3);
     ck_assert(!faulty_disk_has(disk, path_of("log-3-1")));
     store_close(slow);
     store_close(owner);
