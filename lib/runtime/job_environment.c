@@ -679,6 +679,7 @@ struct restoring {
     uint32_t state_map[256];
     uint32_t state_map_count;
     uint64_t redo_epoch;
+    uint64_t frames, log_bytes; /* that were replayed */
 };
 
 static enum weir_code check_state(const struct operator_spec *spec, const struct manifest_state *written,
@@ -766,9 +767,12 @@ static enum weir_code replay_frame(struct restoring *restoring, const struct wei
         const struct manifest_operator *written = manifest_find_operator(&manifest, restoring->keyed->spec->name);
         if (written == NULL) continue;
         code = map_states(restoring, written, error);
-        for (size_t d = 0; code == WEIR_OK && d < written->delta_count; d++)
+        for (size_t d = 0; code == WEIR_OK && d < written->delta_count; d++) {
+            restoring->log_bytes += written->deltas[d].size;
             code = apply_units(restoring, written->deltas[d], error);
+        }
     }
+    restoring->frames++;
     return code;
 }
 
@@ -877,6 +881,9 @@ static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, 
         const struct job_keyed *keyed = &job->keyed.items[job->shards.items[i].keyed];
         struct task *task = job->tasks.items[job->vertex_first[keyed->vertex] + job->shards.items[i].subtask];
         shard_restored(chain_shard(task_chain(task), keyed->stage), epoch);
+        /* What this start had to replay counts, or a job that is restarted often would never write a base. */
+        job->shards.items[i].frames = restoring->frames;
+        job->shards.items[i].log_bytes = restoring->log_bytes / job->shards.count;
     }
     return WEIR_OK;
 }
