@@ -1,0 +1,290 @@
+/* Sixty times kill -9 while records keep coming: at every crash point, at random times, three times in a row during a restore,
+ * with another parallelism at each start. What committed readers see is compared all the while with what it must be. */
+#include <check.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/crash.h"
+#include "harness/broker.h"
+#include "harness/checker.h"
+#include "harness/sequence.h"
+#include "harness/unit.h"
+
+enum {
+    PARTITIONS = 3,
+    KEYS = 400,
+    RECORDS_PER_SECOND = 3000,
+    CYCLES = 60,
+    OPEN_MIN = 20,
+    POINT_DEADLINE_MS = 6000,
+    FACT_TIMEOUT_S = 300,
+};
+
+/* ---- The loader ----------------------------------------------------------------------------------------------------- */
+
+struct loader {
+    pthread_t thread;
+    const char *topic;
+    rd_kafka_t *producer;
+    uint64_t random;
+    int64_t numbers[KEYS];
+    int64_t produced;
+    atomic_bool stopped;
+};
+
+static void produce_one(struct loader *loader)
+{
+    const uint32_t key = unit_random_below(&loader->random, KEYS);
+    char key_text[16], value[24];
+    (void)snprintf(key_text, sizeof key_text, "%u", key);
+    (void)snprintf(value, sizeof value, "%" PRId64, ++loader->numbers[key]);
+    const struct weir_record record = { .key = weir_text(key_text), .value = weir_text(value), .time_ms = WEIR_TIME_UNSET };
+    broker_produce(loader->producer, loader->topic, (int)(key % PARTITIONS), &record);
+    loader->produced++;
+}
+
+/* At a steady pace; what was missed while the machine was busy is made up for. */
+static void *load(void *argument)
+{
+    struct loader *loader = argument;
+    const int64_t begin_ms = process_now_ms();
+    while (!atomic_load(&loader->stopped)) {
+        const int64_t due = (process_now_ms() - begin_ms) * RECORDS_PER_SECOND / 1000;
+        while (loader->produced < due) produce_one(loader);
+        rd_kafka_poll(loader->producer, 5);
+    }
+    broker_flush(loader->producer);
+    return NULL;
+}
+
+static void loader_start(struct loader *loader, const char *topic, uint64_t seed)
+{
+    loader->topic = topic;
+    loader->random = seed;
+    loader->producer = broker_producer(NULL, "linger.ms=5");
+    ck_assert_int_eq(pthread_create(&loader->thread, NULL, load, loader), 0);
+}
+
+static void loader_stop(struct loader *loader)
+{
+    atomic_store(&loader->stopped, true);
+    pthread_join(loader->thread, NULL);
+    broker_producer_close(loader->producer);
+}
+
+/* ---- The plan ------------------------------------------------------------------------------------------------------- */
+
+/* `point` NULL = SIGKILL after `after_ms`. */
+struct kill {
+    const char *point;
+    uint32_t pass;
+    uint32_t after_ms;
+};
+
+struct plan {
+    struct kill kills[CYCLES];
+    size_t count;
+};
+
+static void plan_point(struct plan *plan, const char *point, uint32_t pass)
+{
+    ck_assert_uint_lt(plan->count, CYCLES);
+    plan->kills[plan->count++] = (struct kill){ .point = point, .pass = pass };
+}
+
+static bool is_one_of(const char *point, const char *list) { return strstr(list, point) != NULL; }
+
+/* How often a point can be passed within a short run. */
+static uint32_t choose_pass(const char *point, uint64_t *random)
+{
+    if (is_one_of(point, "founding announced shutdown_half_done restore_half_replayed")) return 1;
+    if (is_one_of(point, "restore_base_applied base_begun base_written base_named files_deleted"))
+        return 1 + unit_random_below(random, 2);
+    return 1 + unit_random_below(random, 25);
+}
+
+static void shuffle(struct kill *kills, size_t count, uint64_t *random)
+{
+    for (size_t i = count; i > 1; i--) {
+        const size_t other = unit_random_below(random, (uint32_t)i);
+        const struct kill kept = kills[i - 1];
+        kills[i - 1] = kills[other];
+        kills[other] = kept;
+    }
+}
+
+/* First the founding; then every point twice and random times, shuffled; then what needs a history: restores. */
+static void make_plan(struct plan *plan, uint64_t *random)
+{
+    static const char *const points[] = {
+#define CRASH_POINT_NAME(name) #name,
+        CRASH_POINTS(CRASH_POINT_NAME)
+#undef CRASH_POINT_NAME
+    };
+    plan_point(plan, "founding", 1);
+    const size_t first = plan->count;
+    for (size_t i = 0; i < CRASH_POINT_COUNT; i++) {
+        if (is_one_of(points[i], "founding restore_base_applied restore_half_replayed")) continue;
+        plan_point(plan, points[i], choose_pass(points[i], random));
+        plan_point(plan, points[i], choose_pass(points[i], random));
+    }
+    while (plan->count < CYCLES - 7)
+        plan->kills[plan->count++] = (struct kill){ .after_ms = 30 + unit_random_below(random, 1500) };
+    shuffle(plan->kills + first, plan->count - first, random);
+    for (uint32_t pass = 1; pass <= 3; pass++) plan_point(plan, "restore_base_applied", pass);
+    plan_point(plan, "restore_half_replayed", 1);
+    plan_point(plan, "restore_base_applied", 1);
+    plan_point(plan, "restore_half_replayed", 1);
+    plan->kills[plan->count++] = (struct kill){ .after_ms = 200 };
+}
+
+/* ---- The cycles ----------------------------------------------------------------------------------------------------- */
+
+struct run {
+    uint64_t random;
+    struct process_job job;
+    struct checker *checker;
+    const char *crash_log;
+    int fired, in_vain, open;
+};
+
+static void start(struct run *run, struct process *process, const char *crash)
+{
+    char parallelism[8], crash_setting[64], log_setting[600];
+    (void)snprintf(parallelism, sizeof parallelism, "%u", 1 + unit_random_below(&run->random, 3));
+    (void)snprintf(crash_setting, sizeof crash_setting, "WEIR_CRASH=%s", crash);
+    (void)snprintf(log_setting, sizeof log_setting, "WEIR_CRASH_LOG=%s", run->crash_log);
+    run->job.environment[0] = crash_setting;
+    run->job.environment[1] = log_setting;
+    process_start_job(process, &run->job, "--parallelism", parallelism, NULL);
+}
+
+/* The point may not be reached: no base was due, say. Then the time is up, which is a kill, too. */
+static void await_point(struct run *run, struct process *process, const struct kill *kill)
+{
+    const int64_t deadline = process_now_ms() + POINT_DEADLINE_MS;
+    if (strcmp(kill->point, "shutdown_half_done") == 0) {
+        process_await_log(process, "running, incarnation");
+        process_signal(process, SIGTERM);
+    }
+    while (!process_has_ended(process) && process_now_ms() < deadline) usleep(2000);
+    if (!process_has_ended(process)) {
+        run->in_vain++;
+        process_signal(process, SIGKILL);
+    } else {
+        run->fired++;
+    }
+}
+
+static void cycle(struct run *run, const struct kill *kill)
+{
+    char crash[64] = "";
+    struct process process;
+    const int64_t begin_ms = process_now_ms();
+    if (kill->point != NULL) (void)snprintf(crash, sizeof crash, "%s:%u", kill->point, kill->pass);
+    start(run, &process, crash);
+    if (kill->point != NULL) {
+        await_point(run, &process, kill);
+    } else {
+        const int64_t until = process_now_ms() + kill->after_ms;
+        while (!process_has_ended(&process) && process_now_ms() < until) usleep(1000);
+        process_signal(&process, SIGKILL);
+    }
+    process_expect_end(&process, -SIGKILL, NULL);
+    const int64_t killed_ms = process_now_ms();
+    const int64_t open = checker_open_records(run->checker);
+    run->open += open > 0;
+    static const char *const no_errors[] = { NULL };
+    checker_log(&process, no_errors);
+    if (unit_chance(&run->random, 15)) checker_settle(run->checker);
+    else checker_follow(run->checker);
+    (void)printf("%s after %" PRId64 " ms: %" PRId64 " records in an open transaction; checked in %" PRId64 " ms\n",
+                 kill->point == NULL ? "any time" : crash, killed_ms - begin_ms, open, process_now_ms() - killed_ms);
+    process_free(&process);
+}
+
+/* I9: what a process holds after hundreds of commits is what it held after its first ones. */
+static void run_to_the_end(struct run *run, struct loader *loader)
+{
+    struct process process;
+    start(run, &process, "");
+    process_await_log(&process, "running, incarnation");
+    struct checker_numbers begin = checker_numbers(run->checker);
+    PROCESS_AWAIT((checker_follow(run->checker), checker_numbers(run->checker).commits > begin.commits + 10), 30000);
+    const struct process_resources before = process_look(&process);
+    PROCESS_AWAIT((checker_follow(run->checker), checker_numbers(run->checker).commits > begin.commits + 60), 30000);
+    loader_stop(loader);
+    PROCESS_AWAIT(checker_is_caught_up(run->checker), 30000);
+    const struct process_resources after = process_look(&process);
+    process_signal(&process, SIGTERM);
+    static const char *const no_errors[] = { NULL };
+    process_expect_end(&process, 0, NULL);
+    checker_log(&process, no_errors);
+    (void)printf("descriptors %d, then %d; threads %d, then %d; resident %" PRId64 " KiB, then %" PRId64 "\n",
+                 before.descriptors, after.descriptors, before.threads, after.threads, before.resident_kib,
+                 after.resident_kib);
+    ck_assert_int_le(after.descriptors, before.descriptors + 4);
+    ck_assert_int_le(after.threads, before.threads + 2);
+    ck_assert_int_le(after.resident_kib, before.resident_kib + 64 * 1024);
+}
+
+START_TEST(sixty_kills_lose_nothing_and_double_nothing)
+{
+    struct loader loader = { 0 };
+    struct plan plan = { 0 };
+    uint64_t random = unit_seed();
+    const int64_t begin_ms = process_now_ms();
+    const char *input = broker_topic("crash-input", PARTITIONS), *output = broker_topic("crash-output", PARTITIONS);
+    const char *counts = broker_topic("crash-counts", PARTITIONS), *job = broker_name("crash");
+    const struct checker_options options = { .job = job, .input = input, .output = output, .counts = counts,
+                                             .partitions = PARTITIONS, .checkpoints = process_path("checkpoints") };
+    make_plan(&plan, &random);
+    struct run run = {
+        .random = random,
+        .crash_log = process_path("crash.log"),
+        .checker = checker_create(&options),
+        .job = { .program = "sequence", .brokers = broker_address(), .job = job, .input = input, .output = output,
+                 .checkpoints = options.checkpoints,
+                 .settings = { "--counts", counts, "--checkpoint-interval", "25ms", "-X", "state.base.min-log-size=64kb",
+                               "-X", "state.log.segment-size=128kb", "-X", "state.base.log-ratio=0" } },
+    };
+    loader_start(&loader, input, unit_random(&random));
+    for (size_t i = 0; i < plan.count; i++) {
+        (void)printf("%2zu ", i + 1);
+        cycle(&run, &plan.kills[i]);
+    }
+    run_to_the_end(&run, &loader);
+    checker_settle(run.checker);
+    checker_disk(run.checker);
+    const struct checker_numbers numbers = checker_numbers(run.checker);
+    ck_assert_int_eq(numbers.output, loader.produced);
+    ck_assert_int_eq(numbers.input, loader.produced);
+    checker_ledger(run.checker);
+    checker_crash_points(run.crash_log);
+    (void)printf("%zu kills, %d at a crash point, %d in vain, %d hit an open transaction; %" PRId64 " records, %" PRId64
+                 " commits, %" PRId64 " exact comparisons, %" PRId64 " s\n", plan.count, run.fired, run.in_vain, run.open,
+                 numbers.output, numbers.commits, numbers.settled, (process_now_ms() - begin_ms) / 1000);
+    ck_assert_int_ge(run.open, OPEN_MIN);
+    checker_destroy(run.checker);
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_set_timeout(tests, FACT_TIMEOUT_S);
+    tcase_add_test(tests, sixty_kills_lose_nothing_and_double_nothing);
+}
+
+int main(void)
+{
+    setlinebuf(stdout); /* a fact that fails leaves its process without writing what it printed */
+    broker_start(1);
+    return unit_main("crash", add);
+}
