@@ -497,7 +497,7 @@ static enum weir_code yaml_step(struct yaml_walk *walk, const yaml_event_t *even
             return event->data.scalar.length == 0 ? WEIR_OK
                                                   : yaml_refuse(walk, event->start_mark, "expected 'key: value'");
         return walk->have_key ? yaml_value(walk, event) : yaml_key(walk, event);
-    case YAML_SEQUENCE_START_EVENT: 
+    case YAML_SEQUENCE_START_EVENT:
         return yaml_refuse(walk, event->start_mark, "lists are not used here; write one text");
     case YAML_ALIAS_EVENT: return yaml_refuse(walk, event->start_mark, "aliases are not used here");
     default: return WEIR_OK;

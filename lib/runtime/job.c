@@ -175,7 +175,6 @@ struct append_work {
 static enum weir_code run_append(struct work *work)
 {
     struct append_work *append = (struct append_work *)work;
-    CRASH_POINT(frame_written);
     const enum weir_code code = store_append(append->store, &append->name, append->frame, &work->error);
     if (code == WEIR_OK) CRASH_POINT(frame_durable);
     return code;
@@ -687,7 +686,8 @@ static void publish(struct weir_job *job)
         .durable_latency_p99_ms = percentile(&job->durable_latency, 0.99),
         .running = job->commit.phase == COMMIT_RUNNING && job->tasks_started > 0,
     };
-    uint64_t written = 0, gap_us = job->gap_max_us;
+    uint64_t written = 0, gap_us = job->gap_max_us, gaps[GAPS_BUCKETS];
+    memcpy(gaps, job->gaps_before, sizeof(gaps));
     /* Before they are started, tasks belong to the restore. */
     for (size_t i = 0; i < (job->tasks_started > 0 ? job->tasks.count : 0); i++) {
         struct task_counters counters;
@@ -700,10 +700,12 @@ static void publish(struct weir_job *job)
         status.state_entries += counters.state_entries;
         status.state_bytes += counters.state_bytes;
         if (counters.gap_max_us > gap_us) gap_us = counters.gap_max_us;
+        task_add_gaps(job->tasks.items[i], gaps);
     }
     if (!status.running) status.lag_records = -1;
     status.records_out_open = written > job->attempt_records_out ? written - job->attempt_records_out : 0;
     status.record_gap_max_ms = (double)gap_us / 1000.0;
+    status.record_gap_p99_ms = (double)gaps_quantile_us(gaps, 0.99) / 1000.0;
     pthread_mutex_lock(&job->status_mutex);
     job->status = status;
     pthread_mutex_unlock(&job->status_mutex);

@@ -180,6 +180,7 @@ struct weir_job {
     struct job_latency commit_latency, durable_latency;
     uint64_t attempt_records_out; /* committed by this attempt */
     uint64_t records_in_before, bytes_in_before, records_out_committed, epochs, restarts, gap_max_us;
+    uint64_t gaps_before[GAPS_BUCKETS];
 
     /* Read by any thread under the mutex, written by the job thread (listed in lib/README.md). */
     pthread_mutex_t status_mutex;

@@ -222,6 +222,7 @@ void job_destroy_tasks(struct weir_job *job)
         job->records_in_before += counters.records_in;
         job->bytes_in_before += counters.bytes_in;
         if (counters.gap_max_us > job->gap_max_us) job->gap_max_us = counters.gap_max_us;
+        task_add_gaps(task, job->gaps_before);
         task_join(task);
         task_destroy(task);
     }

@@ -209,11 +209,13 @@ struct delete_work {
 static enum weir_code run_delete(struct work *work)
 {
     struct delete_work *delete = (struct delete_work *)work;
-    for (size_t i = 0; i < delete->names.files.count; i++)
-        if (store_delete(delete->store, delete->names.files.items[i].file, &work->error) != WEIR_OK)
-            return work->error.code;
+    enum weir_code code = WEIR_OK;
+    for (size_t i = 0; i < delete->names.files.count; i++) {
+        const enum weir_code one = store_delete(delete->store, delete->names.files.items[i].file, &work->error);
+        if (one != WEIR_OK) code = one;
+    }
     CRASH_POINT(files_deleted);
-    return WEIR_OK;
+    return code;
 }
 
 static void delete_done(struct work *work, void *user)

@@ -43,7 +43,9 @@ struct task {
     bool active, bytes_said, hard_said; /* told the job in this epoch */
     uint64_t positions_said;     /* digest of the positions at the last barrier */
     int64_t idle_look_us, lag_look_us, flush_us;
-    int64_t gap_from_us;         /* end of the last batch, when input was waiting; 0 = not measuring */
+    int64_t taken_us;            /* when the batch before was taken, emission added; 0 = input ran dry since */
+    int64_t emission_us;         /* when it began */
+    struct gaps gaps;
 
     uint32_t dump_stage;
     uint64_t dump_redo;
@@ -211,13 +213,16 @@ static void look_at_limits(struct task *task)
 
 /* ---- Input ---------------------------------------------------------------------------------------------------------- */
 
+/* From batch to batch, so more than the longest pause between two records, and little more than it. */
 static void note_gap(struct task *task, int64_t now_us)
 {
-    if (task->gap_from_us == 0) return;
-    const uint64_t gap = (uint64_t)(now_us - task->gap_from_us);
-    if (gap > atomic_load_explicit(&task->gap_max_us, memory_order_relaxed))
-        atomic_store_explicit(&task->gap_max_us, gap, memory_order_relaxed);
-    task->gap_from_us = 0;
+    if (task->taken_us > 0) {
+        const uint64_t gap = (uint64_t)(now_us - task->taken_us);
+        gaps_note(&task->gaps, gap);
+        if (gap > atomic_load_explicit(&task->gap_max_us, memory_order_relaxed))
+            atomic_store_explicit(&task->gap_max_us, gap, memory_order_relaxed);
+    }
+    task->taken_us = now_us;
 }
 
 static int64_t now_us(const struct task *task)
@@ -292,7 +297,7 @@ static enum task_result poll_source(struct task *task, int64_t *deadline_us)
         take_batch(task, task->source_batch, 0, 0);
         return TASK_WORKED;
     }
-    task->gap_from_us = 0;
+    task->taken_us = 0;
     if (poll == WEIR_POLL_ENDED && !task->input_ended) {
         task->input_ended = true;
         return TASK_WORKED;
@@ -307,7 +312,7 @@ static void begin_barrier(struct task *task, uint64_t epoch)
     CHECK(epoch >= task->epoch);
     task->epoch = epoch;
     task->phase = PHASE_EMITTING;
-    task->gap_from_us = 0;
+    task->emission_us = now_us(task);
 }
 
 static enum task_result take_gate_event(struct task *task)
@@ -315,7 +320,7 @@ static enum task_result take_gate_event(struct task *task)
     struct gate_event event;
     switch (gate_next(task->gate, &event)) {
     case GATE_NOTHING:
-        task->gap_from_us = 0;
+        task->taken_us = 0;
         return TASK_WAITING;
     case GATE_BATCH: take_batch(task, event.batch, event.input, event.tag); break;
     case GATE_ALIGNED: begin_barrier(task, event.epoch); break;
@@ -330,7 +335,6 @@ static void end_batch(struct task *task)
     if (task->gate != NULL) gate_give_back(task->gate, task->batch_input, task->batch);
     task->batch = NULL;
     look_at_limits(task);
-    task->gap_from_us = now_us(task);
 }
 
 static enum task_result process_batch(struct task *task)
@@ -417,7 +421,10 @@ static enum task_result take_snapshot(struct task *task)
 static enum task_result emit_on_commit(struct task *task)
 {
     switch (chain_emit_on_commit(task->chain, task->epoch)) {
-    case CHAIN_DONE: task->phase = PHASE_SNAPSHOT; return TASK_WORKED;
+    case CHAIN_DONE:
+        task->phase = PHASE_SNAPSHOT;
+        if (task->taken_us > 0) task->taken_us += now_us(task) - task->emission_us;
+        return TASK_WORKED;
     case CHAIN_BLOCKED: task->blocked = true; return TASK_WAITING;
     case CHAIN_FAILED: break;
     }
@@ -672,3 +679,5 @@ void task_read_counters(const struct task *task, struct task_counters *counters)
     counters->state_entries = atomic_load_explicit(&task->state_entries, memory_order_relaxed);
     counters->state_bytes = atomic_load_explicit(&task->state_bytes, memory_order_relaxed);
 }
+
+void task_add_gaps(const struct task *task, uint64_t sums[static GAPS_BUCKETS]) { gaps_add_to(&task->gaps, sums); }

@@ -14,6 +14,7 @@
 #define RUNTIME_TASK_H
 
 #include "graph/plan.h"
+#include "runtime/gaps.h"
 #include "runtime/letters.h"
 
 struct task_options {
@@ -65,9 +66,11 @@ struct task_counters {
     uint64_t bytes_in;
     uint64_t records_out; /* handed to sinks */
     uint64_t lag;         /* UINT64_MAX = unknown */
-    uint64_t gap_max_us;  /* longest time between two records while input was waiting, emission on commit left out */
+    uint64_t gap_max_us;  /* longest time from a batch to the next while input was waiting, emission on commit left out */
     uint64_t state_entries, state_bytes;
 };
 void task_read_counters(const struct task *task, struct task_counters *counters);
+/* All of these times. */
+void task_add_gaps(const struct task *task, uint64_t sums[static GAPS_BUCKETS]);
 
 #endif
