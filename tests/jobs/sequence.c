@@ -51,7 +51,7 @@ static void define(weir_graph *graph, const weir_config *config)
 }
 
 static const struct weir_option own[] = {
-    { .name = "input", .kind = WEIR_TOPIC, .help = "topic with numbered records" },
+    { .name = "input", .kind = WEIR_TEXT, .help = "topic with numbered records, or a pattern of topics" },
     { .name = "output", .kind = WEIR_TOPIC, .help = "topic for one record for each input" },
     { .name = "counts", .kind = WEIR_TOPIC, .help = "topic for counts, on commit" },
     { 0 },
