@@ -6,7 +6,8 @@
 
 enum { REQUEST_TIMEOUT_MS = 10000, ANSWER_TIMEOUT_MS = REQUEST_TIMEOUT_MS + 1000 };
 
-/* One request: its options and a queue of its own, so that the answer to one that was given up cannot be taken for this. */
+/* One request: its options and a queue of its own, so that the answer to one that was given up cannot be taken for
+ * this. */
 struct request {
     struct kafka_client *client;
     rd_kafka_AdminOptions_t *options;
@@ -49,7 +50,7 @@ static void request_end(struct request *request)
     rd_kafka_queue_destroy(request->queue);
 }
 
-/* ---- Topics -------------------------------------------------------------------------------------------------------- */
+/* ---- Topics ------------------------------------------------------------------------------------------------------ */
 
 static struct kafka_topic_info *find_info(struct kafka_topic_info *infos, size_t count, const char *name)
 {
@@ -122,7 +123,7 @@ enum weir_code kafka_ask_topics(struct kafka_client *client, struct kafka_topic_
     return code;
 }
 
-/* ---- Offsets ------------------------------------------------------------------------------------------------------- */
+/* ---- Offsets ----------------------------------------------------------------------------------------------------- */
 
 static int compare_place(const void *a, const void *b)
 {
@@ -178,8 +179,9 @@ enum weir_code kafka_ask_offsets(struct kafka_client *client, struct kafka_place
     rd_kafka_topic_partition_list_t *list = list_of(places, count);
     for (size_t i = 0; i < count; i++) places[i].offset = -1;
     struct request request = request_begin(client, RD_KAFKA_ADMIN_OP_LISTOFFSETS, cancelled);
-    rd_kafka_error_t *ignored = rd_kafka_AdminOptions_set_isolation_level(
-        request.options, committed ? RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED : RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
+    const rd_kafka_IsolationLevel_t isolation =
+        committed ? RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED : RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED;
+    rd_kafka_error_t *ignored = rd_kafka_AdminOptions_set_isolation_level(request.options, isolation);
     if (ignored != NULL) rd_kafka_error_destroy(ignored); /* for values that do not exist */
     rd_kafka_ListOffsets(client->handle, list, request.options, request.queue);
     rd_kafka_event_t *event;
@@ -193,7 +195,7 @@ enum weir_code kafka_ask_offsets(struct kafka_client *client, struct kafka_place
     return code;
 }
 
-/* ---- Groups -------------------------------------------------------------------------------------------------------- */
+/* ---- Groups ------------------------------------------------------------------------------------------------------ */
 
 static enum weir_code take_group(struct kafka_client *client, const rd_kafka_group_result_t *group,
                                  struct kafka_place *places, size_t count, struct weir_error *error)
@@ -201,7 +203,8 @@ static enum weir_code take_group(struct kafka_client *client, const rd_kafka_gro
     const rd_kafka_error_t *failure = rd_kafka_group_result_error(group);
     if (failure != NULL)
         return kafka_error(error, client, rd_kafka_error_code(failure), rd_kafka_error_string(failure),
-                           "%s: offsets of the consumer group '%s'", client->purpose, rd_kafka_group_result_name(group));
+                           "%s: offsets of the consumer group '%s'", client->purpose,
+                           rd_kafka_group_result_name(group));
     const rd_kafka_topic_partition_list_t *list = rd_kafka_group_result_partitions(group);
     enum weir_code code = WEIR_OK;
     for (int i = 0; code == WEIR_OK && list != NULL && i < list->cnt; i++)

@@ -1,5 +1,5 @@
-/* Questions to a cluster, asked as admin requests on any client, without a group and without consuming. All may block and
- * give up early when *cancelled becomes true; errors are those of kafka_error. */
+/* Questions to a cluster, asked as admin requests on any client, without a group and without consuming. All may block
+ * and give up early when *cancelled becomes true; errors are those of kafka_error. */
 #ifndef KAFKA_ASK_H
 #define KAFKA_ASK_H
 
@@ -20,8 +20,8 @@ struct kafka_place {
     int32_t partition;
     int64_t offset; /* the answer; -1 = none */
 };
-/* First offset of a record with a time >= `spec`, or RD_KAFKA_OFFSET_SPEC_EARLIEST or _LATEST. `committed`: the latest is
- * the last stable offset. Places are sorted by topic (strcmp) and partition. */
+/* First offset of a record with a time >= `spec`, or RD_KAFKA_OFFSET_SPEC_EARLIEST or _LATEST. `committed`: the latest
+ * is the last stable offset. Places are sorted by topic (strcmp) and partition. */
 enum weir_code kafka_ask_offsets(struct kafka_client *client, struct kafka_place *places, size_t count, int64_t spec,
                                  bool committed, const volatile bool *cancelled, struct weir_error *error);
 /* Where a consumer group stands. Places as above. */

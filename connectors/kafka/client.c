@@ -11,9 +11,10 @@
 #define ON_PRODUCER (1u << KAFKA_PRODUCER)
 #define ON_BOTH (ON_CONSUMER | ON_PRODUCER)
 
-/* ---- What may not be set ------------------------------------------------------------------------------------------- */
+/* ---- What may not be set ----------------------------------------------------------------------------------------- */
 
-/* `harmless` are values that change nothing, separated by '|', so that a properties file written for other consumers still works. */
+/* `harmless` are values that change nothing, separated by '|', so that a properties file written for other consumers
+ * still works. */
 static const struct refusal {
     const char *property;
     const char *harmless;
@@ -24,7 +25,7 @@ static const struct refusal {
     { "auto.commit.interval.ms", "", "positions are committed together with the output, in its transaction" },
     { "enable.auto.offset.store", "false", "positions are committed together with the output, in its transaction" },
     { "auto.offset.reset", "error", "a lost position must not be replaced silently; see 'out_of_range' of the source" },
-    { "isolation.level", "read_committed", "records of aborted transactions would be read; see 'isolation' of the source" },
+    { "isolation.level", "read_committed", "aborted records would be read; see 'isolation' of the source" },
     { "enable.partition.eof", "true", "the source needs to see the end of a partition" },
     { "group.id", "", "the consumer group of a job is named like the job (--job)" },
     { "group.instance.id", "", "partitions are assigned by the job, not by the consumer group" },
@@ -81,11 +82,11 @@ static enum weir_code explain_conf_failure(rd_kafka_conf_res_t result, const cha
     for (size_t i = 0; i < sizeof java_names / sizeof java_names[0]; i++)
         if (strcmp(property, java_names[i].java) == 0)
             return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
-                                  "%s%s is a property of Kafka's Java clients that librdkafka does not have: %s", prefix,
-                                  property, java_names[i].hint);
+                                  "%s%s is a property of Kafka's Java clients that librdkafka does not have: %s",
+                                  prefix, property, java_names[i].hint);
     return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
-                          "%s%s: librdkafka %s has no property of this name; CONFIGURATION.md in its sources lists them",
-                          prefix, property, rd_kafka_version_str());
+                          "%s%s: librdkafka %s has no property of this name; its CONFIGURATION.md lists them", prefix,
+                          property, rd_kafka_version_str());
 }
 
 static enum weir_code set(rd_kafka_conf_t *conf, const char *prefix, const char *property, const char *value,
@@ -96,7 +97,7 @@ static enum weir_code set(rd_kafka_conf_t *conf, const char *prefix, const char 
     return result == RD_KAFKA_CONF_OK ? WEIR_OK : explain_conf_failure(result, prefix, property, text, error);
 }
 
-/* ---- Configuration ------------------------------------------------------------------------------------------------- */
+/* ---- Configuration ----------------------------------------------------------------------------------------------- */
 
 /* What differs from librdkafka's defaults, and may be changed. */
 static const struct { unsigned roles; const char *property, *value; } defaults[] = {
@@ -105,7 +106,8 @@ static const struct { unsigned roles; const char *property, *value; } defaults[]
     { ON_BOTH, "reconnect.backoff.ms", "50" },
     { ON_BOTH, "reconnect.backoff.max.ms", "1000" }, /* a broker that returns is found within a second, not ten */
     { ON_BOTH, "log.connection.close", "false" },    /* brokers close what is idle: no news */
-    /* Metrics for the brokers' operators (KIP-714): their orderly end is what makes rd_kafka_destroy wait for a second. */
+    /* Metrics for the brokers' operators (KIP-714): their orderly end is what makes rd_kafka_destroy wait for a
+     * second. */
     { ON_BOTH, "enable.metrics.push", "false" },
     { ON_BOTH, "log.thread.name", "false" },
     { ON_BOTH, "enable.metrics.push", "false" }, /* ending a handle would wait up to a second for a last report */
@@ -213,7 +215,7 @@ enum weir_code kafka_conf_default(enum kafka_role role, const struct weir_connec
     return kafka_conf_set_i64(conf, name, value, error);
 }
 
-/* ---- The log ------------------------------------------------------------------------------------------------------- */
+/* ---- The log ----------------------------------------------------------------------------------------------------- */
 
 static enum weir_log_level log_level(int level, const char *facility, const char *text)
 {
@@ -237,7 +239,7 @@ static void on_log(const rd_kafka_t *handle, int level, const char *facility, co
     pthread_mutex_unlock(&client->mutex);
 }
 
-/* ---- Handles ------------------------------------------------------------------------------------------------------- */
+/* ---- Handles ----------------------------------------------------------------------------------------------------- */
 
 static void free_client(struct kafka_client *client)
 {
@@ -245,9 +247,9 @@ static void free_client(struct kafka_client *client)
     free(client);
 }
 
-enum weir_code kafka_client_open(enum kafka_role role, rd_kafka_conf_t *conf, const struct weir_environment *environment,
-                                 const char *purpose, void *user, struct kafka_client **client,
-                                 struct weir_error *error)
+enum weir_code kafka_client_open(enum kafka_role role, rd_kafka_conf_t *conf,
+                                 const struct weir_environment *environment, const char *purpose, void *user,
+                                 struct kafka_client **client, struct weir_error *error)
 {
     struct kafka_client *opened = calloc(1, sizeof *opened);
     if (opened == NULL) {
@@ -289,7 +291,7 @@ void kafka_client_close(struct kafka_client *client)
     free_client(client);
 }
 
-/* ---- Waiting ------------------------------------------------------------------------------------------------------- */
+/* ---- Waiting ----------------------------------------------------------------------------------------------------- */
 
 enum { SLICE_MS = 100 };
 
@@ -341,7 +343,7 @@ enum weir_code kafka_cluster_id(struct kafka_client *client, int64_t timeout_ms,
     return give_up(client, timeout_ms, cancelled, error);
 }
 
-/* ---- Errors -------------------------------------------------------------------------------------------------------- */
+/* ---- Errors ------------------------------------------------------------------------------------------------------ */
 
 struct error_row {
     rd_kafka_resp_err_t reason;
@@ -434,11 +436,11 @@ enum weir_code kafka_error(struct weir_error *error, struct kafka_client *client
     va_end(arguments);
     if (row->remedy == WEIR_REMEDY_RETRY) copy_failure(client, failure);
     return weir_error_set(error, row->code, row->remedy, "%s: %s%s%s%s", subject,
-                          detail != NULL ? detail : rd_kafka_err2str(reason), failure[0] != '\0' ? "; last failure: " : "",
-                          failure, row->advice);
+                          detail != NULL ? detail : rd_kafka_err2str(reason),
+                          failure[0] != '\0' ? "; last failure: " : "", failure, row->advice);
 }
 
-/* ---- Names --------------------------------------------------------------------------------------------------------- */
+/* ---- Names ------------------------------------------------------------------------------------------------------- */
 
 void kafka_split_name(char name[KAFKA_SPLIT_SIZE], const char *topic, int32_t partition)
 {

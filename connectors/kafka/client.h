@@ -5,11 +5,11 @@
  *                                        kafka_client_close (waits), or reaper.h  <────────────────┘
  *
  * The order of settings: what this connector finds fast, then kafka.NAME, then kafka.consumer.NAME or
- * kafka.producer.NAME, then what the guarantee needs, which nobody may change. Properties that would break it are refused
- * with the reason, in one table in client.c.
+ * kafka.producer.NAME, then what the guarantee needs, which nobody may change. Properties that would break it are
+ * refused with the reason, in one table in client.c.
  *
- * Librdkafka's log lines go to weir_log. Its errors become log lines of level WARN at most, because the client goes on by
- * itself: what the job must know is returned by a call. */
+ * Librdkafka's log lines go to weir_log. Its errors become log lines of level WARN at most, because the client goes on
+ * by itself: what the job must know is returned by a call. */
 #ifndef KAFKA_CLIENT_H
 #define KAFKA_CLIENT_H
 
@@ -46,9 +46,9 @@ enum weir_code kafka_conf_default(enum kafka_role role, const struct weir_connec
                                   rd_kafka_conf_t *conf, const char *name, int64_t value, struct weir_error *error);
 
 /* Opens a handle. `conf` moves in, also on failure. Connects in the background: no broker is asked here. */
-enum weir_code kafka_client_open(enum kafka_role role, rd_kafka_conf_t *conf, const struct weir_environment *environment,
-                                 const char *purpose, void *user, struct kafka_client **client,
-                                 struct weir_error *error);
+enum weir_code kafka_client_open(enum kafka_role role, rd_kafka_conf_t *conf,
+                                 const struct weir_environment *environment, const char *purpose, void *user,
+                                 struct kafka_client **client, struct weir_error *error);
 /* Waits until all of the handle's threads have ended, which may take seconds. NULL is fine. */
 void kafka_client_close(struct kafka_client *client);
 /* No log line of this client reaches the environment any more. Any thread. */
@@ -63,8 +63,8 @@ enum weir_code kafka_cluster_id(struct kafka_client *client, int64_t timeout_ms,
 enum weir_code kafka_await(struct kafka_client *client, rd_kafka_queue_t *queue, int64_t timeout_ms,
                            const volatile bool *cancelled, rd_kafka_event_t **event, struct weir_error *error);
 
-/* Turns a code of librdkafka or of a broker into an error: code, remedy, and a sentence "WHAT: why; what to do". `detail`
- * is the client's own text, or NULL. Returns error->code. */
+/* Turns a code of librdkafka or of a broker into an error: code, remedy, and a sentence "WHAT: why; what to do".
+ * `detail` is the client's own text, or NULL. Returns error->code. */
 enum weir_code kafka_error(struct weir_error *error, struct kafka_client *client, rd_kafka_resp_err_t reason,
                            const char *detail, const char *what, ...) WEIR_PRINTF(5, 6);
 

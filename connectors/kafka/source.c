@@ -12,7 +12,7 @@ void kafka_source_purpose(const struct kafka_source *source, char text[96])
     (void)snprintf(text, 96, "source '%s'", source->context.operator_name);
 }
 
-/* ---- Open and close ------------------------------------------------------------------------------------------------ */
+/* ---- Open and close ---------------------------------------------------------------------------------------------- */
 
 /* The bound of a bounded job that does not say where it ends: what is stable now. */
 static const char *end_text(const struct kafka_source *source)
@@ -56,7 +56,8 @@ static enum weir_code open_client(struct kafka_source *source, struct weir_error
     const enum weir_code code =
         kafka_conf_create(KAFKA_CONSUMER, &source->context, source->options.brokers, purpose, &conf, error);
     if (code != WEIR_OK) return code;
-    return kafka_client_open(KAFKA_CONSUMER, conf, source->context.environment, purpose, source, &source->client, error);
+    return kafka_client_open(KAFKA_CONSUMER, conf, source->context.environment, purpose, source, &source->client,
+                             error);
 }
 
 static void source_close(void *opaque)
@@ -116,7 +117,7 @@ const struct weir_source_type kafka_source_type = {
     .decider = &weir_kafka_decider_type,
 };
 
-/* ---- Builder ------------------------------------------------------------------------------------------------------- */
+/* ---- Builder ----------------------------------------------------------------------------------------------------- */
 
 /* What can be told from the options alone is told when the graph is built. */
 static void check_options(weir_graph *graph, const struct weir_kafka_source_options *options)

@@ -22,7 +22,7 @@ struct kafka_bound {
     enum kafka_bound_kind kind;
     int64_t time_ms;
     char group[256];
-    enum kafka_bound_kind otherwise; /* KAFKA_GROUP: for partitions where the group stands nowhere; KAFKA_GROUP = refuse */
+    enum kafka_bound_kind otherwise; /* where the group stands nowhere; KAFKA_GROUP = refuse */
     struct weir_splits offsets;
 };
 /* Parses what struct weir_kafka_source_options says of `start` and `end`. WEIR_USAGE with a sentence. Clear the bound

@@ -3,7 +3,7 @@
 
 #include "source.h"
 
-/* ---- Bounds -------------------------------------------------------------------------------------------------------- */
+/* ---- Bounds ------------------------------------------------------------------------------------------------------ */
 
 static enum weir_code refuse(struct weir_error *error, const char *text, const char *reason)
 {
@@ -106,7 +106,7 @@ void kafka_bound_clear(struct kafka_bound *bound)
     weir_splits_clear(&bound->offsets);
 }
 
-/* ---- Topics -------------------------------------------------------------------------------------------------------- */
+/* ---- Topics ------------------------------------------------------------------------------------------------------ */
 
 static enum weir_code parse_pattern(const char *text, struct kafka_topics *topics, struct weir_error *error)
 {

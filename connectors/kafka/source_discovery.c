@@ -1,6 +1,6 @@
 /* Which partitions there are, who they are, and where reading begins and ends, as numbers.
  *
- *     names ──> topics (id, partitions) ──> known ones still the same? ──> rows ──> positions ──> ranges ──> ends ──> found
+ *     names ──> topics (id, partitions) ──> known ones the same? ──> rows ──> positions ──> ranges ──> ends ──> found
  *
  * A row is a partition. Each step asks the cluster one question for all rows that need it. */
 #include <stdio.h>
@@ -53,7 +53,7 @@ static const char *purpose(const struct discovery *d)
     return d->source->client->purpose;
 }
 
-/* ---- Topics -------------------------------------------------------------------------------------------------------- */
+/* ---- Topics ------------------------------------------------------------------------------------------------------ */
 
 static bool add_name(struct discovery *d, const char *name)
 {
@@ -133,7 +133,7 @@ static const struct kafka_topic_info *find_topic(const struct discovery *d, cons
     return NULL;
 }
 
-/* ---- Known splits -------------------------------------------------------------------------------------------------- */
+/* ---- Known splits ------------------------------------------------------------------------------------------------ */
 
 static enum weir_code check_known_split(struct discovery *d, const struct weir_split *split)
 {
@@ -145,17 +145,17 @@ static enum weir_code check_known_split(struct discovery *d, const struct weir_s
     const struct kafka_topic_info *topic = find_topic(d, name);
     if (topic == NULL || partition >= topic->partition_count)
         return weir_error_set(d->error, WEIR_POSITION_LOST, WEIR_REMEDY_STOP,
-                              "%s: the job stands at offset %lld of %s, but that %s is not there any more, or not among "
-                              "the topics of this source. Restore the topic, correct the source, or begin anew from a "
-                              "new job name", purpose(d), (long long)split->position, split->name,
+                              "%s: the job stands at offset %lld of %s, but that %s is not there any more, or not "
+                              "among the topics of this source. Restore the topic, correct the source, or begin anew "
+                              "with a new job name", purpose(d), (long long)split->position, split->name,
                               topic == NULL ? "topic" : "partition");
     const bool is_same = split->identity == NULL || split->identity[0] == '\0' || topic->id[0] == '\0' ||
                          strcmp(split->identity, topic->id) == 0;
     if (is_same) return WEIR_OK;
     return weir_error_set(d->error, WEIR_POSITION_LOST, WEIR_REMEDY_STOP,
-                          "%s: topic '%s' was deleted and created anew (its id was %s and is %s), so that offset %lld of "
-                          "%s means nothing any more. Begin anew from a new job name", purpose(d), name, split->identity,
-                          topic->id, (long long)split->position, split->name);
+                          "%s: topic '%s' was deleted and created anew (its id was %s and is %s), so that offset %lld "
+                          "of %s means nothing any more. Begin anew with a new job name", purpose(d), name,
+                          split->identity, topic->id, (long long)split->position, split->name);
 }
 
 static enum weir_code check_topics(struct discovery *d)
@@ -171,7 +171,7 @@ static enum weir_code check_topics(struct discovery *d)
                           missing->name, d->source->cluster);
 }
 
-/* ---- Rows ---------------------------------------------------------------------------------------------------------- */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 static size_t count_partitions(const struct discovery *d)
 {
@@ -226,7 +226,7 @@ static enum weir_code ask(struct discovery *d, int64_t spec, bool committed)
     return kafka_ask_offsets(d->source->client, d->places, d->place_count, spec, committed, d->cancelled, d->error);
 }
 
-/* ---- Positions ----------------------------------------------------------------------------------------------------- */
+/* ---- Positions --------------------------------------------------------------------------------------------------- */
 
 static bool is_new(const struct discovery *d, const struct row *row)
 {
@@ -299,9 +299,10 @@ static enum weir_code apply_fallback(struct discovery *d)
     const enum kafka_bound_kind kind = fallback(d);
     if (kind == KAFKA_GROUP)
         return weir_error_set(d->error, WEIR_USAGE, WEIR_REMEDY_STOP,
-                              "%s: the consumer group '%s' has no offset for %s; to start there at the earliest or latest "
-                              "record, write group:%s,earliest or group:%s,latest", purpose(d), d->source->start.group,
-                              d->selected[0]->name, d->source->start.group, d->source->start.group);
+                              "%s: the consumer group '%s' has no offset for %s; to start there at the earliest or "
+                              "latest record, write group:%s,earliest or group:%s,latest", purpose(d),
+                              d->source->start.group, d->selected[0]->name, d->source->start.group,
+                              d->source->start.group);
     const enum weir_code code =
         ask(d, kind == KAFKA_LATEST ? RD_KAFKA_OFFSET_SPEC_LATEST : RD_KAFKA_OFFSET_SPEC_EARLIEST, reads_committed(d));
     take_positions(d);
@@ -314,7 +315,7 @@ static enum weir_code resolve_positions(struct discovery *d)
     return code == WEIR_OK ? apply_fallback(d) : code;
 }
 
-/* ---- Ranges -------------------------------------------------------------------------------------------------------- */
+/* ---- Ranges ------------------------------------------------------------------------------------------------------ */
 
 /* Positions that somebody remembered, not the cluster. */
 static bool needs_range_check(const struct discovery *d, const struct row *row)
@@ -329,9 +330,9 @@ static enum weir_code handle_out_of_range(struct discovery *d, struct row *row, 
     if (choice == WEIR_KAFKA_FAIL)
         return weir_error_set(d->error, WEIR_POSITION_LOST, WEIR_REMEDY_STOP,
                               "%s: offset %lld of %s is next, but the topic holds offsets %lld to %lld. Records were "
-                              "deleted, by retention or by hand, or the log was cut. Set .out_of_range of the source to "
-                              "go on at the earliest or latest record, or begin anew from a new job name", purpose(d),
-                              (long long)row->position, row->name, (long long)low, (long long)high);
+                              "deleted, by retention or by hand, or the log was cut. Set .out_of_range of the source "
+                              "to go on at the earliest or latest record, or begin anew with a new job name",
+                              purpose(d), (long long)row->position, row->name, (long long)low, (long long)high);
     weir_log(d->source->context.environment, WEIR_LOG_WARN,
              "%s: offset %lld of %s is next, but the topic holds offsets %lld to %lld; going on at the %s record, as "
              ".out_of_range says", purpose(d), (long long)row->position, row->name, (long long)low, (long long)high,
@@ -366,7 +367,7 @@ static enum weir_code check_ranges(struct discovery *d)
     return code;
 }
 
-/* ---- Ends ---------------------------------------------------------------------------------------------------------- */
+/* ---- Ends -------------------------------------------------------------------------------------------------------- */
 
 static bool has_no_end(const struct discovery *d, const struct row *row)
 {
@@ -410,15 +411,15 @@ static enum weir_code resolve_ends(struct discovery *d)
     return code == WEIR_OK ? ask_ends(d, RD_KAFKA_OFFSET_SPEC_LATEST) : code;
 }
 
-/* ---- All of it ----------------------------------------------------------------------------------------------------- */
+/* ---- All of it --------------------------------------------------------------------------------------------------- */
 
 static enum weir_code hand_over(struct discovery *d, struct weir_splits *found)
 {
     for (size_t i = 0; i < d->row_count; i++) {
         const struct row *row = &d->rows[i];
         if (row->position == NOWHERE)
-            return weir_error_set(d->error, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY, "%s: no broker knows offsets of %s",
-                                  purpose(d), row->name);
+            return weir_error_set(d->error, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY,
+                                  "%s: no broker knows offsets of %s", purpose(d), row->name);
         const struct weir_split split = {
             .name = row->name,
             .identity = row->topic->id,
@@ -464,7 +465,7 @@ enum weir_code kafka_discover(void *source, const struct weir_splits *known, boo
     return code;
 }
 
-/* ---- For lag tools ------------------------------------------------------------------------------------------------- */
+/* ---- For lag tools ----------------------------------------------------------------------------------------------- */
 
 void kafka_commit_for_tools(void *opaque, const struct weir_splits *positions)
 {

@@ -6,14 +6,15 @@
  *                                                                                   │ batch full, or stop reached
  *                                                                                   └──> part->held, rd_kafka_yield
  *
- * rd_kafka_consume_callback_queue takes the whole queue, calls back for each record, and puts back in front what is left
- * when a callback yields: so the batch decides how many records it takes, and nothing is prefetched twice. The record that
- * the batch refused has been taken already; it is held as a copy, at most one for each partition, and comes first the next
- * time. A partition that has reached its stop is left unread; pausing would throw its prefetched records away.
+ * rd_kafka_consume_callback_queue takes the whole queue, calls back for each record, and puts back in front what is
+ * left when a callback yields: so the batch decides how many records it takes, and nothing is prefetched twice. The
+ * record that the batch refused has been taken already; it is held as a copy, at most one for each partition, and comes
+ * first the next time. A partition that has reached its stop is left unread; pausing would throw its prefetched records
+ * away.
  *
  * Positions: `position` is the first offset that has not been handed over. It rises by records, and by end-of-partition
- * events over control records and gaps at the end. A record below it is an error: librdkafka promises rising offsets, and
- * exactly-once stands on that.
+ * events over control records and gaps at the end. A record below it is an error: librdkafka promises rising offsets,
+ * and exactly-once stands on that.
  *
  * The handle is a simple consumer (rd_kafka_consume_start for each partition): adding a partition cannot disturb the
  * others, and no group coordinator is asked for. */
@@ -74,7 +75,7 @@ static void fail_no_memory(struct kafka_reader *reader)
                          reader->client->purpose);
 }
 
-/* ---- Records ------------------------------------------------------------------------------------------------------- */
+/* ---- Records ----------------------------------------------------------------------------------------------------- */
 
 static struct weir_bytes bytes_of(const void *data, size_t size)
 {
@@ -124,13 +125,13 @@ static const struct weir_headers *fetch_headers(struct kafka_reader *reader, con
     return NULL;
 }
 
-/* Librdkafka allocates a buffer to find out that a record has no headers (30 ns with tcmalloc, 100 ns with malloc), so we
- * look ourselves. A record of message format 2, the only one with headers and with a leader epoch, ends
+/* Librdkafka allocates a buffer to find out that a record has no headers (30 ns with tcmalloc, 100 ns with malloc), so
+ * we look ourselves. A record of message format 2, the only one with headers and with a leader epoch, ends
  *
  *     ... value | number of headers (varint) | headers
  *
- * and librdkafka's payload points into the response as the broker sent it: a 0 behind the value says that there are none.
- * As nobody has promised the latter, samples are compared with librdkafka's own answer. */
+ * and librdkafka's payload points into the response as the broker sent it: a 0 behind the value says that there are
+ * none. As nobody has promised the latter, samples are compared with librdkafka's own answer. */
 static bool shows_no_headers(const rd_kafka_message_t *message)
 {
     return message->len > 0 && rd_kafka_message_leader_epoch(message) >= 0 &&
@@ -174,13 +175,14 @@ static void describe(struct kafka_reader *reader, const rd_kafka_message_t *mess
     };
 }
 
-/* ---- The record that was taken but not handed over ------------------------------------------------------------------ */
+/* ---- The record that was taken but not handed over --------------------------------------------------------------- */
 
 static size_t size_of_headers(const struct weir_headers *headers)
 {
     if (headers == NULL) return 0;
     size_t size = sizeof *headers + headers->count * sizeof(struct weir_header);
-    for (size_t i = 0; i < headers->count; i++) size += strlen(headers->items[i].name) + 1 + headers->items[i].value.size;
+    for (size_t i = 0; i < headers->count; i++)
+        size += strlen(headers->items[i].name) + 1 + headers->items[i].value.size;
     return size;
 }
 
@@ -260,15 +262,15 @@ static void place_held(struct part *part)
     part->held = NULL;
 }
 
-/* ---- Events of a partition ------------------------------------------------------------------------------------------ */
+/* ---- Events of a partition --------------------------------------------------------------------------------------- */
 
 /* A position that is gone, while a setting says where to go on. */
 static void move_to(struct part *part, int64_t logical, const char *where)
 {
     struct kafka_reader *reader = part->reader;
     weir_log(reader->source->context.environment, WEIR_LOG_WARN,
-             "%s: offset %lld of %s is not there; going on at the %s one, as .out_of_range says", reader->client->purpose,
-             (long long)part->position, part->name, where);
+             "%s: offset %lld of %s is not there; going on at the %s one, as .out_of_range says",
+             reader->client->purpose, (long long)part->position, part->name, where);
     part->is_moving = true;
     (void)rd_kafka_consume_start(part->topic, part->partition, logical);
 }
@@ -283,17 +285,17 @@ static void lose_position(struct part *part, const rd_kafka_message_t *message)
         move_to(part, RD_KAFKA_OFFSET_END, "latest");
     } else {
         (void)weir_error_set(&reader->error, WEIR_POSITION_LOST, WEIR_REMEDY_STOP,
-                             "%s: offset %lld of %s is not there any more, or not yet (%s). Records may have been deleted "
-                             "by retention or by hand. Set .out_of_range of the source to go on elsewhere, or begin anew "
-                             "from a new job name", reader->client->purpose, (long long)part->position, part->name,
-                             rd_kafka_message_errstr(message));
+                             "%s: offset %lld of %s is not there any more, or not yet (%s). Records may have been "
+                             "deleted by retention or by hand. Set .out_of_range of the source to go on elsewhere, or "
+                             "begin anew with a new job name", reader->client->purpose, (long long)part->position,
+                             part->name, rd_kafka_message_errstr(message));
     }
 }
 
 static void lose_topic(struct part *part, const rd_kafka_message_t *message)
 {
     (void)weir_error_set(&part->reader->error, WEIR_POSITION_LOST, WEIR_REMEDY_STOP,
-                         "%s: %s is gone (%s). If the topic was deleted on purpose, begin anew from a new job name",
+                         "%s: %s is gone (%s). If the topic was deleted on purpose, begin anew with a new job name",
                          part->reader->client->purpose, part->name, rd_kafka_err2str(message->err));
 }
 
@@ -346,7 +348,7 @@ static void on_event(struct part *part, const rd_kafka_message_t *message)
     if (part->reader->error.code != WEIR_OK) rd_kafka_yield(part->reader->client->handle);
 }
 
-/* ---- Reading -------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 /* False when the offset breaks the promise that everything stands on. */
 static bool guard_order(struct part *part, int64_t offset)
@@ -445,7 +447,7 @@ static void on_ready(rd_kafka_t *handle, void *opaque)
     if (polled_here != part->reader) part->reader->waker.wake(part->reader->waker.user);
 }
 
-/* ---- Partitions ------------------------------------------------------------------------------------------------------ */
+/* ---- Partitions -------------------------------------------------------------------------------------------------- */
 
 static void update_stop(struct part *part)
 {
@@ -575,7 +577,7 @@ int64_t kafka_reader_lag(void *opaque)
     return sum;
 }
 
-/* ---- Life cycle ------------------------------------------------------------------------------------------------------ */
+/* ---- Life cycle -------------------------------------------------------------------------------------------------- */
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high)
 {
@@ -583,21 +585,21 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high)
     return value > high ? high : value;
 }
 
-/* Librdkafka's limits count for each queue, so the budget of the source is divided among its partitions. Beside its bytes
- * a record in a queue costs about 450 bytes of librdkafka's own, which only the number of records can bound. One fetch may
- * overshoot the limit of its partition: it is kept smaller than that. */
+/* Librdkafka's limits count for each queue, so the budget of the source is divided among its partitions. Beside its
+ * bytes a record in a queue costs about 450 bytes of librdkafka's own: the number of records is bounded, too. A fetch
+ * may overshoot both, so it is kept a good deal smaller than the share. */
 static enum weir_code share_memory(const struct kafka_source *source, rd_kafka_conf_t *conf, struct weir_error *error)
 {
     const struct weir_connector_context *context = &source->context;
     const uint32_t partitions = atomic_load(&source->partitions_known);
+    const uint32_t readers = context->parallelism;
     const int64_t budget = weir_config_size_bytes(context->config, "source.prefetch.size");
-    const int64_t share = clamp(budget / (partitions > 0 ? partitions : 1), 64 << 10, INT64_C(1) << 30);
-    const int64_t fetch = clamp(budget / (context->parallelism > 0 ? context->parallelism : 1), 1 << 20, 50 << 20);
+    const int64_t share = clamp(budget / (partitions > 0 ? partitions : 1), 32 << 10, 1 << 30);
     const struct { const char *name; int64_t value; } rows[] = {
-        { "queued.max.messages.kbytes", share / 1024 },
-        { "queued.min.messages", clamp(share / 512, 100, 100000) },
-        { "fetch.message.max.bytes", clamp(share, 64 << 10, 1 << 20) },
-        { "fetch.max.bytes", fetch },
+        { "queued.max.messages.kbytes", share >> 10 },
+        { "queued.min.messages", clamp(share / 1024, 64, 100000) },
+        { "fetch.message.max.bytes", clamp(share / 8, 32 << 10, 1 << 20) },
+        { "fetch.max.bytes", clamp(budget / (readers > 0 ? readers : 1), 1 << 20, 50 << 20) },
     };
     enum weir_code code = WEIR_OK;
     for (size_t i = 0; code == WEIR_OK && i < sizeof rows / sizeof rows[0]; i++)

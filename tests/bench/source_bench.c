@@ -1,5 +1,5 @@
-/* What the Kafka source costs above librdkafka: records of 100 bytes from one partition, read by the source's reader into
- * batches, against a loop of rd_kafka_consume_callback_queue that only looks at them. Alternating rounds, medians.
+/* What the Kafka source costs above librdkafka: records of 100 bytes from one partition, read by the source's reader
+ * into batches, against a loop of rd_kafka_consume_callback_queue that only looks at them. Alternating rounds, medians.
  *
  *     source_bench [RECORDS [ROUNDS]] */
 #include <stdio.h>
@@ -59,7 +59,7 @@ static void require(enum weir_code code, const struct weir_error *error)
     exit(EXIT_FAILURE);
 }
 
-/* ---- librdkafka alone ------------------------------------------------------------------------------------------------ */
+/* ---- librdkafka alone -------------------------------------------------------------------------------------------- */
 
 struct plain {
     int64_t count;
@@ -83,7 +83,7 @@ static struct reading read_plainly(const char *topic)
     require(kafka_conf_create(KAFKA_CONSUMER, &context, NULL, "plain", &conf, &error), &error);
     require(kafka_conf_set(conf, "isolation.level", "read_committed", &error), &error);
     require(kafka_conf_set(conf, "enable.auto.offset.store", "false", &error), &error);
-    require(kafka_conf_set(conf, "queued.min.messages", "65536", &error), &error);
+    require(kafka_conf_set(conf, "queued.min.messages", "32768", &error), &error);
     require(kafka_conf_set(conf, "queued.max.messages.kbytes", "32768", &error), &error);
     require(kafka_client_open(KAFKA_CONSUMER, conf, &environment, "plain", NULL, &client, &error), &error);
 
@@ -100,7 +100,7 @@ static struct reading read_plainly(const char *topic)
     return result;
 }
 
-/* ---- The source's reader --------------------------------------------------------------------------------------------- */
+/* ---- The source's reader ----------------------------------------------------------------------------------------- */
 
 static struct reading read_by_source(const char *topic)
 {
@@ -141,13 +141,15 @@ static struct reading read_by_source(const char *topic)
     return result;
 }
 
-/* ---- Rounds ---------------------------------------------------------------------------------------------------------- */
+/* ---- Rounds ------------------------------------------------------------------------------------------------------ */
 
 static void fill(const char *topic)
 {
     char bytes[RECORD_SIZE];
     memset(bytes, 'x', sizeof bytes);
-    const struct weir_record record = { .key = WEIR_NULL, .value = { bytes, sizeof bytes }, .time_ms = WEIR_TIME_UNSET };
+    const struct weir_record record = { .key = WEIR_NULL,
+                                        .value = { bytes, sizeof bytes },
+                                        .time_ms = WEIR_TIME_UNSET };
     rd_kafka_t *producer = broker_producer(NULL, "linger.ms=20,queue.buffering.max.messages=500000");
     for (int64_t i = 0; i < record_count; i++) {
         broker_produce(producer, topic, 0, &record);
@@ -186,7 +188,8 @@ int main(int argc, char **argv)
     environment_init_system(&environment);
     config = weir_config_create();
     struct weir_error error;
-    require(weir_config_set(config, WEIR_CONFIG_COMMAND_LINE, "kafka.bootstrap.servers", broker_address(), "bench", &error),
+    require(weir_config_set(config, WEIR_CONFIG_COMMAND_LINE, "kafka.bootstrap.servers", broker_address(), "bench",
+                            &error),
             &error);
     context = (struct weir_connector_context){ .environment = &environment, .config = config, .job = "bench",
                                                .operator_name = "lines", .parallelism = 1, .exactly_once = true };

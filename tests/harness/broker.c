@@ -28,7 +28,7 @@ WEIR_PRINTF(2, 3) static void require(bool fact, const char *format, ...)
     exit(EXIT_FAILURE);
 }
 
-/* ---- Processes ----------------------------------------------------------------------------------------------------- */
+/* ---- Processes --------------------------------------------------------------------------------------------------- */
 
 
 /* Runs config/kafka/broker; its last line of output, without the newline, goes to `last`. */
@@ -39,7 +39,8 @@ static void run_script(const char *arguments, char *last, size_t last_size)
     FILE *output = popen(command, "re");
     require(output != NULL, "cannot run %s", command);
     last[0] = '\0';
-    while (fgets(line, sizeof line, output) != NULL) (void)snprintf(last, last_size, "%.*s", (int)strcspn(line, "\n"), line);
+    while (fgets(line, sizeof line, output) != NULL)
+        (void)snprintf(last, last_size, "%.*s", (int)strcspn(line, "\n"), line);
     const int status = pclose(output);
     require(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s failed: %s", command, last);
 }
@@ -74,7 +75,7 @@ const char *broker_address(void) { return clusters[current].address; }
 void broker_kill(void) { run_on_current("kill"); }
 void broker_restart(void) { run_on_current("restart"); }
 
-/* ---- Handles ------------------------------------------------------------------------------------------------------- */
+/* ---- Handles ----------------------------------------------------------------------------------------------------- */
 
 static void set(rd_kafka_conf_t *conf, const char *name, const char *value)
 {
@@ -83,7 +84,8 @@ static void set(rd_kafka_conf_t *conf, const char *name, const char *value)
 }
 
 /* Calls `each` for the parts of "NAME=VALUE,NAME=VALUE". */
-static void each_setting(const char *settings, void (*each)(void *user, const char *name, const char *value), void *user)
+static void each_setting(const char *settings, void (*each)(void *user, const char *name, const char *value),
+                         void *user)
 {
     if (settings == NULL) return;
     char *copy = strdup(settings), *rest = copy;
@@ -132,7 +134,7 @@ static void check_code(rd_kafka_resp_err_t code, const char *what)
     require(code == RD_KAFKA_RESP_ERR_NO_ERROR, "%s: %s", what, rd_kafka_err2str(code));
 }
 
-/* ---- Administration ------------------------------------------------------------------------------------------------ */
+/* ---- Administration ---------------------------------------------------------------------------------------------- */
 
 struct admin {
     rd_kafka_t *handle;
@@ -369,7 +371,7 @@ void broker_await_stable(const char *topic, int partition)
     require(tries > 0, "%s/%d: a transaction stays open", topic, partition);
 }
 
-/* ---- Producing ----------------------------------------------------------------------------------------------------- */
+/* ---- Producing --------------------------------------------------------------------------------------------------- */
 
 rd_kafka_t *broker_producer(const char *transactional_id, const char *settings)
 {
@@ -416,8 +418,9 @@ static rd_kafka_resp_err_t try_produce(rd_kafka_t *producer, const char *topic, 
     const int64_t time_ms = record->time_ms == WEIR_TIME_UNSET ? 0 : record->time_ms;
     const rd_kafka_resp_err_t code = rd_kafka_producev(
         producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-        RD_KAFKA_V_KEY(data_of(record->key), record->key.size), RD_KAFKA_V_VALUE(data_of(record->value), record->value.size),
-        RD_KAFKA_V_TIMESTAMP(time_ms), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
+        RD_KAFKA_V_KEY(data_of(record->key), record->key.size),
+        RD_KAFKA_V_VALUE(data_of(record->value), record->value.size), RD_KAFKA_V_TIMESTAMP(time_ms),
+        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR && headers != NULL) rd_kafka_headers_destroy(headers);
     return code;
 }
@@ -460,7 +463,7 @@ void broker_put(const char *topic, int partition, const char *key, const char *v
     broker_producer_close(producer);
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 static struct weir_bytes copy_of(const void *data, size_t size)
 {

@@ -2,8 +2,8 @@
  *
  *     int main(void) { broker_start(1); return unit_main("kafka source", add); }
  *
- * The broker lives as long as the program that called broker_start. Facts run in processes of their own (Check forks), so
- * handles are made inside a fact, never before. Every call that fails ends its process with a sentence. */
+ * The broker lives as long as the program that called broker_start. Facts run in processes of their own (Check forks),
+ * so handles are made inside a fact, never before. Every call that fails ends its process with a sentence. */
 #ifndef HARNESS_BROKER_H
 #define HARNESS_BROKER_H
 
@@ -11,8 +11,8 @@
 
 #include "weir/weir.h"
 
-/* Starts `nodes` brokers (1 or 3) in a folder of their own. May be called for a second cluster: each call starts one more,
- * and makes it the current one. Returns its index. */
+/* Starts `nodes` brokers (1 or 3) in a folder of their own. May be called for a second cluster: each call starts one
+ * more, and makes it the current one. Returns its index. */
 int broker_start(int nodes);
 void broker_select(int cluster);   /* whose turn it is in all calls below */
 const char *broker_address(void);  /* HOST:PORT[,...] */

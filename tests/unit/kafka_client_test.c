@@ -178,7 +178,12 @@ END_TEST
 
 START_TEST(says_what_to_do_about_an_error)
 {
-    const struct { rd_kafka_resp_err_t reason; enum weir_code code; enum weir_remedy remedy; const char *part; } cases[] = {
+    const struct {
+        rd_kafka_resp_err_t reason;
+        enum weir_code code;
+        enum weir_remedy remedy;
+        const char *part;
+    } cases[] = {
         { RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "create the topic" },
         { RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "right" },
         { RD_KAFKA_RESP_ERR__TRANSPORT, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY, "" },

@@ -6,7 +6,12 @@
 
 START_TEST(reads_every_kind_of_bound)
 {
-    const struct { const char *text; enum kafka_bound_kind kind, otherwise; int64_t time_ms; const char *group; } cases[] = {
+    const struct {
+        const char *text;
+        enum kafka_bound_kind kind, otherwise;
+        int64_t time_ms;
+        const char *group;
+    } cases[] = {
         { "earliest", KAFKA_EARLIEST, 0, 0, "" },
         { "latest", KAFKA_LATEST, 0, 0, "" },
         { "timestamp:0", KAFKA_TIMESTAMP, 0, 0, "" },

@@ -1,5 +1,5 @@
-/* The reader of the Kafka source against queues that the test fills itself: what librdkafka calls would do is defined here,
- * and stands in front of the library's. Only handles and topics are real; there is no broker. */
+/* The reader of the Kafka source against queues that the test fills itself: what librdkafka calls would do is defined
+ * here, and stands in front of the library's. Only handles and topics are real; there is no broker. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 
 enum { PARTS = 3, MESSAGES_MAX = 4096 };
 
-/* ---- Queues of partitions ------------------------------------------------------------------------------------------- */
+/* ---- Queues of partitions ---------------------------------------------------------------------------------------- */
 
 struct fake_queue {
     rd_kafka_message_t *messages[MESSAGES_MAX];
@@ -104,9 +104,11 @@ rd_kafka_resp_err_t rd_kafka_get_watermark_offsets(rd_kafka_t *handle, const cha
 static void push(int partition, rd_kafka_message_t *message)
 {
     struct fake_queue *queue = &queues[partition];
-    if (queue->first == queue->count) queue->first = queue->count = 0;
+    queue->count -= queue->first;
+    memmove(queue->messages, queue->messages + queue->first, queue->count * sizeof queue->messages[0]);
+    queue->first = 0;
     ck_assert_uint_lt(queue->count, MESSAGES_MAX);
-    const bool was_empty = queue->first == queue->count;
+    const bool was_empty = queue->count == 0;
     queue->messages[queue->count++] = message;
     if (was_empty && queue->on_event != NULL) queue->on_event(NULL, queue->opaque);
 }
@@ -125,7 +127,10 @@ static rd_kafka_message_t *new_message(int partition, int64_t offset, size_t siz
     return message;
 }
 
-static void put(int partition, int64_t offset, size_t size) { push(partition, new_message(partition, offset, size, 0)); }
+static void put(int partition, int64_t offset, size_t size)
+{
+    push(partition, new_message(partition, offset, size, 0));
+}
 
 static void put_event(int partition, rd_kafka_resp_err_t code, int64_t offset)
 {
@@ -134,7 +139,7 @@ static void put_event(int partition, rd_kafka_resp_err_t code, int64_t offset)
     push(partition, message);
 }
 
-/* ---- A reader -------------------------------------------------------------------------------------------------------- */
+/* ---- A reader ---------------------------------------------------------------------------------------------------- */
 
 static struct kafka_source source;
 static struct weir_environment environment;
@@ -209,7 +214,7 @@ static int64_t position_of(int partition)
 
 static int64_t offset_of(const struct weir_record *record) { return record->time_ms / 10; }
 
-/* ---- Facts ----------------------------------------------------------------------------------------------------------- */
+/* ---- Facts ------------------------------------------------------------------------------------------------------- */
 
 START_TEST(hands_over_what_a_batch_takes_and_keeps_the_rest)
 {
@@ -438,7 +443,8 @@ START_TEST(adds_up_the_lag)
 }
 END_TEST
 
-/* Random records, gaps, ends, cuts and batches: every record below the cut comes once, in order, and none at or past it. */
+/* Random records, gaps, ends, cuts and batches: every record below the cut comes once, in order, and none at or past
+ * it. */
 struct model {
     int64_t next_put;    /* offset after the last record or end that was put */
     int64_t limit;

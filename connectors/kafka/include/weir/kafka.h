@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-/* ---- Source -------------------------------------------------------------------------------------------------------- */
+/* ---- Source ------------------------------------------------------------------------------------------------------ */
 
 enum weir_kafka_isolation { WEIR_KAFKA_READ_COMMITTED, WEIR_KAFKA_READ_UNCOMMITTED };
 
@@ -39,7 +39,7 @@ enum weir_kafka_out_of_range {
 struct weir_kafka_source_options {
     WEIR_OPERATOR_FIELDS; /* open, close and user are unused */
     const char *topic;    /* one topic, several separated by commas, or a pattern of topics that begins with '^' (POSIX
-                             extended regular expression, searched for; "__" topics only where the pattern names them) */
+                             extended regular expression, searched for; "__" topics only where it names them) */
     const char *brokers;  /* "HOST:PORT[,...]"; NULL = as configured */
     const char *start;    /* NULL = configuration key source.start, whose default is "earliest":
                                earliest | latest       of the committed records
@@ -59,7 +59,7 @@ WEIR_API struct weir_stream weir_kafka_source_(weir_graph *graph, const struct w
     weir_kafka_source_((graph), &(struct weir_kafka_source_options){                                                   \
                                     .size = sizeof(struct weir_kafka_source_options), __VA_ARGS__ })
 
-/* ---- Sink ---------------------------------------------------------------------------------------------------------- */
+/* ---- Sink -------------------------------------------------------------------------------------------------------- */
 
 /* The topic of a record: text that stays good for as long as the job runs. NULL ends the job with a failure. */
 typedef const char *weir_kafka_topic_fn(void *user, const struct weir_record *record);
@@ -74,8 +74,8 @@ enum weir_kafka_time {
 /* Writes records with key, value, headers and time; a null value is a tombstone. With exactly-once all sinks of a job
  * write to one cluster, in one transaction for each epoch; readers need isolation.level=read_committed.
  *
- * Partitions are chosen as Java's producer does: by murmur2 of the key; without a key, one partition for a run of records,
- * then another. Records of one partition keep their order. */
+ * Partitions are chosen as Java's producer does: by murmur2 of the key; without a key, one partition for a run of
+ * records, then another. Records of one partition keep their order. */
 struct weir_kafka_sink_options {
     WEIR_OPERATOR_FIELDS; /* open and close are unused; `user` is handed to topic_of and partition_of */
     const char *topic;    /* or NULL, with `topic_of` */
@@ -94,12 +94,12 @@ WEIR_API void weir_kafka_sink_(struct weir_stream input, const struct weir_kafka
     weir_kafka_sink_((input), &(struct weir_kafka_sink_options){ .size = sizeof(struct weir_kafka_sink_options),       \
                                                                  __VA_ARGS__ })
 
-/* ---- The commit ---------------------------------------------------------------------------------------------------- */
+/* ---- The commit -------------------------------------------------------------------------------------------------- */
 
 /* Decides for every job that touches a Kafka cluster: source and sink name it by themselves. */
 WEIR_API extern const struct weir_decider_type weir_kafka_decider_type;
 
-/* ---- The ledger: what every commit leaves behind ------------------------------------------------------------------- */
+/* ---- The ledger: what every commit leaves behind ----------------------------------------------------------------- */
 
 struct weir_kafka_ledger_options {
     size_t size;
@@ -115,8 +115,8 @@ struct weir_kafka_ledger_options {
     void *log_user;
 };
 
-/* What a verification found. A partition of an output counts as `verified` from its first offset or from where it says on
- * its line; nothing is claimed beyond. */
+/* What a verification found. A partition of an output counts as `verified` from its first offset or from where it says
+ * on its line; nothing is claimed beyond. */
 struct weir_kafka_ledger_report {
     uint64_t entries;             /* ledger records that were read */
     uint64_t commits;             /* commits in the unbroken chain up to the newest one */
@@ -137,12 +137,12 @@ struct weir_kafka_ledger_report {
 WEIR_API enum weir_code weir_kafka_ledger_show(const struct weir_kafka_ledger_options *options,
                                                struct weir_error *error);
 
-/* Checks, from topics alone, that the epochs form a chain, that source ranges join without gap or overlap, and that counts
- * and digests equal what a read_committed reader sees, every record accounted for. The job may be running.
+/* Checks, from topics alone, that the epochs form a chain, that source ranges join without gap or overlap, and that
+ * counts and digests equal what a read_committed reader sees, every record accounted for. The job may be running.
  *
- * WEIR_OK: nothing contradicts the ledger, and the report says how far that reaches. WEIR_DAMAGED: a violation was found;
- * each one is a line. Other codes: it could not be checked (WEIR_OUT_OF_PATIENCE: no broker answered, WEIR_ENVIRONMENT: no
- * ledger, or no right to read it). */
+ * WEIR_OK: nothing contradicts the ledger, and the report says how far that reaches. WEIR_DAMAGED: a violation was
+ * found; each one is a line. Other codes: it could not be checked (WEIR_OUT_OF_PATIENCE: no broker answered,
+ * WEIR_ENVIRONMENT: no ledger, or no right to read it). */
 WEIR_API enum weir_code weir_kafka_ledger_verify(const struct weir_kafka_ledger_options *options,
                                                  struct weir_kafka_ledger_report *report, struct weir_error *error);
 
