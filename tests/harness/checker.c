@@ -11,6 +11,7 @@
 #include "checkpoint/manifest.h"
 #include "checkpoint/store_private.h"
 #include "harness/broker.h"
+#include "harness/reader.h"
 #include "harness/sequence.h"
 #include "weir/kafka.h"
 
@@ -56,69 +57,6 @@ struct checker {
 };
 
 /* ---- Reading -------------------------------------------------------------------------------------------------------- */
-
-static void set(rd_kafka_conf_t *conf, const char *name, const char *value)
-{
-    char text[256];
-    ck_assert_msg(rd_kafka_conf_set(conf, name, value, text, sizeof text) == RD_KAFKA_CONF_OK, "%s", text);
-}
-
-static void be_silent(const rd_kafka_t *handle, int level, const char *facility, const char *text)
-{
-    (void)handle, (void)level, (void)facility, (void)text;
-}
-
-static rd_kafka_t *open_reader(const char *group, const char *isolation)
-{
-    char text[256];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    set(conf, "bootstrap.servers", broker_address());
-    set(conf, "group.id", group);
-    set(conf, "enable.auto.commit", "false");
-    set(conf, "enable.auto.offset.store", "false");
-    set(conf, "enable.partition.eof", "true");
-    set(conf, "isolation.level", isolation);
-    set(conf, "auto.offset.reset", "error");
-    set(conf, "fetch.wait.max.ms", "20");
-    set(conf, "reconnect.backoff.max.ms", "200");
-    rd_kafka_conf_set_log_cb(conf, be_silent);
-    rd_kafka_t *handle = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
-    ck_assert_msg(handle != NULL, "%s", text);
-    rd_kafka_poll_set_consumer(handle);
-    return handle;
-}
-
-typedef void take_fn(void *user, const rd_kafka_message_t *message);
-
-/* Reads each partition of `list` from its offset to its end, and leaves the next offset there. */
-static void read_to_end(rd_kafka_t *reader, rd_kafka_topic_partition_list_t *list, take_fn *take, void *user)
-{
-    const int64_t deadline = process_now_ms() + READ_DEADLINE_MS;
-    int left = list->cnt;
-    for (int i = 0; i < list->cnt; i++) list->elems[i].opaque = NULL;
-    ck_assert_int_eq(rd_kafka_assign(reader, list), RD_KAFKA_RESP_ERR_NO_ERROR);
-    while (left > 0) {
-        ck_assert_msg(process_now_ms() < deadline, "%d of %d partitions cannot be read to their end", left, list->cnt);
-        rd_kafka_message_t *message = rd_kafka_consumer_poll(reader, 100);
-        if (message == NULL) continue;
-        rd_kafka_topic_partition_t *partition =
-            message->rkt == NULL ? NULL
-                                 : rd_kafka_topic_partition_list_find(list, rd_kafka_topic_name(message->rkt), message->partition);
-        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && partition != NULL && partition->opaque == NULL) {
-            partition->offset = message->offset;
-            partition->opaque = list; /* done */
-            left--;
-        } else if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && partition != NULL && partition->opaque == NULL) {
-            partition->offset = message->offset + 1;
-            take(user, message);
-        } else if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF &&
-                   message->err != RD_KAFKA_RESP_ERR__TRANSPORT && message->err != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-            ck_abort_msg("%s", rd_kafka_message_errstr(message));
-        }
-        rd_kafka_message_destroy(message);
-    }
-    ck_assert_int_eq(rd_kafka_assign(reader, NULL), RD_KAFKA_RESP_ERR_NO_ERROR);
-}
 
 /* A number in decimal text, and what follows it. */
 static int64_t take_number(const char **rest)
@@ -266,7 +204,7 @@ static void read_on(struct checker *checker)
     add_partitions(checker, list, options->counts, options->partitions);
     if (!checker->has_ledger) checker->has_ledger = broker_has_topic(checker->ledger);
     if (checker->has_ledger) add_partitions(checker, list, checker->ledger, 1);
-    read_to_end(checker->reader, list, take, checker);
+    reader_to_end(checker->reader, list, take, checker);
     for (int i = 0; i < list->cnt; i++)
         *position_of(checker, list->elems[i].topic, list->elems[i].partition) = list->elems[i].offset;
     rd_kafka_topic_partition_list_destroy(list);
@@ -280,25 +218,16 @@ static void count_one(void *user, const rd_kafka_message_t *message)
     ++*(int64_t *)user;
 }
 
-static int64_t stable_end(rd_kafka_t *reader, const char *topic, int partition)
-{
-    int64_t low, high;
-    const rd_kafka_resp_err_t code =
-        rd_kafka_query_watermark_offsets(reader, topic, partition, &low, &high, READ_DEADLINE_MS);
-    ck_assert_msg(code == RD_KAFKA_RESP_ERR_NO_ERROR, "%s/%d: %s", topic, partition, rd_kafka_err2str(code));
-    return high;
-}
-
 int64_t checker_open_records(struct checker *checker)
 {
     const struct checker_options *options = &checker->options;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(2 * PARTITIONS_MAX);
     for (int i = 0; i < options->partitions; i++) {
-        rd_kafka_topic_partition_list_add(list, options->output, i)->offset = stable_end(checker->reader, options->output, i);
-        rd_kafka_topic_partition_list_add(list, options->counts, i)->offset = stable_end(checker->reader, options->counts, i);
+        rd_kafka_topic_partition_list_add(list, options->output, i)->offset = reader_end(checker->reader, options->output, i);
+        rd_kafka_topic_partition_list_add(list, options->counts, i)->offset = reader_end(checker->reader, options->counts, i);
     }
     int64_t count = 0;
-    read_to_end(checker->all, list, count_one, &count);
+    reader_to_end(checker->all, list, count_one, &count);
     rd_kafka_topic_partition_list_destroy(list);
     return count;
 }
@@ -336,7 +265,7 @@ bool checker_is_caught_up(struct checker *checker)
 {
     look_at_offsets(checker);
     for (int i = 0; i < checker->options.partitions; i++)
-        if (checker->group_offsets[i] < stable_end(checker->reader, checker->options.input, i)) return false;
+        if (checker->group_offsets[i] < reader_end(checker->reader, checker->options.input, i)) return false;
     return true;
 }
 
@@ -574,9 +503,9 @@ struct checker *checker_create(const struct checker_options *options)
     if (checker->options.ring_size == 0) checker->options.ring_size = 2;
     (void)snprintf(checker->ledger, sizeof checker->ledger, "%s-ledger", options->job);
     for (size_t i = 0; i < SEQUENCE_KEYS_MAX; i++) checker->keys[i].partition = -1;
-    checker->reader = open_reader("checker", "read_committed");
-    checker->all = open_reader("checker", "read_uncommitted");
-    checker->group = open_reader(options->job, "read_uncommitted");
+    checker->reader = reader_open("checker", "read_committed");
+    checker->all = reader_open("checker", "read_uncommitted");
+    checker->group = reader_open(options->job, "read_uncommitted");
     return checker;
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "broker.h"
+#include "reader.h"
 
 enum { TEXT_MAX = 65536, WORDS_MAX = 4096 };
 
@@ -35,13 +36,14 @@ static int compare_words(const void *a, const void *b)
     return order != 0 ? order : (x->count > y->count) - (x->count < y->count);
 }
 
-static struct word read_word(const struct broker_record *record)
+static struct word read_word(const rd_kafka_message_t *message)
 {
     struct word word;
-    ck_assert(!weir_is_null(record->key) && record->key.size < sizeof word.text);
-    memcpy(word.text, record->key.data, record->key.size);
-    word.text[record->key.size] = '\0';
-    ck_assert_msg(weir_bytes_to_i64(record->value, &word.count), "offset %" PRId64 " has no count", record->offset);
+    const struct weir_bytes value = { message->payload, message->len };
+    ck_assert(message->key != NULL && message->payload != NULL && message->key_len < sizeof word.text);
+    memcpy(word.text, message->key, message->key_len);
+    word.text[message->key_len] = '\0';
+    ck_assert_msg(weir_bytes_to_i64(value, &word.count), "offset %" PRId64 " has no count", message->offset);
     return word;
 }
 
@@ -65,40 +67,69 @@ static const char *join(struct word *words, size_t count)
     return text;
 }
 
+struct words {
+    struct word *items;
+    size_t count;
+    bool all;
+};
+
+static void take_word(void *user, const rd_kafka_message_t *message)
+{
+    struct words *words = user;
+    const struct word word = read_word(message);
+    const size_t at = words->all ? words->count : find(words->items, words->count, word.text);
+    ck_assert_msg(at == words->count || word.count > words->items[at].count,
+                  "'%s' goes from %" PRId64 " to %" PRId64 " at offset %" PRId64 " of partition %d", word.text,
+                  words->items[at].count, word.count, message->offset, message->partition);
+    words->items[at] = word;
+    if (at == words->count) words->count++;
+    ck_assert_uint_lt(words->count, WORDS_MAX);
+}
+
+/* One for the fact, or for each cluster in turn. */
+static rd_kafka_t *committed_reader(void)
+{
+    static rd_kafka_t *reader;
+    static char address[256];
+    static pid_t owner;
+    if (owner == getpid() && strcmp(address, broker_address()) == 0) return reader;
+    owner = getpid();
+    (void)snprintf(address, sizeof address, "%s", broker_address());
+    return reader = reader_open("words", "read_committed");
+}
+
+static void read_all_of(const char *topic, int partitions, void (*take)(void *, const rd_kafka_message_t *), void *user)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
+    for (int i = 0; i < partitions; i++) rd_kafka_topic_partition_list_add(list, topic, i)->offset = 0;
+    reader_to_end(committed_reader(), list, take, user);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
 static const char *read_words(const char *topic, int partitions, bool all)
 {
-    struct word *words = calloc(WORDS_MAX, sizeof *words);
-    size_t count = 0;
-    for (int partition = 0; partition < partitions; partition++) {
-        struct broker_records records = broker_read(topic, partition, 0, true);
-        for (size_t i = 0; i < records.count; i++) {
-            const struct word word = read_word(&records.items[i]);
-            const size_t at = all ? count : find(words, count, word.text);
-            ck_assert_msg(at == count || word.count > words[at].count, "'%s' goes from %" PRId64 " to %" PRId64 " at %s/%d %" PRId64,
-                          word.text, words[at].count, word.count, topic, partition, records.items[i].offset);
-            words[at] = word;
-            if (at == count) count++;
-            ck_assert_uint_lt(count, WORDS_MAX);
-        }
-        broker_records_free(&records);
-    }
-    const char *text = join(words, count);
-    free(words);
+    struct words words = { .items = calloc(WORDS_MAX, sizeof *words.items), .all = all };
+    ck_assert_ptr_nonnull(words.items);
+    read_all_of(topic, partitions, take_word, &words);
+    const char *text = join(words.items, words.count);
+    free(words.items);
     return text;
 }
 
 const char *words_read(const char *topic, int partitions) { return read_words(topic, partitions, false); }
 const char *words_read_all(const char *topic, int partitions) { return read_words(topic, partitions, true); }
 
+static void count_one(void *user, const rd_kafka_message_t *message)
+{
+    (void)message;
+    ++*(int *)user;
+}
+
 int words_count(const char *topic, int partitions)
 {
-    size_t count = 0;
-    for (int partition = 0; partition < partitions; partition++) {
-        struct broker_records records = broker_read(topic, partition, 0, true);
-        count += records.count;
-        broker_records_free(&records);
-    }
-    return (int)count;
+    int count = 0;
+    read_all_of(topic, partitions, count_one, &count);
+    return count;
 }
 
 void words_await(const char *topic, int partitions, const char *expected)
