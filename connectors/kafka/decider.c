@@ -224,10 +224,13 @@ const char *decider_cluster_id(const struct decider *decider)
 static enum weir_code read_facts(struct decider *decider, bool committed, struct weir_decider_event *event)
 {
     const struct topics_patience patience = { .timeout_ms = CLERK_PATIENCE_MS, .cancelled = &decider->cancelled };
-    const enum weir_code code =
-        ledger_topic_tail(&decider->ledger, committed, &patience, event, &event->error);
-    if (code != WEIR_OK) return code;
-    return ledger_topic_mirrors(&decider->ledger, committed, &patience, event, &event->error);
+    struct ledger_mirrors mirrors;
+    ledger_topic_ask_mirrors(&decider->ledger, committed, &mirrors);
+    const enum weir_code code = ledger_topic_tail(&decider->ledger, committed, &patience, event, &event->error);
+    if (code == WEIR_OK)
+        return ledger_topic_take_mirrors(&decider->ledger, &mirrors, &patience, event, &event->error);
+    ledger_topic_drop_mirrors(&mirrors);
+    return code;
 }
 
 static void look(struct decider *decider, uint32_t attempt, bool committed)

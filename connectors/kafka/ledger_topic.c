@@ -135,7 +135,8 @@ enum weir_code ledger_topic_tail(struct ledger_topic *ledger, bool committed, co
 static enum weir_code copy_mirrors(const rd_kafka_topic_partition_list_t *list, struct weir_decider_event *event,
                                    struct weir_error *error)
 {
-    event->mirrors = calloc((size_t)list->cnt + 1, sizeof *event->mirrors);
+    if (list->cnt == 0) return WEIR_OK;
+    event->mirrors = calloc((size_t)list->cnt, sizeof *event->mirrors);
     if (event->mirrors == NULL)
         return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "group offsets: out of memory");
     for (int i = 0; i < list->cnt; i++) {
@@ -169,22 +170,21 @@ static rd_kafka_resp_err_t offsets_of(rd_kafka_event_t *event, const rd_kafka_to
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-static rd_kafka_event_t *ask_for_offsets(struct ledger_topic *ledger, bool stable,
-                                         const struct topics_patience *patience, struct weir_error *error)
+void ledger_topic_ask_mirrors(struct ledger_topic *ledger, bool stable, struct ledger_mirrors *mirrors)
 {
-    struct kafka_client *client = ledger->uncommitted;
+    rd_kafka_t *rk = ledger->uncommitted->handle;
+    *mirrors = (struct ledger_mirrors){ .queue = rd_kafka_queue_new(rk), .stable = stable };
     rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(ledger->group, NULL);
-    rd_kafka_AdminOptions_t *options =
-        rd_kafka_AdminOptions_new(client->handle, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
     rd_kafka_error_destroy(rd_kafka_AdminOptions_set_require_stable_offsets(options, stable ? 1 : 0));
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(client->handle);
-    rd_kafka_ListConsumerGroupOffsets(client->handle, &request, 1, options, queue);
-    rd_kafka_event_t *event = NULL;
-    if (kafka_await(client, queue, patience->timeout_ms, patience->cancelled, &event, error) != WEIR_OK) event = NULL;
-    rd_kafka_queue_destroy(queue);
+    rd_kafka_ListConsumerGroupOffsets(rk, &request, 1, options, mirrors->queue);
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_ListConsumerGroupOffsets_destroy(request);
-    return event;
+}
+
+void ledger_topic_drop_mirrors(struct ledger_mirrors *mirrors)
+{
+    rd_kafka_queue_destroy(mirrors->queue);
 }
 
 static bool is_pending(rd_kafka_resp_err_t reason)
@@ -194,23 +194,34 @@ static bool is_pending(rd_kafka_resp_err_t reason)
            reason == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE || reason == RD_KAFKA_RESP_ERR_NOT_COORDINATOR;
 }
 
-enum weir_code ledger_topic_mirrors(struct ledger_topic *ledger, bool stable, const struct topics_patience *patience,
-                                    struct weir_decider_event *event, struct weir_error *error)
+static enum weir_code take_answer(struct ledger_topic *ledger, rd_kafka_event_t *answer,
+                                  struct weir_decider_event *event, bool *pending, struct weir_error *error)
+{
+    const rd_kafka_topic_partition_list_t *list;
+    const rd_kafka_resp_err_t reason = offsets_of(answer, &list);
+    *pending = is_pending(reason);
+    if (reason != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return kafka_error(error, ledger->uncommitted, reason, NULL, "offsets of group '%s'", ledger->group);
+    return list == NULL ? WEIR_OK : copy_mirrors(list, event, error);
+}
+
+enum weir_code ledger_topic_take_mirrors(struct ledger_topic *ledger, struct ledger_mirrors *mirrors,
+                                         const struct topics_patience *patience, struct weir_decider_event *event,
+                                         struct weir_error *error)
 {
     const int64_t began_ms = handle_now_ms();
     for (;;) {
-        rd_kafka_event_t *answer = ask_for_offsets(ledger, stable, patience, error);
-        if (answer == NULL) return error->code;
-        const rd_kafka_topic_partition_list_t *list;
-        const rd_kafka_resp_err_t reason = offsets_of(answer, &list);
-        enum weir_code code = WEIR_OK;
-        if (reason != RD_KAFKA_RESP_ERR_NO_ERROR)
-            code = kafka_error(error, ledger->uncommitted, reason, NULL, "offsets of group '%s'", ledger->group);
-        else if (list != NULL) code = copy_mirrors(list, event, error);
-        rd_kafka_event_destroy(answer);
-        const bool goes_on = is_pending(reason) &&
-                             topics_ask_again(patience, began_ms, RD_KAFKA_RESP_ERR__TIMED_OUT);
-        if (!goes_on) return code;
+        rd_kafka_event_t *answer;
+        bool pending = false;
+        enum weir_code code = kafka_await(ledger->uncommitted, mirrors->queue, patience->timeout_ms,
+                                          patience->cancelled, &answer, error);
+        if (code == WEIR_OK) {
+            code = take_answer(ledger, answer, event, &pending, error);
+            rd_kafka_event_destroy(answer);
+        }
+        ledger_topic_drop_mirrors(mirrors);
+        if (!pending || !topics_ask_again(patience, began_ms, RD_KAFKA_RESP_ERR__TIMED_OUT)) return code;
         topics_pause(PENDING_PAUSE_MS);
+        ledger_topic_ask_mirrors(ledger, mirrors->stable, mirrors);
     }
 }

@@ -279,8 +279,8 @@ static enum weir_code write_to(struct writer *writer, uint32_t index, const stru
 }
 
 /* The record as it is, with what was wrong in headers; its value is cut where it would not fit here either. */
-static enum weir_code write_dead_letter(struct writer *writer, const struct target *intended,
-                                        const struct weir_record *record, struct weir_error *error)
+static enum weir_code write_dead_letter(struct writer *writer, const struct weir_record *record, const char *topic,
+                                        int64_t limit_there, struct weir_error *error)
 {
     uint32_t index;
     char reason[160], size_text[24];
@@ -291,10 +291,10 @@ static enum weir_code write_dead_letter(struct writer *writer, const struct targ
     if (headers == NULL) return out_of_memory(writer, error);
     if (count > 0) memcpy(headers, record->headers->items, count * sizeof *headers);
     (void)snprintf(reason, sizeof reason, "record of %lld bytes, but the topic takes %lld",
-                   (long long)sink_record_bytes(record), (long long)intended->record_bytes_max);
+                   (long long)sink_record_bytes(record), (long long)limit_there);
     (void)snprintf(size_text, sizeof size_text, "%zu", record->value.size);
     headers[count] = (struct weir_header){ "weir.error", weir_text(reason) };
-    headers[count + 1] = (struct weir_header){ "weir.topic", weir_text(intended->output->name) };
+    headers[count + 1] = (struct weir_header){ "weir.topic", weir_text(topic) };
     headers[count + 2] = (struct weir_header){ "weir.value.size", weir_text(size_text) };
 
     const struct weir_headers all = { count + 3, headers };
@@ -316,7 +316,7 @@ static enum weir_code refuse_large(struct writer *writer, const struct target *t
                                    struct weir_error *error)
 {
     if (writer->sink->dead_letters != NULL && target->output != writer->sink->dead_letters)
-        return write_dead_letter(writer, target, record, error);
+        return write_dead_letter(writer, record, target->output->name, target->record_bytes_max, error);
     return weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_STOP,
                           "sink '%s': a record of %lld bytes does not fit into topic '%s', which takes %lld; raise "
                           "max.message.bytes of the topic and kafka.producer.message.max.bytes, or set "

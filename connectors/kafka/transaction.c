@@ -478,7 +478,8 @@ static void copy_anchors(rd_kafka_event_t *answered, struct weir_decider_event *
     size_t count = 0;
     const rd_kafka_ListOffsetsResultInfo_t **infos =
         result == NULL ? NULL : rd_kafka_ListOffsets_result_infos(result, &count);
-    event->anchors = calloc(count + 1, sizeof *event->anchors);
+    if (count == 0) return;
+    event->anchors = calloc(count, sizeof *event->anchors);
     if (event->anchors == NULL) return;
     for (size_t i = 0; i < count; i++) {
         const rd_kafka_topic_partition_t *end = rd_kafka_ListOffsetsResultInfo_topic_partition(infos[i]);

@@ -177,8 +177,12 @@ static void verify_shared(const char *job, const char *shared, struct verdict *v
     verdict->code = weir_kafka_ledger_verify(&options, &verdict->report, &verdict->error);
 }
 
+/* An acknowledged commit becomes visible a moment later. */
 static void verify(struct job *job, struct verdict *verdict)
 {
+    char ledger[KAFKA_TOPIC_SIZE];
+    ledger_topic_name(ledger, job->rig.context.job);
+    broker_await_stable(ledger, 0);
     verify_shared(job->rig.context.job, NULL, verdict);
 }
 
