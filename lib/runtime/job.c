@@ -684,6 +684,7 @@ static void publish(struct weir_job *job)
         .commit_latency_p99_ms = percentile(&job->commit_latency, 0.99),
         .durable_latency_p50_ms = percentile(&job->durable_latency, 0.5),
         .durable_latency_p99_ms = percentile(&job->durable_latency, 0.99),
+        .frame_bytes = job->closing.frame.size,
         .running = job->commit.phase == COMMIT_RUNNING && job->tasks_started > 0,
     };
     uint64_t written = 0, gap_us = job->gap_max_us, gaps[GAPS_BUCKETS];

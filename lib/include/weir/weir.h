@@ -479,6 +479,7 @@ struct weir_job_status {
     double commit_latency_p99_ms;
     double durable_latency_p50_ms; /* barrier to durable */
     double durable_latency_p99_ms;
+    uint64_t frame_bytes;       /* what the last checkpoint wrote */
     double record_gap_max_ms;   /* longest pause of a task between two records while input was waiting, emission on
                                    commit left out; measured from batch to batch, so an upper bound */
     double record_gap_p99_ms;
