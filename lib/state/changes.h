@@ -1,5 +1,5 @@
-/* What changed in the open epoch, in order of first change. A list of blocks of 64 KiB, so that it grows without copying;
- * some are kept from epoch to epoch. Owner: the shard's thread. */
+/* What changed in the open epoch, in order of first change. A list of blocks of 64 KiB, so that it grows without
+ * copying; some are kept from epoch to epoch. Owner: the shard's thread. */
 #ifndef STATE_CHANGES_H
 #define STATE_CHANGES_H
 

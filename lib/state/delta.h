@@ -14,8 +14,8 @@
  *   varint  size of the element, and its bytes        where flagged
  *   varint  size of the value, and its bytes          unless removed or null
  *
- * Varints are LEB128. The key group follows from the key; it is written so that foreign units are skipped without hashing. A
- * unit with a key of 16 bytes and a value of 8 has 29 bytes (30 in key groups from 128 on). */
+ * Varints are LEB128. The key group follows from the key; it is written so that foreign units are skipped without
+ * hashing. A unit with a key of 16 bytes and a value of 8 has 29 bytes (30 in key groups from 128 on). */
 #ifndef STATE_DELTA_H
 #define STATE_DELTA_H
 
@@ -33,8 +33,8 @@ size_t delta_size(const struct entry *entry, uint32_t group);
 /* Answers the end of what it wrote. */
 char *delta_write(char *at, const struct entry *entry, uint32_t group);
 
-/* Reads one unit; its bytes are borrowed from the input. NULL, or what is wrong: the rest of a sentence that begins "the
- * unit ...". */
+/* Reads one unit; its bytes are borrowed from the input. NULL, or what is wrong: the rest of a sentence that begins
+ * "the unit ...". */
 const char *delta_read(struct reader *reader, struct delta_unit *unit);
 
 #endif

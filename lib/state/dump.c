@@ -1,9 +1,9 @@
 /* A base, a slice at a time, while the tables change in between.
  *
- * The dump walks key groups, in each the segments in the order of their tags, in each the slots. What was not changed since
- * the dump began is never missed: entries do not move between key groups nor past each other's segments, and within a
- * segment slots move only when it is rebuilt or split, which the dump notices by its stamp and begins it anew. What did
- * change meanwhile may be written, written twice or not be written: it is in a delta behind the redo point. */
+ * The dump walks key groups, in each the segments in the order of their tags, in each the slots. What was not changed
+ * since the dump began is never missed: entries do not move between key groups nor past each other's segments, and
+ * within a segment slots move only when it is rebuilt or split, which the dump notices by its stamp and begins it anew.
+ * What did change meanwhile may be written, written twice or not be written: it is in a delta behind the redo point. */
 #include "state/shard_private.h"
 
 uint64_t shard_dump_begin(struct shard *shard)
@@ -43,8 +43,8 @@ static bool dump_entry(const struct entry *entry, uint32_t group, struct buffer 
     return true;
 }
 
-/* Writes on from dump->slot; false when `bytes_max` is reached first, or there is no memory. A slot counts as a byte of work,
- * so that empty tables end a step too. */
+/* Writes on from dump->slot; false when `bytes_max` is reached first, or there is no memory. A slot counts as a byte of
+ * work, so that empty tables end a step too. */
 static bool dump_segment(const struct shard *shard, struct dump *dump, const struct segment *segment, size_t bytes_max,
                          size_t *work, struct buffer *out)
 {

@@ -14,7 +14,7 @@ void entries_deinit(struct entries *entries)
     slab_deinit(&entries->slab);
 }
 
-/* ---- Blocks -------------------------------------------------------------------------------------------------------- */
+/* ---- Blocks ------------------------------------------------------------------------------------------------------ */
 
 static struct block *block_create(struct entries *entries, size_t capacity)
 {
@@ -34,7 +34,7 @@ static void block_destroy(struct entries *entries, struct block *block)
     free(block);
 }
 
-/* ---- Names --------------------------------------------------------------------------------------------------------- */
+/* ---- Names ------------------------------------------------------------------------------------------------------- */
 
 static bool is_parted(uint32_t shape)
 {
@@ -101,7 +101,7 @@ bool entry_is_parted(const struct entry *entry, const struct unit *unit)
            part_is(key.element, unit->key->element);
 }
 
-/* ---- Creation and values ------------------------------------------------------------------------------------------- */
+/* ---- Creation and values ----------------------------------------------------------------------------------------- */
 
 /* Of the value inside an entry: at least a pointer's, so that it can move to a block later. */
 static size_t inline_capacity(size_t value_size)

@@ -66,9 +66,10 @@ struct unit {
 void entries_init(struct entries *entries);
 void entries_deinit(struct entries *entries); /* every block has been freed: see entry_destroy */
 
-/* The parts of a unit's name, mixed. A multiplication spreads the hash of the key, whose remainder modulo the number of key
- * groups is the same all over a table; folding brings the upper bits, which choose the segment, to the lower ones, which
- * choose the slot, so that both are even also when units arrive in the order of the upper ones (as a base has them). */
+/* The parts of a unit's name, mixed. A multiplication spreads the hash of the key, whose remainder modulo the number of
+ * key groups is the same all over a table; folding brings the upper bits, which choose the segment, to the lower ones,
+ * which choose the slot, so that both are even also when units arrive in the order of the upper ones (as a base has
+ * them). */
 static inline uint32_t unit_tag(uint32_t state, const struct state_key *key)
 {
     uint32_t hash = key->hash + state * 0x85ebca6b;
@@ -167,13 +168,13 @@ static inline bool entry_is(const struct entry *entry, const struct unit *unit)
     return bytes_same(entry->data, unit->key->key.data, unit->name_size);
 }
 
-/* A new entry with room for a value of `value_size` bytes (not written; entry_value_at says where). Its flags are clear.
- * SLAB_NONE when there is no memory. */
+/* A new entry with room for a value of `value_size` bytes (not written; entry_value_at says where). Its flags are
+ * clear. SLAB_NONE when there is no memory. */
 uint32_t entry_create(struct entries *entries, const struct unit *unit, size_t value_size);
 void entry_destroy(struct entries *entries, uint32_t reference);
 
-/* Copies `value` in; it may lie in the entry's own value. Clears ENTRY_REMOVED. False when there is no memory: nothing has
- * changed. */
+/* Copies `value` in; it may lie in the entry's own value. Clears ENTRY_REMOVED. False when there is no memory: nothing
+ * has changed. */
 bool entry_set_value(struct entries *entries, uint32_t reference, struct weir_bytes value);
 /* Makes it a tombstone and gives back what the value held beyond the cell. */
 void entry_remove_value(struct entries *entries, struct entry *entry);

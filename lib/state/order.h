@@ -1,5 +1,5 @@
-/* The live entries of one state and one key group in order: a skip list (Pugh, 1990) beside the table, for states that ask
- * for it. Its nodes lie in the shard's slab.
+/* The live entries of one state and one key group in order: a skip list (Pugh, 1990) beside the table, for states that
+ * ask for it. Its nodes lie in the shard's slab.
  *
  *   ORDER_BY_KEY      (key, name space, element): the elements of one key lie together
  *   ORDER_BY_ELEMENT  (name space, element, key): the elements of all keys of the group lie together, as timers need it

@@ -3,7 +3,8 @@
 
 #include <inttypes.h>
 
-static enum weir_code put(struct shard *shard, const struct unit *unit, struct weir_bytes value, struct weir_error *error)
+static enum weir_code put(struct shard *shard, const struct unit *unit, struct weir_bytes value,
+                          struct weir_error *error)
 {
     bool is_new;
     const uint32_t reference = shard_find_or_create(shard, unit, value.size, &is_new);
@@ -11,8 +12,8 @@ static enum weir_code put(struct shard *shard, const struct unit *unit, struct w
         if (shard_write(shard, unit, reference, value)) return WEIR_OK;
         if (is_new) shard_discard(shard, unit, reference);
     }
-    return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for the state: %" PRIu64 " entries are there",
-                          shard->entry_count);
+    return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY,
+                          "no memory for the state: %" PRIu64 " entries are there", shard->entry_count);
 }
 
 static void drop(struct shard *shard, const struct unit *unit)
@@ -62,8 +63,8 @@ enum weir_code shard_apply(struct shard *shard, struct weir_bytes units, const u
         const char *wrong = delta_read(&reader, &read);
         if (wrong == NULL) wrong = apply_unit(shard, &read, state_map, state_map_count, &code, error);
         if (UNLIKELY(wrong != NULL))
-            code = weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP, "damaged state: at byte %zu of %zu, the unit %s", at,
-                                  units.size, wrong);
+            code = weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
+                                  "damaged state: at byte %zu of %zu, the unit %s", at, units.size, wrong);
     }
     return code;
 }

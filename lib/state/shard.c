@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-/* ---- Creation ------------------------------------------------------------------------------------------------------ */
+/* ---- Creation ---------------------------------------------------------------------------------------------------- */
 
 static struct order *create_orders(const struct shard *shard, enum order_kind kind)
 {
@@ -12,12 +12,14 @@ static struct order *create_orders(const struct shard *shard, enum order_kind ki
     return orders;
 }
 
-static bool create_state(const struct shard *shard, struct shard_state *state, const struct state_declaration *declaration)
+static bool create_state(const struct shard *shard, struct shard_state *state,
+                         const struct state_declaration *declaration)
 {
     state->declaration = *declaration;
-    if (declaration->ordered && (state->by_key = create_orders(shard, ORDER_BY_KEY)) == NULL) return false;
-    if (declaration->ordered_in_group && (state->by_element = create_orders(shard, ORDER_BY_ELEMENT)) == NULL) return false;
-    return true;
+    if (declaration->ordered) state->by_key = create_orders(shard, ORDER_BY_KEY);
+    if (declaration->ordered_in_group) state->by_element = create_orders(shard, ORDER_BY_ELEMENT);
+    return declaration->ordered == (state->by_key != NULL) &&
+           declaration->ordered_in_group == (state->by_element != NULL);
 }
 
 static bool create_states(struct shard *shard, const struct state_declaration *declarations)
@@ -40,6 +42,7 @@ struct shard *shard_create(const struct shard_options *options)
     if (shard == NULL) return NULL;
     shard->state_count = options->state_count;
     shard->max_parallelism = options->max_parallelism;
+    shard->group_reciprocal = UINT64_MAX / options->max_parallelism + 1;
     shard->group_first = options->group_first;
     shard->group_count = options->group_count;
     shard->epoch = options->epoch;
@@ -66,7 +69,8 @@ static void free_blocks(struct shard *shard, const struct table *table)
     for (uint64_t at = 0; at <= UINT32_MAX; at = table_segment_end(table, (uint32_t)at)) {
         const struct segment *segment = table_segment(table, (uint32_t)at);
         for (uint32_t i = 0; i <= segment->mask; i++) {
-            if (segment->slots[i].reference > SLAB_RESERVED) entry_destroy(&shard->entries, segment->slots[i].reference);
+            const uint32_t reference = segment->slots[i].reference;
+            if (reference > SLAB_RESERVED) entry_destroy(&shard->entries, reference);
         }
     }
 }
@@ -101,7 +105,7 @@ uint64_t shard_bytes(const struct shard *shard)
            slab_bytes(&shard->entries.slab) + shard->entries.block_bytes + changes_bytes(&shard->changes);
 }
 
-/* ---- Entries ------------------------------------------------------------------------------------------------------- */
+/* ---- Entries ----------------------------------------------------------------------------------------------------- */
 
 uint32_t shard_find_or_create(struct shard *shard, const struct unit *unit, size_t value_size, bool *is_new)
 {
@@ -128,7 +132,8 @@ static bool enter_orders(struct shard *shard, const struct unit *unit, uint32_t 
 {
     const struct shard_state *state = &shard->states[entry_state(entry_at(&shard->entries, reference))];
     const uint32_t group = shard_group(shard, unit->key->hash) - shard->group_first;
-    if (state->by_key != NULL && !order_insert(&state->by_key[group], &shard->entries, reference, unit->tag)) return false;
+    if (state->by_key != NULL && !order_insert(&state->by_key[group], &shard->entries, reference, unit->tag))
+        return false;
     if (state->by_element == NULL || order_insert(&state->by_element[group], &shard->entries, reference, unit->tag))
         return true;
     if (state->by_key != NULL) order_remove(&state->by_key[group], &shard->entries, reference);
@@ -163,7 +168,7 @@ void shard_erase(struct shard *shard, const struct unit *unit, uint32_t referenc
     shard->entry_count--;
 }
 
-/* ---- Values -------------------------------------------------------------------------------------------------------- */
+/* ---- Values ------------------------------------------------------------------------------------------------------ */
 
 /* What the entry adds to the next delta so far. */
 static size_t pending_bytes(const struct shard *shard, const struct unit *unit, const struct entry *entry)
@@ -237,7 +242,8 @@ static void fetch_block(const struct shard *shard, uint32_t state, const uint32_
         const uint32_t tag = unit_tag(state, &(struct state_key){ .hash = hashes[i] });
         const struct segment *segment = table_segment(shard_table(shard, hashes[i]), tag);
         uint32_t at = tag & segment->mask;
-        while (segment->slots[at].reference != SLAB_NONE && segment->slots[at].tag != tag) at = (at + 1) & segment->mask;
+        while (segment->slots[at].reference != SLAB_NONE && segment->slots[at].tag != tag)
+            at = (at + 1) & segment->mask;
         const uint32_t reference = segment->slots[at].reference;
         if (reference > SLAB_RESERVED) sum += shard_fetch_one(shard, reference);
     }
@@ -283,7 +289,7 @@ bool shard_remove(struct shard *shard, uint32_t state, const struct state_key *k
     return true;
 }
 
-/* ---- Scans --------------------------------------------------------------------------------------------------------- */
+/* ---- Scans ------------------------------------------------------------------------------------------------------- */
 
 static bool part_is(struct weir_bytes a, struct weir_bytes b)
 {

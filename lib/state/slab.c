@@ -9,8 +9,8 @@ enum {
     SPANS_PER_CHUNK = CHUNK_BYTES / (SPAN_UNITS * UNIT),
     SPANS_MAX = (1 << (32 - SLAB_SPAN_BITS)) - 1,
     PAGE_BYTES = 4096,
-    /* The first units of the first span stay unused, so that SLAB_NONE and SLAB_RESERVED name nothing; a whole cache line,
-     * so that cells of 32 bytes never lie across two. */
+    /* The first units of the first span stay unused, so that SLAB_NONE and SLAB_RESERVED name nothing; a whole cache
+     * line, so that cells of 32 bytes never lie across two. */
     RESERVED_UNITS = 8,
 };
 

@@ -37,7 +37,8 @@ struct slab {
 void slab_init(struct slab *slab); /* allocates nothing */
 void slab_deinit(struct slab *slab);
 
-/* A cell of at least `size_bytes` (at most SLAB_CELL_MAX), 8-byte aligned, not cleared. SLAB_NONE when there is no memory. */
+/* A cell of at least `size_bytes` (at most SLAB_CELL_MAX), 8-byte aligned, not cleared. SLAB_NONE when there is no
+ * memory. */
 uint32_t slab_alloc(struct slab *slab, size_t size_bytes);
 void slab_free(struct slab *slab, uint32_t reference);
 

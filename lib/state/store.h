@@ -1,5 +1,5 @@
-/* What lies behind the tables of a shard: the place for units that need not be in memory. The table is a write-back cache
- * of it, so nothing here is on the path of a record whose key is in the table.
+/* What lies behind the tables of a shard: the place for units that need not be in memory. The table is a write-back
+ * cache of it, so nothing here is on the path of a record whose key is in the table.
  *
  *   record ──> table ── miss ──────────────> get
  *              table ── eviction of dirty ──> put, remove     (rarely, in big batches, sorted by the caller)
@@ -26,11 +26,12 @@ struct store_operations {
                           bool *found, struct weir_error *error);
     enum weir_code (*put)(struct store *store, uint32_t state, const struct state_key *key, struct weir_bytes value,
                           struct weir_error *error);
-    enum weir_code (*remove)(struct store *store, uint32_t state, const struct state_key *key, struct weir_error *error);
+    enum weir_code (*remove)(struct store *store, uint32_t state, const struct state_key *key,
+                             struct weir_error *error);
 
-    /* In byte order, until `visit` answers false: the units of from->key and its name space with element >= from->element;
-     * those of one key group and name space by (element, key); all those of one key group by (state, key, name space,
-     * element). */
+    /* In byte order, until `visit` answers false: the units of from->key and its name space with element >=
+     * from->element; those of one key group and name space by (element, key); all those of one key group by (state,
+     * key, name space, element). */
     enum weir_code (*scan)(struct store *store, uint32_t state, const struct state_key *from, shard_visit_fn *visit,
                            void *user, struct weir_error *error);
     enum weir_code (*scan_group)(struct store *store, uint32_t state, uint32_t group, struct weir_bytes name_space,

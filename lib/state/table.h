@@ -3,12 +3,12 @@
  *   tag  = [ directory index: the upper `depth` bits | ... | home slot: the lower bits ]
  *
  *   directory ──> segment (16 to 4,096 slots of 8 bytes: tag, reference)
- *             ──> segment             a segment doubles until it is full-grown, then splits in two by its next upper bit
+ *             ──> segment             a segment doubles until it is full-grown, then splits by its next upper bit
  *
- * So no step of growth moves more than one segment (about 20 us), whatever the size of the table, and the directory runs in
- * the order of the tags: whoever walks the table remembers one number, which stays good while segments split behind and
- * before it. A lookup touches one cache line of slots, most of the time, and the entry. The table knows tags and
- * references, not entries: the caller compares. Owner: the shard's thread. */
+ * So no step of growth moves more than one segment (about 20 us), whatever the size of the table, and the directory
+ * runs in the order of the tags: whoever walks the table remembers one number, which stays good while segments split
+ * behind and before it. A lookup touches one cache line of slots, most of the time, and the entry. The table knows tags
+ * and references, not entries: the caller compares. Owner: the shard's thread. */
 #ifndef STATE_TABLE_H
 #define STATE_TABLE_H
 
@@ -25,13 +25,19 @@ struct segment {
     uint32_t limit; /* `used` may not pass it */
     uint32_t live;  /* references */
     uint32_t depth; /* upper bits that all tags in here share */
-    uint32_t stamp; /* differs between any two segments that the table ever had: slots have not moved while it is the same */
+    uint32_t stamp; /* no two segments of a table ever share one: while it is the same, no slot has moved */
     struct slot slots[];
 };
 
+/* Where the directory leads. The mask is the segment's: here it saves lookups the cache line of the segment's head. */
+struct place {
+    struct segment *segment;
+    uint32_t mask;
+};
+
 struct table {
-    struct segment **directory; /* 1 << (32 - shift) of them; `only` when there is one */
-    struct segment *only;
+    struct place *directory; /* 1 << (32 - shift) of them; `only` when there is one */
+    struct place only;
     uint32_t shift;
     uint32_t stamp;
 };
@@ -39,9 +45,13 @@ struct table {
 void table_init(struct table *table); /* allocates nothing */
 void table_deinit(struct table *table);
 
+static inline const struct place *table_place(const struct table *table, uint32_t tag)
+{
+    return &table->directory[(uint64_t)tag >> table->shift];
+}
 static inline struct segment *table_segment(const struct table *table, uint32_t tag)
 {
-    return table->directory[(uint64_t)tag >> table->shift];
+    return table_place(table, tag)->segment;
 }
 
 /* Makes room for one more reference with this tag. `*bytes` follows the memory held. False when there is no memory. */

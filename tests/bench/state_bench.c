@@ -1,5 +1,6 @@
 /* What a shard costs: nanoseconds for each shard_value, bytes for each entry, the longest single call while it grows, a
- * snapshot of many changes, a dump in slices, a restore. The machine may be busy with other things: medians of several runs.
+ * snapshot of many changes, a dump in slices, a restore. The machine may be busy with other things: medians of several
+ * runs.
  *
  *     state_bench [keys ...]          5000, 1 million and 10 million by default */
 #include <inttypes.h>
@@ -9,7 +10,8 @@
 
 #include "state/state.h"
 
-enum { KEY_BYTES = 16, GROUPS = 128, RUNS = 5, LOOKUPS = 2000000, CHANGED = 200000, SLICE_BYTES = 1 << 20, FETCHED = 64 };
+enum { KEY_BYTES = 16, GROUPS = 128, RUNS = 5, LOOKUPS = 2000000, CHANGED = 200000, SLICE_BYTES = 1 << 20,
+       FETCHED = 64 };
 
 static uint64_t now_ns(void)
 {
@@ -203,7 +205,8 @@ static void measure(uint64_t key_count)
     (void)printf("%" PRIu64 " keys of %d bytes, values of 8\n", key_count, KEY_BYTES);
     (void)printf("  filling                         %8.1f ns each (clock included), longest call %.3f ms\n", filling,
                  (double)longest / 1e6);
-    (void)printf("  memory                          %8.1f bytes each\n", (double)shard_bytes(shard) / (double)key_count);
+    (void)printf("  memory                          %8.1f bytes each\n",
+                 (double)shard_bytes(shard) / (double)key_count);
 
     double figures[RUNS];
     for (int run = 0; run < RUNS; run++) {

@@ -72,7 +72,7 @@ static void snapshot(struct shard *shard, struct buffer *delta)
     ck_assert(shard_snapshot(shard, shard_epoch(shard), delta));
 }
 
-/* ---- Values -------------------------------------------------------------------------------------------------------- */
+/* ---- Values ------------------------------------------------------------------------------------------------------ */
 
 START_TEST(value_begins_as_zeroes_and_keeps_what_is_written)
 {
@@ -185,16 +185,16 @@ END_TEST
 START_TEST(values_and_keys_of_any_length_are_kept)
 {
     struct shard *shard = create(4);
-    static char bytes[300000];
+    static char bytes[300100];
     for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (char)(i * 31 + i / 256);
     /* Up and down again, through the cell, blocks of several sizes, and back. */
     const size_t sizes[] = { 0, 1, 8, 9, 100, 1016, 2000, 2100, 2048, 100000, 300000, 50000, 1500, 30, 5, 0, 70000, 3 };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
             const struct state_key key = named((struct weir_bytes){ bytes, sizes[k] });
-            ck_assert(shard_set(shard, TEXT, &key, (struct weir_bytes){ bytes + i, sizes[i] - (sizes[i] > 99999 ? i : 0) }));
+            ck_assert(shard_set(shard, TEXT, &key, (struct weir_bytes){ bytes + i, sizes[i] }));
             const struct weir_bytes value = shard_get(shard, TEXT, &key);
-            ck_assert_uint_eq(value.size, sizes[i] - (sizes[i] > 99999 ? i : 0));
+            ck_assert_uint_eq(value.size, sizes[i]);
             ck_assert(memcmp(value.data, bytes + i, value.size) == 0);
         }
     }
@@ -224,7 +224,7 @@ START_TEST(a_value_may_be_set_to_a_part_of_itself)
 }
 END_TEST
 
-/* ---- Removal ------------------------------------------------------------------------------------------------------- */
+/* ---- Removal ----------------------------------------------------------------------------------------------------- */
 
 START_TEST(what_was_removed_is_unset_and_begins_anew)
 {
@@ -287,7 +287,7 @@ START_TEST(memory_stays_bounded_while_keys_come_and_go)
 }
 END_TEST
 
-/* ---- What changed -------------------------------------------------------------------------------------------------- */
+/* ---- What changed ------------------------------------------------------------------------------------------------ */
 
 struct visits {
     char keys[400];
@@ -366,7 +366,7 @@ START_TEST(visiting_goes_on_where_it_was_stopped)
 }
 END_TEST
 
-/* ---- Scans --------------------------------------------------------------------------------------------------------- */
+/* ---- Scans ------------------------------------------------------------------------------------------------------- */
 
 static void ck_scan(struct shard *shard, struct state_key from, const char *expected)
 {
@@ -418,7 +418,7 @@ START_TEST(scans_a_key_group_by_element_and_stops_when_told)
 }
 END_TEST
 
-/* ---- Fetching ahead ------------------------------------------------------------------------------------------------ */
+/* ---- Fetching ahead ---------------------------------------------------------------------------------------------- */
 
 START_TEST(fetching_changes_nothing)
 {

@@ -1,0 +1,166 @@
+/* Every allocation of a shard fails once: WEIR_TEST_WRAPS_MALLOC. A call that says "no memory" has changed nothing, and
+ * the shard can be used on. */
+#include "harness/failing_malloc.h"
+#include "harness/unit.h"
+#include "state/state.h"
+
+enum { COUNT, TEXT, SORTED, STATES };
+
+static const struct state_declaration declarations[STATES] = {
+    [COUNT] = { .name = "count", .codec = WEIR_I64, .value_size_bytes = 8 },
+    [TEXT] = { .name = "text", .codec = WEIR_BYTES },
+    [SORTED] = { .name = "sorted", .codec = WEIR_BYTES, .ordered = true, .ordered_in_group = true },
+};
+static const uint32_t same[STATES] = { 0, 1, 2 };
+
+/* What went wrong in a scenario, which may not assert itself: Check's own allocations would be counted. */
+static const char *wrong;
+static char large[5000];
+
+#define EXPECT(fact) ((fact) ? (void)0 : (void)(wrong = wrong == NULL ? #fact : wrong))
+
+static struct shard *create(void)
+{
+    return shard_create(&(struct shard_options){ .states = declarations, .state_count = STATES, .max_parallelism = 4,
+                                                 .group_count = 4, .epoch = 1 });
+}
+
+static struct state_key of(const char *key, size_t size)
+{
+    return (struct state_key){ .key = { key, size }, .hash = hash_key((struct weir_bytes){ key, size }) };
+}
+
+/* Sets, and when that fails, sees to it that nothing has changed and tries once more. */
+static bool set(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value)
+{
+    const struct weir_bytes before = shard_get(shard, state, key);
+    const uint64_t count = shard_entry_count(shard), pending = shard_changed_bytes(shard);
+    if (shard_set(shard, state, key, value)) return true;
+    const struct weir_bytes after = shard_get(shard, state, key);
+    EXPECT(after.size == before.size && after.data == before.data);
+    EXPECT(shard_entry_count(shard) == count && shard_changed_bytes(shard) == pending);
+    return shard_set(shard, state, key, value);
+}
+
+static bool count_up(struct shard *shard, const struct state_key *key)
+{
+    const uint64_t count = shard_entry_count(shard), pending = shard_changed_bytes(shard);
+    int64_t *value = shard_value(shard, COUNT, key);
+    if (value == NULL) {
+        EXPECT(shard_entry_count(shard) == count && shard_changed_bytes(shard) == pending);
+        value = shard_value(shard, COUNT, key);
+    }
+    if (value != NULL) ++*value;
+    return value != NULL;
+}
+
+static bool take_away(struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    const uint64_t count = shard_entry_count(shard);
+    if (shard_remove(shard, state, key)) return true;
+    EXPECT(shard_entry_count(shard) == count);
+    return shard_remove(shard, state, key);
+}
+
+static bool work(struct shard *shard)
+{
+    bool good = true;
+    for (uint32_t i = 0; i < 60 && good; i++) {
+        struct state_key key = of((const char *)&i, sizeof i);
+        good = good && count_up(shard, &key);
+        good = good && set(shard, TEXT, &key, (struct weir_bytes){ large, i % 9 * 500 });
+        good = good && set(shard, TEXT, &key, (struct weir_bytes){ large, i % 7 * 600 });
+        key.element = (struct weir_bytes){ large, i };
+        good = good && set(shard, SORTED, &key, weir_text("x"));
+        if (i % 3 == 0) good = good && take_away(shard, SORTED, &key);
+        if (i % 6 == 0) good = good && set(shard, SORTED, &key, weir_text("y"));
+    }
+    const struct state_key long_key = of(large, sizeof large);
+    return good && set(shard, TEXT, &long_key, (struct weir_bytes){ large, sizeof large });
+}
+
+static bool snapshot(struct shard *shard, struct buffer *delta)
+{
+    const uint64_t epoch = shard_epoch(shard), pending = shard_changed_bytes(shard);
+    const size_t size = delta->size;
+    if (shard_snapshot(shard, epoch, delta)) return true;
+    EXPECT(shard_epoch(shard) == epoch && shard_changed_bytes(shard) == pending && delta->size == size);
+    delta->failed = false;
+    return shard_snapshot(shard, epoch, delta);
+}
+
+static bool dump(struct shard *shard, struct buffer *base)
+{
+    (void)shard_dump_begin(shard);
+    while (!shard_dump_step(shard, 500, base)) {
+        if (!base->failed) continue;
+        shard_dump_abandon(shard);
+        return false;
+    }
+    return !base->failed;
+}
+
+static bool check(struct shard *shard)
+{
+    for (uint32_t i = 0; i < 60; i++) {
+        struct state_key key = of((const char *)&i, sizeof i);
+        const struct weir_bytes count = shard_get(shard, COUNT, &key);
+        if (count.size != 8 || count.data[0] != 1) return false;
+        if (shard_get(shard, TEXT, &key).size != i % 7 * 600) return false;
+        key.element = (struct weir_bytes){ large, i };
+        if (weir_is_set(shard_get(shard, SORTED, &key)) != (i % 3 != 0 || i % 6 == 0)) return false;
+    }
+    return shard_entry_count(shard) == 60 + 60 + 50 + 1;
+}
+
+static void restore(const struct buffer *base, const struct buffer *delta)
+{
+    struct shard *copy = create();
+    struct weir_error error;
+    if (copy == NULL) return;
+    const enum weir_code code = shard_apply(copy, (struct weir_bytes){ base->data, base->size }, same, STATES, &error);
+    EXPECT(code == WEIR_OK || code == WEIR_NO_MEMORY);
+    if (code == WEIR_OK) {
+        const struct weir_bytes units = { delta->data, delta->size };
+        const enum weir_code then = shard_apply(copy, units, same, STATES, NULL);
+        EXPECT(then == WEIR_OK || then == WEIR_NO_MEMORY);
+        if (then == WEIR_OK) EXPECT(check(copy));
+    }
+    shard_destroy(copy);
+}
+
+static void scenario(void)
+{
+    struct shard *shard = create();
+    struct buffer delta, base;
+    buffer_init(&delta);
+    buffer_init(&base);
+    if (shard == NULL) return;
+    if (work(shard)) {
+        EXPECT(check(shard));
+        if (snapshot(shard, &delta) && dump(shard, &base)) restore(&base, &delta);
+        EXPECT(check(shard));
+    }
+    buffer_deinit(&base);
+    buffer_deinit(&delta);
+    shard_destroy(shard);
+}
+
+START_TEST(no_memory_changes_nothing_and_leaks_nothing)
+{
+    for (size_t i = 0; i < sizeof large; i++) large[i] = (char)i;
+    const uint64_t allocations = failing_malloc_each(scenario);
+    ck_assert_msg(wrong == NULL, "%s", wrong);
+    ck_assert_uint_gt(allocations, 100);
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_test(tests, no_memory_changes_nothing_and_leaks_nothing);
+}
+
+int main(void)
+{
+    return unit_main("state_memory", add);
+}

@@ -1,0 +1,507 @@
+/* Shards against a plain array, from a seed: values, removals, snapshots whole and in parts, dumps in slices between
+ * all that, restores into other ranges of key groups, and going on with what was restored.
+ *
+ * After each barrier n: base + deltas r+1..n of every shard whose dump has ended, or all deltas 1..n, must be the
+ * array. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "harness/unit.h"
+#include "state/state.h"
+
+enum { COUNT, TEXT, SORTED, TRIPLE, STATES };
+enum { SHARDS_MAX = 4, NAME_MAX_BYTES = 1500, WORLDS = 6, EPOCHS = 10 };
+
+static const struct state_declaration declarations[STATES] = {
+    [COUNT] = { .name = "count", .codec = WEIR_I64, .value_size_bytes = 8 },
+    [TEXT] = { .name = "text", .codec = WEIR_BYTES },
+    [SORTED] = { .name = "sorted", .codec = WEIR_BYTES, .ordered = true, .ordered_in_group = true },
+    [TRIPLE] = { .name = "triple", .codec = WEIR_STRUCT, .value_size_bytes = 24 },
+};
+static const uint32_t same[STATES] = { 0, 1, 2, 3 };
+
+/* What the array holds: a unit that may exist, and its value as the seed that makes its bytes. */
+struct unit_row {
+    uint32_t state;
+    struct state_key key;
+    bool is_live;
+    bool is_null;
+    uint32_t value_size;
+    uint64_t value_seed;
+    uint64_t changed_at; /* rises with each first change in the open epoch, 0 = has not changed */
+};
+
+struct range {
+    struct shard *shard;
+    uint32_t first, count;
+    struct buffer base;
+    bool has_base;
+    uint64_t redo;
+    uint32_t generation;
+};
+
+struct delta {
+    uint64_t epoch;
+    uint32_t generation;
+    uint32_t range;
+    struct buffer units;
+};
+
+struct world {
+    uint64_t random;
+    uint32_t max_parallelism;
+    struct unit_row *rows;
+    uint32_t row_count;
+    struct range ranges[SHARDS_MAX];
+    uint32_t range_count;
+    uint32_t generation; /* rises when restored shards take over: earlier bases belong to other ranges */
+    VEC(struct delta) deltas;
+    uint64_t epoch;
+    uint64_t changes;
+    uint32_t bases_checked;
+};
+
+/* ---- Values ------------------------------------------------------------------------------------------------------ */
+
+static char value_bytes[8192];
+
+static struct weir_bytes value_of(const struct unit_row *row)
+{
+    if (!row->is_live) return (struct weir_bytes){ 0 };
+    if (row->is_null) return WEIR_NULL;
+    uint64_t seed = row->value_seed;
+    for (uint32_t i = 0; i < row->value_size; i += 8) {
+        const uint64_t word = unit_random(&seed);
+        memcpy(value_bytes + i, &word, 8);
+    }
+    return (struct weir_bytes){ value_bytes, row->value_size };
+}
+
+static bool is_value_of(const struct unit_row *row, struct weir_bytes value)
+{
+    const struct weir_bytes expected = value_of(row);
+    if (weir_is_set(value) != weir_is_set(expected) || weir_is_null(value) != weir_is_null(expected)) return false;
+    return value.size == expected.size && memcmp(value.data == NULL ? "" : value.data, value_bytes, value.size) == 0;
+}
+
+static uint32_t draw_size(uint64_t *random)
+{
+    switch (unit_random_below(random, 20)) {
+    case 0: return unit_random_below(random, 8000);
+    case 1: return unit_random_below(random, 2100);
+    case 2: return 0;
+    default: return unit_random_below(random, 60);
+    }
+}
+
+/* ---- The world --------------------------------------------------------------------------------------------------- */
+
+static void name_row(struct unit_row *row, uint32_t i)
+{
+    static const char *const spaces[] = { NULL, "n", "" };
+    const uint32_t state = i % STATES;
+    const uint32_t number = state == SORTED ? i / STATES / 12 : i / STATES; /* several elements for each key */
+    const size_t size = number == 0 ? 0 : number == 1 ? NAME_MAX_BYTES : 4 + number % 29;
+    char *bytes = calloc(1, size + 8);
+    ck_assert_ptr_nonnull(bytes);
+    memcpy(bytes, &number, sizeof number);
+    row->state = state;
+    row->key.key = number == 2 ? WEIR_NULL : (struct weir_bytes){ bytes, size };
+    if (number == 2) free(bytes);
+    row->key.hash = hash_key(row->key.key);
+    if (state != SORTED) return;
+    const uint32_t element = i / STATES % 12;
+    if (element >= 4) row->key.name_space = weir_text(spaces[element / 4]);
+    if (element % 4 != 3) row->key.element = weir_text(element % 2 == 0 ? "even" : "odd element");
+    if (element % 4 == 2) row->key.element.size--;
+}
+
+static struct shard *create_shard(const struct world *world, uint32_t first, uint32_t count)
+{
+    struct shard *shard = shard_create(&(struct shard_options){ .states = declarations, .state_count = STATES,
+                                                                .max_parallelism = world->max_parallelism,
+                                                                .group_first = first, .group_count = count,
+                                                                .epoch = world->epoch });
+    ck_assert_ptr_nonnull(shard);
+    return shard;
+}
+
+/* Cuts the key groups into ranges at random. */
+static uint32_t create_ranges(struct world *world, struct range ranges[SHARDS_MAX])
+{
+    uint32_t first = 0, range_count = 0;
+    while (first < world->max_parallelism) {
+        const uint32_t left = world->max_parallelism - first;
+        const bool last = range_count == SHARDS_MAX - 1;
+        const uint32_t count = last ? left : 1 + unit_random_below(&world->random, left);
+        ranges[range_count++] = (struct range){ .shard = create_shard(world, first, count), .first = first,
+                                                .count = count };
+        first += count;
+    }
+    return range_count;
+}
+
+static void destroy_ranges(struct range *ranges, uint32_t range_count)
+{
+    for (uint32_t i = 0; i < range_count; i++) {
+        shard_destroy(ranges[i].shard);
+        buffer_deinit(&ranges[i].base);
+    }
+}
+
+static struct shard *shard_of(const struct range *ranges, uint32_t range_count, const struct world *world,
+                              const struct unit_row *row)
+{
+    const uint32_t group = key_group_of(row->key.hash, world->max_parallelism);
+    for (uint32_t i = 0; i < range_count; i++) {
+        if (group - ranges[i].first < ranges[i].count) return ranges[i].shard;
+    }
+    ck_abort_msg("no shard for key group %u", group);
+}
+
+static void world_init(struct world *world, uint64_t seed, bool is_large)
+{
+    *world = (struct world){ .random = seed, .epoch = 1 };
+    world->max_parallelism = 1 + unit_random_below(&world->random, is_large ? 2 : 40);
+    world->row_count = is_large ? 16000 : 50 + unit_random_below(&world->random, 1500);
+    world->rows = calloc(world->row_count, sizeof *world->rows);
+    ck_assert_ptr_nonnull(world->rows);
+    for (uint32_t i = 0; i < world->row_count; i++) name_row(&world->rows[i], i);
+    world->range_count = create_ranges(world, world->ranges);
+}
+
+static void world_deinit(struct world *world)
+{
+    union {
+        const char *is_const;
+        char *is_owned;
+    } key;
+    destroy_ranges(world->ranges, world->range_count);
+    for (uint32_t i = 0; i < world->row_count; i++) {
+        key.is_const = world->rows[i].key.key.data;
+        if (!weir_is_null(world->rows[i].key.key)) free(key.is_owned);
+    }
+    for (size_t i = 0; i < world->deltas.count; i++) buffer_deinit(&world->deltas.items[i].units);
+    vec_free(&world->deltas);
+    free(world->rows);
+}
+
+/* ---- Steps ------------------------------------------------------------------------------------------------------- */
+
+static void changed(struct world *world, struct unit_row *row)
+{
+    if (row->changed_at == 0) row->changed_at = ++world->changes;
+}
+
+static void step_set(struct world *world, struct unit_row *row, struct shard *shard)
+{
+    const uint32_t fixed = declarations[row->state].value_size_bytes;
+    row->value_seed = unit_random(&world->random);
+    row->is_null = fixed == 0 && unit_chance(&world->random, 3);
+    row->value_size = row->is_null ? 0 : fixed > 0 ? fixed : draw_size(&world->random);
+    const bool in_place = fixed > 0 && unit_chance(&world->random, 80);
+    if (in_place) {
+        char *value = shard_value(shard, row->state, &row->key);
+        ck_assert_ptr_nonnull(value);
+        ck_assert_uint_eq((uintptr_t)value % 8, 0);
+        static const char zeroes[24];
+        if (!row->is_live) ck_assert(memcmp(value, zeroes, fixed) == 0);
+        row->is_live = true;
+        memcpy(value, value_of(row).data, fixed);
+    } else {
+        row->is_live = true;
+        ck_assert(shard_set(shard, row->state, &row->key, value_of(row)));
+    }
+    changed(world, row);
+}
+
+static void step_remove(struct world *world, struct unit_row *row, struct shard *shard)
+{
+    ck_assert(shard_remove(shard, row->state, &row->key));
+    if (row->is_live) changed(world, row);
+    row->is_live = false;
+}
+
+static struct delta *add_delta(struct world *world, uint32_t range)
+{
+    struct delta *delta = vec_push(&world->deltas);
+    ck_assert_ptr_nonnull(delta);
+    *delta = (struct delta){ .epoch = world->epoch, .generation = world->generation, .range = range };
+    return delta;
+}
+
+static void forget_changes(struct world *world, const struct range *range)
+{
+    for (uint32_t i = 0; i < world->row_count; i++) {
+        const uint32_t group = key_group_of(world->rows[i].key.hash, world->max_parallelism);
+        if (group - range->first < range->count) world->rows[i].changed_at = 0;
+    }
+}
+
+static void step_part(struct world *world, uint32_t range)
+{
+    ck_assert(shard_snapshot_part(world->ranges[range].shard, &add_delta(world, range)->units));
+    forget_changes(world, &world->ranges[range]);
+}
+
+static void step_dump(struct world *world, struct range *range)
+{
+    if (!shard_is_dumping(range->shard)) {
+        if (unit_chance(&world->random, 90)) return;
+        buffer_clear(&range->base);
+        range->has_base = false;
+        range->redo = shard_dump_begin(range->shard);
+        ck_assert_uint_eq(range->redo, world->epoch - 1);
+    } else if (unit_chance(&world->random, 1)) {
+        shard_dump_abandon(range->shard);
+        return;
+    }
+    const size_t bytes_max = 1 + unit_random_below(&world->random, unit_chance(&world->random, 50) ? 300 : 60000);
+    range->has_base = shard_dump_step(range->shard, bytes_max, &range->base);
+    range->generation = world->generation;
+}
+
+static void step(struct world *world, uint32_t removal_percent)
+{
+    struct unit_row *row = &world->rows[unit_random_below(&world->random, world->row_count)];
+    struct shard *shard = shard_of(world->ranges, world->range_count, world, row);
+    const uint32_t range = unit_random_below(&world->random, world->range_count);
+    if (unit_chance(&world->random, removal_percent)) step_remove(world, row, shard);
+    else step_set(world, row, shard);
+    if (unit_random_below(&world->random, 60) == 0) step_dump(world, &world->ranges[range]);
+    if (unit_random_below(&world->random, world->row_count * 2) == 0) step_part(world, range);
+}
+
+/* Ends the dumps under way and makes the bases that are missing, so that the next barrier can be checked against them.
+ * */
+static void finish_dumps(struct world *world)
+{
+    for (uint32_t i = 0; i < world->range_count; i++) {
+        struct range *range = &world->ranges[i];
+        if (range->has_base && range->generation == world->generation) continue;
+        if (!shard_is_dumping(range->shard)) {
+            buffer_clear(&range->base);
+            range->redo = shard_dump_begin(range->shard);
+        }
+        while (!shard_dump_step(range->shard, 5000, &range->base)) continue;
+        range->has_base = true;
+        range->generation = world->generation;
+    }
+}
+
+/* ---- Checks ------------------------------------------------------------------------------------------------------ */
+
+static void ck_rows(struct world *world, const struct range *ranges, uint32_t range_count, const char *what)
+{
+    uint64_t live = 0, entries = 0;
+    for (uint32_t i = 0; i < world->row_count; i++) {
+        const struct unit_row *row = &world->rows[i];
+        struct shard *shard = shard_of(ranges, range_count, world, row);
+        ck_assert_msg(is_value_of(row, shard_get(shard, row->state, &row->key)), "epoch %llu, %s: unit %u differs",
+                      (unsigned long long)world->epoch, what, i);
+        live += row->is_live;
+    }
+    for (uint32_t i = 0; i < range_count; i++) entries += shard_entry_count(ranges[i].shard);
+    ck_assert_msg(live == entries, "epoch %llu, %s: %llu entries instead of %llu",
+                  (unsigned long long)world->epoch, what, (unsigned long long)entries, (unsigned long long)live);
+}
+
+struct scan {
+    struct world *world;
+    struct state_key last;
+    bool by_element;
+    uint64_t count;
+};
+
+static int compare_bytes(struct weir_bytes a, struct weir_bytes b)
+{
+    if (!weir_is_set(a) || !weir_is_set(b)) return weir_is_set(a) - weir_is_set(b);
+    const int first = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+    return first != 0 ? first : (a.size > b.size) - (a.size < b.size);
+}
+
+static bool visit_in_order(void *user, const struct state_key *key, struct weir_bytes value)
+{
+    struct scan *scan = user;
+    ck_assert(weir_is_set(value));
+    if (scan->count++ > 0) {
+        const int element = compare_bytes(scan->last.element, key->element);
+        ck_assert_int_le(element, 0);
+        if (element == 0) ck_assert(scan->by_element && !weir_bytes_equal(scan->last.key, key->key));
+    }
+    scan->last = *key;
+    return true;
+}
+
+static bool same_part(struct weir_bytes a, struct weir_bytes b)
+{
+    return weir_is_set(a) == weir_is_set(b) && (!weir_is_set(a) || weir_bytes_equal(a, b));
+}
+
+/* Scans from a unit drawn at random, by key and by key group. */
+static void ck_scans(struct world *world, const struct range *ranges, uint32_t range_count)
+{
+    const struct unit_row *from = &world->rows[unit_random_below(&world->random, world->row_count)];
+    if (from->state != SORTED) return;
+    const uint32_t group = key_group_of(from->key.hash, world->max_parallelism);
+    uint64_t of_key = 0, of_group = 0;
+    for (uint32_t i = 0; i < world->row_count; i++) {
+        const struct unit_row *row = &world->rows[i];
+        const bool counts = row->state == SORTED && row->is_live &&
+                            same_part(row->key.name_space, from->key.name_space) &&
+                            compare_bytes(row->key.element, from->key.element) >= 0;
+        of_group += counts && key_group_of(row->key.hash, world->max_parallelism) == group;
+        of_key += counts && weir_bytes_equal(row->key.key, from->key.key);
+    }
+    struct shard *shard = shard_of(ranges, range_count, world, from);
+    struct scan scan = { .world = world };
+    shard_scan(shard, SORTED, &from->key, visit_in_order, &scan);
+    ck_assert_uint_eq(scan.count, of_key);
+    scan = (struct scan){ .world = world, .by_element = true };
+    shard_scan_group(shard, SORTED, group, from->key.name_space, from->key.element, visit_in_order, &scan);
+    ck_assert_uint_eq(scan.count, of_group);
+}
+
+struct changed_walk {
+    uint64_t count;
+};
+
+static bool visit_changed(void *user, const struct state_key *key, struct weir_bytes value)
+{
+    struct changed_walk *walk = user;
+    ck_assert_uint_eq(key->hash, hash_key(key->key));
+    ck_assert(weir_is_set(value));
+    walk->count++;
+    return true;
+}
+
+/* How many, here; their order is a test of its own. */
+static void ck_changed(struct world *world)
+{
+    uint64_t expected = 0, found = 0;
+    for (uint32_t i = 0; i < world->row_count; i++) expected += world->rows[i].is_live && world->rows[i].changed_at > 0;
+    for (uint32_t i = 0; i < world->range_count; i++) {
+        for (uint32_t state = 0; state < STATES; state++) {
+            struct changed_walk walk = { 0 };
+            ck_assert(shard_each_changed(world->ranges[i].shard, state, visit_changed, &walk));
+            found += walk.count;
+        }
+    }
+    ck_assert_uint_eq(found, expected);
+}
+
+static void apply(struct range *ranges, uint32_t range_count, const struct buffer *units)
+{
+    struct weir_error error = { 0 };
+    for (uint32_t i = 0; i < range_count; i++) {
+        const enum weir_code code = shard_apply(ranges[i].shard, (struct weir_bytes){ units->data, units->size }, same,
+                                                STATES, &error);
+        ck_assert_msg(code == WEIR_OK, "%s", error.text);
+    }
+}
+
+static bool has_all_bases(const struct world *world)
+{
+    for (uint32_t i = 0; i < world->range_count; i++) {
+        if (!world->ranges[i].has_base || world->ranges[i].generation != world->generation) return false;
+    }
+    return true;
+}
+
+static void restore_from_bases(struct world *world, struct range *ranges, uint32_t range_count)
+{
+    for (uint32_t i = 0; i < world->range_count; i++) {
+        const struct range *from = &world->ranges[i];
+        apply(ranges, range_count, &from->base);
+        for (size_t k = 0; k < world->deltas.count; k++) {
+            const struct delta *delta = &world->deltas.items[k];
+            if (delta->generation == world->generation && delta->range == i && delta->epoch > from->redo)
+                apply(ranges, range_count, &delta->units);
+        }
+    }
+    world->bases_checked++;
+}
+
+static void restore_from_deltas(struct world *world, struct range *ranges, uint32_t range_count)
+{
+    for (size_t i = 0; i < world->deltas.count; i++) {
+        apply(ranges, range_count, &world->deltas.items[i].units);
+        if (unit_chance(&world->random, 10)) apply(ranges, range_count, &world->deltas.items[i].units);
+    }
+}
+
+/* The restored shards go on in place of those that were restored from. */
+static void take_over(struct world *world, const struct range *ranges, uint32_t range_count)
+{
+    destroy_ranges(world->ranges, world->range_count);
+    memcpy(world->ranges, ranges, sizeof world->ranges);
+    world->range_count = range_count;
+    world->generation++;
+    for (uint32_t i = 0; i < range_count; i++) shard_restored(world->ranges[i].shard, world->epoch);
+}
+
+static void ck_restore(struct world *world)
+{
+    const bool from_bases = has_all_bases(world);
+    if (!from_bases && unit_chance(&world->random, 60)) return;
+    struct range ranges[SHARDS_MAX] = { 0 };
+    const uint32_t range_count = create_ranges(world, ranges);
+    if (from_bases) restore_from_bases(world, ranges, range_count);
+    else restore_from_deltas(world, ranges, range_count);
+    ck_rows(world, ranges, range_count, from_bases ? "bases and deltas" : "deltas alone");
+    for (int i = 0; i < 8; i++) ck_scans(world, ranges, range_count);
+    if (unit_chance(&world->random, 25)) take_over(world, ranges, range_count);
+    else destroy_ranges(ranges, range_count);
+}
+
+static void barrier(struct world *world)
+{
+    ck_changed(world);
+    for (uint32_t i = 0; i < world->range_count; i++) {
+        struct buffer *units = &add_delta(world, i)->units;
+        const uint64_t announced = shard_changed_bytes(world->ranges[i].shard);
+        ck_assert(shard_snapshot(world->ranges[i].shard, world->epoch, units));
+        ck_assert_uint_eq(units->size, announced);
+        forget_changes(world, &world->ranges[i]);
+    }
+    ck_rows(world, world->ranges, world->range_count, "the shard itself");
+    world->epoch++;
+    ck_restore(world);
+}
+
+static uint32_t run_world(uint64_t seed, bool is_large)
+{
+    struct world world;
+    world_init(&world, seed, is_large);
+    for (int epoch = 0; epoch < EPOCHS; epoch++) {
+        const uint32_t removal_percent = unit_chance(&world.random, 30) ? 85 : unit_random_below(&world.random, 50);
+        const uint32_t steps_max = world.row_count * (unit_chance(&world.random, 30) ? 3 : 1);
+        const uint32_t steps = unit_random_below(&world.random, steps_max);
+        for (uint32_t i = 0; i < steps; i++) step(&world, removal_percent);
+        if (unit_chance(&world.random, 50)) finish_dumps(&world);
+        for (int i = 0; i < 4; i++) ck_scans(&world, world.ranges, world.range_count);
+        barrier(&world);
+    }
+    const uint32_t bases_checked = world.bases_checked;
+    world_deinit(&world);
+    return bases_checked;
+}
+
+START_TEST(every_restore_is_the_model)
+{
+    uint64_t seeds = unit_seed();
+    uint32_t bases_checked = 0;
+    for (int i = 0; i < WORLDS; i++) bases_checked += run_world(unit_random(&seeds), i == 0);
+    ck_assert_uint_gt(bases_checked, WORLDS); /* or the worlds prove little about bases */
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_test(tests, every_restore_is_the_model);
+}
+
+int main(void)
+{
+    return unit_main("state_model", add);
+}
