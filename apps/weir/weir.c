@@ -18,11 +18,11 @@ static const char usage[] =
 
 static const char help[] =
     "\n"
-    "The ledger of a job is the topic JOB-ledger: one record for each commit, in the transaction of the commit itself.\n"
+    "The ledger of a job is the topic JOB-ledger: one record for each commit, in the transaction of that commit.\n"
     "\n"
     "  show      prints every record of it: commits, what they read and wrote, starts of the job\n"
-    "  verify    checks from topics alone that the commits form a chain, that source ranges join without gap or overlap,\n"
-    "            and that the outputs hold exactly what the commits wrote, as a read_committed reader sees it\n"
+    "  verify    checks from topics alone that the commits form a chain, that source ranges join without gap or\n"
+    "            overlap, and that the outputs hold exactly what the commits wrote, as read_committed readers see it\n"
     "\n"
     "options\n"
     "  --brokers HOST:PORT[,...]   where the cluster is (also --bootstrap-server)\n"
@@ -32,8 +32,8 @@ static const char help[] =
     "  --patience SECONDS          how long to wait for the brokers (default 10)\n"
     "  --verbose                   log lines of the client to stderr\n"
     "\n"
-    "exit codes: 0 verified (or shown), 1 a violation was found, 2 usage, 6 no broker answered, 7 no such ledger, or no\n"
-    "right to read it\n";
+    "exit codes: 0 verified (or shown), 1 a violation was found, 2 usage, 6 no broker answered, 7 no such ledger, or\n"
+    "no right to read it\n";
 
 struct arguments {
     bool verifies;
@@ -157,8 +157,8 @@ static int verify(const struct arguments *arguments)
     struct weir_kafka_ledger_report report;
     const enum weir_code code = weir_kafka_ledger_verify(&arguments->options, &report, &error);
     if (code == WEIR_OK) {
-        (void)printf("result     nothing contradicts the ledger: %llu of %llu output partitions verified, %llu records; "
-                     "%llu records not verifiable%s\n",
+        (void)printf("result     nothing contradicts the ledger: %llu of %llu output partitions verified, %llu "
+                     "records; %llu records not verifiable%s\n",
                      (unsigned long long)report.outputs_verified, (unsigned long long)report.outputs,
                      (unsigned long long)report.records_verified, (unsigned long long)report.records_unverifiable,
                      report.at_least_once ? " (at-least-once: repeated records are allowed)" : "");

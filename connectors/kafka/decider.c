@@ -58,7 +58,7 @@ struct decider {
     pthread_t clerk;
 };
 
-/* ---- Answers ------------------------------------------------------------------------------------------------------- */
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
 
 static void post(struct decider *decider, struct weir_decider_event *event)
 {
@@ -116,7 +116,7 @@ static void on_gone(void *user)
     pthread_mutex_unlock(&decider->mutex);
 }
 
-/* ---- Transactions -------------------------------------------------------------------------------------------------- */
+/* ---- Transactions ------------------------------------------------------------------------------------------------ */
 
 /* Caller holds the mutex. */
 static enum weir_code start_transaction(struct decider *decider, uint32_t attempt, uint32_t index,
@@ -219,7 +219,7 @@ const char *decider_cluster_id(const struct decider *decider)
     return decider->cluster;
 }
 
-/* ---- Clerk thread -------------------------------------------------------------------------------------------------- */
+/* ---- Clerk thread ------------------------------------------------------------------------------------------------ */
 
 static enum weir_code read_facts(struct decider *decider, bool committed, struct weir_decider_event *event)
 {
@@ -262,7 +262,8 @@ static void fence(struct decider *decider, const struct task *task)
     enum weir_code code = WEIR_OK;
     if (count > HANDLES_MAX)
         code = weir_error_set(&error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
-                              "the ledger '%s' names %u producers, more than any ring has", decider->ledger.name, count);
+                              "the ledger '%s' names %u producers, more than any ring has", decider->ledger.name,
+                              count);
     if (code == WEIR_OK) code = make_ledger(decider, &error);
     if (code == WEIR_OK) code = take_all_over(decider, task->attempt, count, WEIR_DECIDER_FENCED, true, &error);
     if (code != WEIR_OK) post_failure(decider, task->attempt, &error);
@@ -317,7 +318,7 @@ static void send_to_clerk(struct decider *decider, enum task_type type, uint32_t
     pthread_mutex_unlock(&decider->mutex);
 }
 
-/* ---- Life: environment thread -------------------------------------------------------------------------------------- */
+/* ---- Life: environment thread ------------------------------------------------------------------------------------ */
 
 static void free_decider(struct decider *decider)
 {
@@ -408,7 +409,8 @@ static enum weir_code decider_open(const struct weir_decider_options *options, v
                               "slot '%s': the ledger's partitions need a number from 0 to 9999", options->slot);
     struct decider *decider = create(options);
     if (decider == NULL) return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "decider: out of memory");
-    enum weir_code code = ledger_topic_open(&decider->ledger, &decider->context, decider->brokers, (int32_t)slot, error);
+    enum weir_code code =
+        ledger_topic_open(&decider->ledger, &decider->context, decider->brokers, (int32_t)slot, error);
     if (code == WEIR_OK) code = check(decider, error);
     if (code == WEIR_OK && !start_clerk(decider))
         code = weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "the system has no more threads");
@@ -458,7 +460,7 @@ static const char *decider_cluster(void *decider)
     return ((struct decider *)decider)->cluster;
 }
 
-/* ---- Calls: job thread --------------------------------------------------------------------------------------------- */
+/* ---- Calls: job thread ------------------------------------------------------------------------------------------- */
 
 static void decider_look(void *decider, uint32_t attempt)
 {

@@ -1,12 +1,12 @@
-/* The decider of jobs that touch a Kafka cluster: the commit of a Kafka transaction is the decision (connector.h has the
- * contract, README.md the reasons).
+/* The decider of jobs that touch a Kafka cluster: the commit of a Kafka transaction is the decision (connector.h has
+ * the contract, README.md the reasons).
  *
  *   job thread ──┬── look, fence, read ──> clerk thread ───────────> ledger topic, group offsets
  *                └── begin, flush, ... ──> transaction thread k ───> handle k
  *   writers ──── decider_acquire(epoch) ─────────────────────────────^
  *
- * The job thread only sends mail. A fence is answered when the last of its ids is taken over; the transaction threads work
- * on them side by side. Discarding drops everything at once: threads that are inside of a call end by themselves.
+ * The job thread only sends mail. A fence is answered when the last of its ids is taken over; the transaction threads
+ * work on them side by side. Discarding drops everything at once: threads that are inside of a call end by themselves.
  *
  * Shared, under `mutex`: the list of transactions, because writers look an epoch's handle up in it. */
 #ifndef KAFKA_DECIDER_H

@@ -8,8 +8,8 @@
 
 enum failure_class { BY_REASON, BY_RETRIABLE, BY_ABORT, BY_FATAL, BY_NOTHING };
 
-/* The first row that fits counts. Rows by reason stand before rows by librdkafka's own classification, because the reason
- * says more: "fatal" covers a lost right, a time-out and a bad setting alike. */
+/* The first row that fits counts. Rows by reason stand before rows by librdkafka's own classification, because the
+ * reason says more: "fatal" covers a lost right, a time-out and a bad setting alike. */
 static const struct failure_row {
     unsigned calls;
     enum failure_class class;
@@ -54,7 +54,8 @@ static const struct failure_row {
     ROW(IN(OFFSETS), UNKNOWN_TOPIC_OR_PART, STOP, POSITION_LOST, "an input topic was deleted"),
     ROW(ANYWHERE, UNKNOWN_TOPIC_OR_PART, STOP, ENVIRONMENT, "create the topic, or start with --create-topics"),
     ROW(ANYWHERE, _UNKNOWN_TOPIC, STOP, ENVIRONMENT, "create the topic, or start with --create-topics"),
-    ROW(ANYWHERE, _UNKNOWN_PARTITION, ROLL_BACK, FAILED, "the topic has fewer partitions than when the sink was opened"),
+    ROW(ANYWHERE, _UNKNOWN_PARTITION, ROLL_BACK, FAILED,
+        "the topic has fewer partitions than when the sink was opened"),
     ROW(ANYWHERE, TOPIC_EXCEPTION, STOP, ENVIRONMENT, "the topic's name is not valid"),
 
     /* The broker forgot the producer, or its sequence broke: a new handle gets a new identity. */
@@ -140,21 +141,22 @@ static enum failure_action judge_fenced(const struct failure *failure, struct we
     /* A handle that is only being made cannot have been taken over in mid-work: whoever was faster has announced itself
      * in the ledger, where the next look finds it. */
     if (failure->call == FAILURE_IN_INIT) {
-        weir_error_set(error, WEIR_FENCED, WEIR_REMEDY_REPLAY, "%s '%s': another instance of this job does the same now",
+        weir_error_set(error, WEIR_FENCED, WEIR_REMEDY_REPLAY,
+                       "%s '%s': another instance of this job does the same now",
                        call_text(failure->call), failure->subject);
         return FAILURE_ROLL_BACK;
     }
     if (failure->age_ms >= failure->timeout_ms) {
         weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_REPLAY,
-                       "%s '%s': the transaction timed out: it was open for %lld ms, and the brokers end it after %lld ms "
-                       "(kafka.producer.transaction.timeout.ms)",
+                       "%s '%s': the transaction timed out: it was open for %lld ms, and the brokers end it after "
+                       "%lld ms (kafka.producer.transaction.timeout.ms)",
                        call_text(failure->call), failure->subject, (long long)failure->age_ms,
                        (long long)failure->timeout_ms);
         return FAILURE_ROLL_BACK;
     }
     weir_error_set(error, WEIR_FENCED, WEIR_REMEDY_STOP,
-                   "%s '%s': another instance of this job took over, %lld ms after the transaction began (brokers end one "
-                   "by themselves after %lld ms)",
+                   "%s '%s': another instance of this job took over, %lld ms after the transaction began (brokers end "
+                   "one by themselves after %lld ms)",
                    call_text(failure->call), failure->subject, (long long)failure->age_ms,
                    (long long)failure->timeout_ms);
     return FAILURE_STOP;

@@ -6,12 +6,13 @@
  *               (remedy REPLAY)
  *   STOP        nothing automatic can help (remedy STOP, with the code that the job ends with)
  *
- * A handle is never used again after anything but RESUME: aborting and going on with it would save a few milliseconds in
- * cases that are rare, and librdkafka's ways out of them differ by version. So `new handle` is what ROLL_BACK and AGAIN
- * mean for the handle: the next fence makes one.
+ * A handle is never used again after anything but RESUME: aborting and going on with it would save a few milliseconds
+ * in cases that are rare, and librdkafka's ways out of them differ by version. So `new handle` is what ROLL_BACK and
+ * AGAIN mean for the handle: the next fence makes one.
  *
- * Fenced or timed out (R7): both come as the same error. Whoever is younger than the time-out has been fenced by somebody;
- * whoever is older may have been timed out by the broker, and finds out by reading the ledger before any new init. */
+ * Fenced or timed out (R7): both come as the same error. Whoever is younger than the time-out has been fenced by
+ * somebody; whoever is older may have been timed out by the broker, and finds out by reading the ledger before any new
+ * init. */
 #ifndef KAFKA_FAILURES_H
 #define KAFKA_FAILURES_H
 

@@ -28,7 +28,7 @@ int64_t handle_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* ---- Interceptors: broker threads ---------------------------------------------------------------------------------- */
+/* ---- Interceptors: broker threads -------------------------------------------------------------------------------- */
 
 static bool is_transactional(int16_t request)
 {
@@ -74,7 +74,7 @@ static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, v
     return rd_kafka_interceptor_add_on_response_received(rk, "weir", on_response_received, opaque);
 }
 
-/* ---- Configuration ------------------------------------------------------------------------------------------------- */
+/* ---- Configuration ----------------------------------------------------------------------------------------------- */
 
 enum { TRANSACTION_TIMEOUT_MS = 60000, LINGER_MS = 2, RECORDS_MAX = 100000, KBYTES_MAX = 65536 };
 
@@ -141,7 +141,7 @@ static enum weir_code make_conf(const struct handle_options *options, struct han
     return weir_error_wrap(error, "%s", purpose);
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static void free_handle(void *argument)
 {
@@ -236,7 +236,7 @@ void handle_abandon(struct handle *handle)
     rd_kafka_purge(handle->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
 }
 
-/* ---- Topics -------------------------------------------------------------------------------------------------------- */
+/* ---- Topics ------------------------------------------------------------------------------------------------------ */
 
 static struct handle_topic *find_topic(struct handle *handle, const char *name)
 {
@@ -278,7 +278,7 @@ void handle_warm_topic(struct handle *handle, const char *name, int timeout_ms)
         rd_kafka_metadata_destroy(metadata);
 }
 
-/* ---- Room ---------------------------------------------------------------------------------------------------------- */
+/* ---- Room -------------------------------------------------------------------------------------------------------- */
 
 bool handle_has_room(struct handle *handle, bool low)
 {
@@ -334,7 +334,7 @@ void handle_note_record_bytes(struct handle *handle, int64_t bytes)
     atomic_store_explicit(&handle->record_bytes, bytes, memory_order_relaxed);
 }
 
-/* ---- The open transaction ------------------------------------------------------------------------------------------ */
+/* ---- The open transaction ---------------------------------------------------------------------------------------- */
 
 void handle_note_begin(struct handle *handle)
 {

@@ -5,12 +5,12 @@
  *   broker threads ── requests, answers ────────┘         │ last reference gone
  *                                                         └──> reaper ──> freed
  *
- * Counted references, because nobody can tell a writer at once that its handle is being given up: it goes on writing into a
- * transaction that will never be committed until its task ends, and the handle must last that long.
+ * Counted references, because nobody can tell a writer at once that its handle is being given up: it goes on writing
+ * into a transaction that will never be committed until its task ends, and the handle must last that long.
  *
- * Unanswered requests (R5): a request of the transaction protocol that got no answer may still reach the broker, after a
- * newer transaction has begun. Interceptors on the broker threads count those, so that the handle is renewed before it is
- * used again. A request that was answered, with an error too, is not such a one. */
+ * Unanswered requests (R5): a request of the transaction protocol that got no answer may still reach the broker, after
+ * a newer transaction has begun. Interceptors on the broker threads count those, so that the handle is renewed before
+ * it is used again. A request that was answered, with an error too, is not such a one. */
 #ifndef KAFKA_HANDLE_H
 #define KAFKA_HANDLE_H
 
@@ -77,8 +77,8 @@ void handle_unwatch(struct handle *handle);
 
 /* Borrowed: lives as long as the handle. NULL when librdkafka has no memory. Any thread. */
 rd_kafka_topic_t *handle_topic(struct handle *handle, const char *name);
-/* Asks for the metadata of `name` and waits for it, so that the first records need not. Errors are left for the records to
- * find. */
+/* Asks for the metadata of `name` and waits for it, so that the first records need not. Errors are left for the records
+ * to find. */
 void handle_warm_topic(struct handle *handle, const char *name, int timeout_ms);
 
 /* Whether a writer may queue more; cheap enough for every few hundred records. `low` asks for the mark at which waiting

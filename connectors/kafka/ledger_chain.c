@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Adding -------------------------------------------------------------------------------------------------------- */
+/* ---- Adding ------------------------------------------------------------------------------------------------------ */
 
 static bool has_name(const struct weir_ledger_entry *entry, uint64_t incarnation, uint64_t epoch)
 {
@@ -62,7 +62,7 @@ void ledger_chain_deinit(struct ledger_chain *chain)
     *chain = (struct ledger_chain){ 0 };
 }
 
-/* ---- The chain ----------------------------------------------------------------------------------------------------- */
+/* ---- The chain --------------------------------------------------------------------------------------------------- */
 
 static void tell(const struct ledger_witness *witness, const char *format, ...) WEIR_PRINTF(2, 3);
 static void tell(const struct ledger_witness *witness, const char *format, ...)
@@ -131,7 +131,7 @@ static void find_oldest(struct ledger_chain *chain, const struct ledger_witness 
     }
 }
 
-/* ---- Source ranges ------------------------------------------------------------------------------------------------- */
+/* ---- Source ranges ----------------------------------------------------------------------------------------------- */
 
 static const struct weir_ledger_range *find_range(const struct weir_ledger_entry *entry, const char *source,
                                                   const char *split)
@@ -147,7 +147,8 @@ static const struct weir_ledger_range *range_before(const struct ledger_chain *c
                                                     const struct weir_ledger_range *range)
 {
     while (index > chain->oldest && !is_founding(&chain->commits[index].entry)) {
-        const struct weir_ledger_range *before = find_range(&chain->commits[--index].entry, range->source, range->split);
+        const struct weir_ledger_entry *entry = &chain->commits[--index].entry;
+        const struct weir_ledger_range *before = find_range(entry, range->source, range->split);
         if (before != NULL) return before;
     }
     return NULL;
@@ -159,7 +160,8 @@ static void check_range(const struct ledger_chain *chain, size_t index, const st
     const struct weir_ledger_entry *entry = &chain->commits[index].entry;
     const struct weir_ledger_range *before = range_before(chain, index, range);
     if (range->end < range->begin)
-        tell(witness, "commit %" PRIu64 ".%" PRIu64 ": '%s' of source '%s' goes backwards, from %" PRId64 " to %" PRId64,
+        tell(witness,
+             "commit %" PRIu64 ".%" PRIu64 ": '%s' of source '%s' goes backwards, from %" PRId64 " to %" PRId64,
              entry->incarnation, entry->epoch, range->split, range->source, range->begin, range->end);
     if (before == NULL) return;
     if (before->end == range->begin) {
@@ -173,7 +175,7 @@ static void check_range(const struct ledger_chain *chain, size_t index, const st
          range->begin > before->end ? "skipped" : "read twice");
 }
 
-/* ---- Totals -------------------------------------------------------------------------------------------------------- */
+/* ---- Totals ------------------------------------------------------------------------------------------------------ */
 
 static const struct weir_output_total *find_total(const struct weir_ledger_entry *entry, const char *output)
 {

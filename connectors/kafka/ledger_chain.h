@@ -3,8 +3,8 @@
  *   ... (compacted away) ...  [1.7] <── [1.8] <── [2.9]  (2 starts)  [3.10] <── ...      name = incarnation.epoch
  *                             oldest
  *
- * Compaction keeps the newest record of each key, `<slot>/<epoch mod N>`, so what is missing at the old end is normal when
- * the ring has come round; a hole anywhere else is not. */
+ * Compaction keeps the newest record of each key, `<slot>/<epoch mod N>`, so what is missing at the old end is normal
+ * when the ring has come round; a hole anywhere else is not. */
 #ifndef KAFKA_LEDGER_CHAIN_H
 #define KAFKA_LEDGER_CHAIN_H
 
@@ -23,8 +23,8 @@ struct ledger_chain {
     uint64_t records;              /* that were added, incarnation records too */
 };
 
-/* Takes `entry` over, also on failure. A commit that is written twice in one transaction counts once, the later one. False
- * when there is no memory. */
+/* Takes `entry` over, also on failure. A commit that is written twice in one transaction counts once, the later one.
+ * False when there is no memory. */
 bool ledger_chain_add(struct ledger_chain *chain, struct weir_ledger_entry *entry, struct weir_bytes key,
                       int64_t offset);
 void ledger_chain_deinit(struct ledger_chain *chain);
@@ -38,8 +38,8 @@ struct ledger_witness {
 /* Finds `oldest`, and reports holes, source ranges that do not join, and totals that fall. Counts what joined. */
 void ledger_chain_check(struct ledger_chain *chain, const struct ledger_witness *witness, uint64_t *ranges_joined);
 
-/* What the commits up to `index` wrote to one output partition. Foundings (--fresh) begin anew at 0, so what came before
- * them is added. */
+/* What the commits up to `index` wrote to one output partition. Foundings (--fresh) begin anew at 0, so what came
+ * before them is added. */
 struct weir_output_total ledger_chain_total(const struct ledger_chain *chain, size_t index, const char *output);
 
 /* The commit that the anchors in commit `index` belong to; SIZE_MAX when it was not decided, or is not in the chain. */

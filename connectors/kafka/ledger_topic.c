@@ -33,7 +33,7 @@ void ledger_topic_close(struct ledger_topic *ledger)
     ledger->uncommitted = ledger->committed = NULL;
 }
 
-/* ---- The topic itself ---------------------------------------------------------------------------------------------- */
+/* ---- The topic itself -------------------------------------------------------------------------------------------- */
 
 enum weir_code ledger_topic_check(struct ledger_topic *ledger, const struct topics_patience *patience, bool *exists,
                                   struct weir_error *error)
@@ -76,7 +76,7 @@ enum weir_code ledger_topic_create(struct ledger_topic *ledger, int32_t replicat
     return topics_create(ledger->uncommitted, &topic, patience, error);
 }
 
-/* ---- The tail ------------------------------------------------------------------------------------------------------ */
+/* ---- The tail ---------------------------------------------------------------------------------------------------- */
 
 static bool copy_bytes(struct weir_bytes *copy, const void *data, size_t size)
 {
@@ -130,7 +130,7 @@ enum weir_code ledger_topic_tail(struct ledger_topic *ledger, bool committed, co
     return WEIR_OK;
 }
 
-/* ---- Mirrors ------------------------------------------------------------------------------------------------------- */
+/* ---- Mirrors ----------------------------------------------------------------------------------------------------- */
 
 static enum weir_code copy_mirrors(const rd_kafka_topic_partition_list_t *list, struct weir_decider_event *event,
                                    struct weir_error *error)

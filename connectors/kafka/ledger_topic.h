@@ -34,8 +34,8 @@ enum weir_code ledger_topic_create(struct ledger_topic *ledger, int32_t replicat
 /* Fills event->records with the newest records, oldest first: at least one when there is any. */
 enum weir_code ledger_topic_tail(struct ledger_topic *ledger, bool committed, const struct topics_patience *patience,
                                  struct weir_decider_event *event, struct weir_error *error);
-/* The group's committed offsets, asked for while the tail is read: ask, then take or drop. `stable`: the answer waits until
- * no transaction is pending on them. */
+/* The group's committed offsets, asked for while the tail is read: ask, then take or drop. `stable`: the answer waits
+ * until no transaction is pending on them. */
 struct ledger_mirrors {
     rd_kafka_queue_t *queue;
     bool stable;

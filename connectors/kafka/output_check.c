@@ -6,7 +6,7 @@
 
 #include "verify.h"
 
-/* ---- Points -------------------------------------------------------------------------------------------------------- */
+/* ---- Points ------------------------------------------------------------------------------------------------------ */
 
 static bool add_point(struct output_check *check, int64_t offset, size_t commit)
 {
@@ -54,7 +54,7 @@ void output_check_deinit(struct output_check *check)
     check->points = NULL;
 }
 
-/* ---- Pieces -------------------------------------------------------------------------------------------------------- */
+/* ---- Pieces ------------------------------------------------------------------------------------------------------ */
 
 static struct weir_digest minus(struct weir_digest a, struct weir_digest b)
 {
@@ -74,8 +74,8 @@ static void tell(struct output_check *check, int64_t end, const char *format, ..
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    (void)snprintf(line, sizeof line, "%s, offsets %" PRId64 " to %" PRId64 ": %s", check->name, check->piece_begin, end,
-                   text);
+    (void)snprintf(line, sizeof line, "%s, offsets %" PRId64 " to %" PRId64 ": %s", check->name, check->piece_begin,
+                   end, text);
     check->violations++;
     check->witness->violation(check->witness->user, line);
 }
@@ -145,7 +145,7 @@ void output_check_record(struct output_check *check, int64_t offset, const struc
     weir_digest_add(&check->digest, weir_digest_record(record));
 }
 
-/* ---- The end ------------------------------------------------------------------------------------------------------- */
+/* ---- The end ----------------------------------------------------------------------------------------------------- */
 
 static bool fits(const struct output_check *check, const struct weir_output_total *total)
 {

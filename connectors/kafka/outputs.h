@@ -1,5 +1,6 @@
-/* The topics that the sinks of an instance write to. Shared: sinks add topics, writers mark what they write, transaction
- * threads ask for metadata and end offsets. Topics are never taken away, so a pointer to one stays good until the end. */
+/* The topics that the sinks of an instance write to. Shared: sinks add topics, writers mark what they write,
+ * transaction threads ask for metadata and end offsets. Topics are never taken away, so a pointer to one stays good
+ * until the end. */
 #ifndef KAFKA_OUTPUTS_H
 #define KAFKA_OUTPUTS_H
 

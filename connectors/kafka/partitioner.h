@@ -1,12 +1,14 @@
-/* Which partition a record goes to: what librdkafka calls murmur2_random, and Kafka's Java client by default. Records with
- * the same key meet the records of Java producers, so that topics written by both can be joined partition by partition.
+/* Which partition a record goes to: what librdkafka calls murmur2_random, and Kafka's Java client by default. Records
+ * with the same key meet the records of Java producers, so that topics written by both can be joined partition by
+ * partition.
  *
  *   key          murmur2(key) with the sign bit cleared, modulo the number of partitions (an empty key is a key)
- *   null key     one partition for a run of records, then another at random: full requests for few partitions are cheaper
+ *   null key     one partition for a run of records, then another at random: full requests for few partitions are
+ * cheaper
  *                than thin ones for all (KIP-480)
  *
- * Computed here and not by librdkafka, because counts and digests for each partition are taken before a record is handed
- * over. Owner: one writer, on its task thread. */
+ * Computed here and not by librdkafka, because counts and digests for each partition are taken before a record is
+ * handed over. Owner: one writer, on its task thread. */
 #ifndef KAFKA_PARTITIONER_H
 #define KAFKA_PARTITIONER_H
 

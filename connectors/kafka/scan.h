@@ -1,5 +1,5 @@
-/* Reading a stretch of a partition on a handle of its own, for what is read once: the ledger's tail, and everything that
- * `weir ledger verify` looks at. Blocks in slices; not for task or job threads. */
+/* Reading a stretch of a partition on a handle of its own, for what is read once: the ledger's tail, and everything
+ * that `weir ledger verify` looks at. Blocks in slices; not for task or job threads. */
 #ifndef KAFKA_SCAN_H
 #define KAFKA_SCAN_H
 
@@ -9,7 +9,8 @@
 enum weir_code scan_open(const struct weir_connector_context *context, const char *brokers, const char *purpose,
                          bool committed, struct kafka_client **client, struct weir_error *error);
 
-/* First offset, and the end: the last stable offset for a client that reads committed records, else the high watermark. */
+/* First offset, and the end: the last stable offset for a client that reads committed records, else the high watermark.
+ * */
 enum weir_code scan_bounds(struct kafka_client *client, const char *topic, int32_t partition,
                            const struct topics_patience *patience, int64_t *low, int64_t *high,
                            struct weir_error *error);

@@ -6,7 +6,7 @@
 
 enum { TOPIC_PATIENCE_MS = 5000, RECORD_OVERHEAD = 128, HEADER_OVERHEAD = 10, HELD_BYTES_MIN = 65536 };
 
-/* ---- Topics -------------------------------------------------------------------------------------------------------- */
+/* ---- Topics ------------------------------------------------------------------------------------------------------ */
 
 static enum weir_code create_topic(struct sink *sink, const char *topic, const struct topics_patience *patience,
                                    int32_t *partition_count, struct weir_error *error)
@@ -70,7 +70,7 @@ int64_t sink_record_bytes_max(const struct sink *sink, const struct output *outp
     return of_topic > 0 && of_topic < sink->record_bytes_max ? of_topic : sink->record_bytes_max;
 }
 
-/* ---- Open and close ------------------------------------------------------------------------------------------------ */
+/* ---- Open and close ---------------------------------------------------------------------------------------------- */
 
 static enum weir_code resolve_list(struct sink *sink, const char *list, struct weir_error *error)
 {
@@ -107,8 +107,8 @@ static enum weir_code check_cluster(struct sink *sink, struct weir_error *error)
     kafka_client_close(client);
     if (code != WEIR_OK || strcmp(id, decider_cluster_id(sink->decider)) == 0) return code;
     return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
-                          "it writes to another cluster (%s) than the sinks or sources before it; one transaction cannot "
-                          "span two clusters: use one job for each", own);
+                          "it writes to another cluster (%s) than the sinks or sources before it; one transaction "
+                          "cannot span two clusters: use one job for each", own);
 }
 
 static void sink_close(void *sink)
@@ -156,7 +156,7 @@ const struct weir_sink_type sink_type = {
     .decider = &weir_kafka_decider_type,
 };
 
-/* ---- Builder ------------------------------------------------------------------------------------------------------- */
+/* ---- Builder ----------------------------------------------------------------------------------------------------- */
 
 static void check_options(weir_graph *graph, const struct weir_kafka_sink_options *options)
 {

@@ -5,14 +5,15 @@
  *   sink_queue.c   what a writer holds back, as bytes                task thread
  *   partitioner.c  which partition
  *
- * A writer between two epochs (R2): records that follow barrier n are held back until n is flushed, or records of one key
- * could swap places on their way through two handles.
+ * A writer between two epochs (R2): records that follow barrier n are held back until n is flushed, or records of one
+ * key could swap places on their way through two handles.
  *
  *              prepare(n): counts and digests of n go out              proceed(n+1): n is flushed, n+1 is open
  *   SENDING n ──────────────────────────────────────────> HOLDING n+1 ────────────────────────────────────> SENDING n+1
  *   (handle of n)                                         (no handle: queue)        the queue goes out first
  *
- * Counts and digests are taken when a record comes in: whatever is held back goes out before the next barrier can come. */
+ * Counts and digests are taken when a record comes in: whatever is held back goes out before the next barrier can come.
+ * */
 #ifndef KAFKA_SINK_H
 #define KAFKA_SINK_H
 

@@ -9,7 +9,8 @@
 
 /* What may be written before the handle is asked again whether there is room. */
 enum { CREDIT_RECORDS = 256, CREDIT_BYTES = 1 << 20 };
-/* Records without headers and time are handed over by the hundred: 100 ns each instead of 200 (tests/bench/sink_bench). */
+/* Records without headers and time are handed over by the hundred: 100 ns each instead of 200 (tests/bench/sink_bench).
+ * */
 enum { STAGE_RECORDS = 128, STAGE_BYTES = 65536 };
 
 struct tally {
@@ -53,7 +54,7 @@ struct writer {
     struct stage stage;
 };
 
-/* ---- Targets ------------------------------------------------------------------------------------------------------- */
+/* ---- Targets ----------------------------------------------------------------------------------------------------- */
 
 static enum weir_code out_of_memory(struct writer *writer, struct weir_error *error)
 {
@@ -115,14 +116,15 @@ static enum weir_code choose_partition(struct writer *writer, const struct targe
     const int32_t count = target->output->partition_count;
     *partition = options->partition_of == NULL ? -1 : options->partition_of(options->user, record, count);
     if (*partition < 0)
-        *partition = partitioner_choose(&writer->partitioner, record->key, record->key.size + record->value.size, count);
+        *partition =
+            partitioner_choose(&writer->partitioner, record->key, record->key.size + record->value.size, count);
     if (*partition < count) return WEIR_OK;
     return weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_STOP,
                           "sink '%s': partition_of chose partition %d of '%s', which has %d",
                           writer->sink->context.operator_name, (int)*partition, target->output->name, (int)count);
 }
 
-/* ---- Sending ------------------------------------------------------------------------------------------------------- */
+/* ---- Sending ----------------------------------------------------------------------------------------------------- */
 
 static enum weir_code refused(struct writer *writer, const struct target *target, rd_kafka_resp_err_t reason,
                               struct weir_error *error)
@@ -263,7 +265,7 @@ static enum weir_code send_held(void *user, const struct sink_queued *queued, st
     return send_record(user, queued->target, queued->partition, &queued->record, error);
 }
 
-/* ---- Writing ------------------------------------------------------------------------------------------------------- */
+/* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
 static enum weir_code write_to(struct writer *writer, uint32_t index, const struct weir_record *record,
                                struct weir_error *error)
@@ -305,7 +307,7 @@ static enum weir_code write_dead_letter(struct writer *writer, const struct weir
     enum weir_code code;
     if (sink_record_bytes(&letter) > limit)
         code = weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_STOP,
-                              "sink '%s': a record's key and headers alone are too large for the dead letter topic '%s'",
+                              "sink '%s': key and headers of a record alone are too large for dead letter topic '%s'",
                               writer->sink->context.operator_name, writer->sink->dead_letters->name);
     else code = write_to(writer, index, &letter, error);
     free(headers);
@@ -335,7 +337,7 @@ enum weir_code sink_writer_write(void *opaque, const struct weir_record *record,
     return write_to(writer, index, record, error);
 }
 
-/* ---- Room ---------------------------------------------------------------------------------------------------------- */
+/* ---- Room -------------------------------------------------------------------------------------------------------- */
 
 static bool renew_credit(struct writer *writer)
 {
@@ -366,7 +368,7 @@ uint64_t sink_writer_bytes_unflushed(void *opaque)
     return writer->bytes + writer->held.size;
 }
 
-/* ---- Epochs -------------------------------------------------------------------------------------------------------- */
+/* ---- Epochs ------------------------------------------------------------------------------------------------------ */
 
 static void let_handle_go(struct writer *writer)
 {
@@ -429,7 +431,7 @@ enum weir_code sink_writer_tick(void *opaque, struct weir_error *error)
     return writer->handle == NULL ? WEIR_OK : flush_stage(writer, error);
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 void sink_writer_close(void *opaque)
 {

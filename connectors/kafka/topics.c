@@ -32,7 +32,7 @@ int topics_slice_ms(const struct topics_patience *patience)
     return patience->timeout_ms < SLICE_MS ? (int)patience->timeout_ms : SLICE_MS;
 }
 
-/* ---- Partitions ---------------------------------------------------------------------------------------------------- */
+/* ---- Partitions -------------------------------------------------------------------------------------------------- */
 
 static rd_kafka_resp_err_t ask_partition_count(struct kafka_client *client, rd_kafka_topic_t *topic, int timeout_ms,
                                                int32_t *count)
@@ -68,7 +68,7 @@ enum weir_code topics_partition_count(struct kafka_client *client, const char *t
     return kafka_error(error, client, reason, NULL, "topic '%s'", topic);
 }
 
-/* ---- Settings ------------------------------------------------------------------------------------------------------ */
+/* ---- Settings ---------------------------------------------------------------------------------------------------- */
 
 static void find_setting(const rd_kafka_ConfigResource_t *resource, const char *name, char value[64])
 {
@@ -114,7 +114,7 @@ enum weir_code topics_setting(struct kafka_client *client, const char *topic, co
     return code;
 }
 
-/* ---- Creating ------------------------------------------------------------------------------------------------------ */
+/* ---- Creating ---------------------------------------------------------------------------------------------------- */
 
 static rd_kafka_NewTopic_t *describe(const struct topics_new *topic, char *text, size_t size)
 {

@@ -1,18 +1,18 @@
-/* One transactional id of the ring: a thread that executes the protocol's calls on a handle, one after another, and serves
- * the handle's events all the time.
+/* One transactional id of the ring: a thread that executes the protocol's calls on a handle, one after another, and
+ * serves the handle's events all the time.
  *
  *                 take_over            begin              flush, offsets            commit
  *   WAITING ──────────────> READY ───────────> OPEN ──────────────────> OPEN ───────────────> READY
  *      any failure: FAILED is answered once, and nothing else after it; the owner abandons
  *
  * Calls of librdkafka are short and resumed (tens of milliseconds), so that events are served in between: a flush would
- * wait for ever for a rejected record whose report nobody takes. The one exception is send_offsets_to_transaction, which
- * cannot be resumed; nothing is queued in the handle while it runs.
+ * wait for ever for a rejected record whose report nobody takes. The one exception is send_offsets_to_transaction,
+ * which cannot be resumed; nothing is queued in the handle while it runs.
  *
  * Abandoning never waits: the thread ends when its call returns, gives the handle to the reaper and frees everything.
  *
- * At-least-once uses the same calls on a plain idempotent producer: nothing is begun, and a commit writes the ledger record
- * behind everything that was flushed, then commits the positions to the group. */
+ * At-least-once uses the same calls on a plain idempotent producer: nothing is begun, and a commit writes the ledger
+ * record behind everything that was flushed, then commits the positions to the group. */
 #ifndef KAFKA_TRANSACTION_H
 #define KAFKA_TRANSACTION_H
 
@@ -31,8 +31,8 @@ struct transaction_options {
     int32_t ledger_partition;
     struct outputs *outputs;
     struct kafka_reaper *reaper;
-    /* The thread posts its answers here, one for each call, of the types that connector.h names for the decider; take_over
-     * is answered by RENEWED. Takes the event's contents over. */
+    /* The thread posts its answers here, one for each call, of the types that connector.h names for the decider;
+     * take_over is answered by RENEWED. Takes the event's contents over. */
     void (*answer)(void *user, struct weir_decider_event *event);
     /* The thread has ended, and nothing of this transaction is used any more but what is left of its handle. */
     void (*gone)(void *user);
@@ -49,8 +49,8 @@ void transaction_abandon(struct transaction *transaction);
 
 /* `index` comes back in the answer: at-least-once, one producer stands for all handles of the ring. */
 
-/* A new handle for the id, whose init fences every older one and waits until its last transaction is decided. `warm`: get
- * ready for records too. */
+/* A new handle for the id, whose init fences every older one and waits until its last transaction is decided. `warm`:
+ * get ready for records too. */
 void transaction_take_over(struct transaction *transaction, uint32_t index, bool warm);
 void transaction_begin(struct transaction *transaction, uint32_t index, uint64_t epoch);
 void transaction_flush(struct transaction *transaction, uint32_t index, uint64_t epoch, struct weir_bytes ledger_key,

@@ -12,7 +12,7 @@
 
 enum { PATIENCE_MS = 10000, LAG_MS = 3000, LAG_PAUSE_MS = 50 };
 
-/* ---- A reading ----------------------------------------------------------------------------------------------------- */
+/* ---- A reading --------------------------------------------------------------------------------------------------- */
 
 struct reading {
     struct weir_kafka_ledger_options options;
@@ -117,13 +117,14 @@ static enum weir_code open_reading(struct reading *reading, const struct weir_ka
 static void close_reading(struct reading *reading)
 {
     kafka_client_close(reading->client);
-    for (int32_t i = 0; reading->chains != NULL && i < reading->slot_count; i++) ledger_chain_deinit(&reading->chains[i]);
+    const int32_t chain_count = reading->chains == NULL ? 0 : reading->slot_count;
+    for (int32_t i = 0; i < chain_count; i++) ledger_chain_deinit(&reading->chains[i]);
     free(reading->chains);
     free(reading->ends);
     if (reading->own_config != NULL) weir_config_destroy(reading->own_config);
 }
 
-/* ---- Ledger records ------------------------------------------------------------------------------------------------ */
+/* ---- Ledger records ---------------------------------------------------------------------------------------------- */
 
 struct ledger_scan {
     struct reading *reading;
@@ -135,8 +136,9 @@ struct ledger_scan {
 static void show_ranges(struct reading *reading, const struct weir_ledger_entry *entry)
 {
     for (size_t i = 0; i < entry->range_count; i++)
-        print(reading, "              in   %-40s %" PRId64 " to %" PRId64 " (%" PRId64 " records)", entry->ranges[i].split,
-              entry->ranges[i].begin, entry->ranges[i].end, entry->ranges[i].end - entry->ranges[i].begin);
+        print(reading, "              in   %-40s %" PRId64 " to %" PRId64 " (%" PRId64 " records)",
+              entry->ranges[i].split, entry->ranges[i].begin, entry->ranges[i].end,
+              entry->ranges[i].end - entry->ranges[i].begin);
     for (size_t i = 0; i < entry->total_count; i++)
         print(reading, "              out  %-40s %" PRIu64 " records in all, digest %016" PRIx64 "%016" PRIx64,
               entry->totals[i].name, entry->totals[i].count, entry->totals[i].digest.high, entry->totals[i].digest.low);
@@ -153,13 +155,14 @@ static void show_entry(struct reading *reading, int32_t slot, int64_t offset, co
     gmtime_r(&seconds, &time);
     (void)strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &time);
     if (entry->kind == WEIR_LEDGER_INCARNATION) {
-        print(reading, "%d/%-10" PRId64 " start %" PRIu64 " at %" PRIu64 ".%" PRIu64 "  %s.%03dZ  %s", (int)slot, offset,
-              entry->incarnation, entry->frame.incarnation, entry->frame.epoch, when, (int)(entry->wall_ms % 1000),
-              entry->build);
+        print(reading, "%d/%-10" PRId64 " start %" PRIu64 " at %" PRIu64 ".%" PRIu64 "  %s.%03dZ  %s", (int)slot,
+              offset, entry->incarnation, entry->frame.incarnation, entry->frame.epoch, when,
+              (int)(entry->wall_ms % 1000), entry->build);
         return;
     }
-    print(reading, "%d/%-10" PRId64 " commit %" PRIu64 ".%" PRIu64 " after %" PRIu64 ".%" PRIu64 "  %s.%03dZ  frame %s at %"
-          PRIu64 ", %" PRIu64 " bytes%s",
+    print(reading,
+          "%d/%-10" PRId64 " commit %" PRIu64 ".%" PRIu64 " after %" PRIu64 ".%" PRIu64
+          "  %s.%03dZ  frame %s at %" PRIu64 ", %" PRIu64 " bytes%s",
           (int)slot, offset, entry->incarnation, entry->epoch, entry->parent.incarnation, entry->parent.epoch, when,
           (int)(entry->wall_ms % 1000), entry->frame.file, entry->frame.offset, entry->frame.length,
           entry->exactly_once ? "" : "  at least once");
@@ -184,7 +187,8 @@ static enum weir_code take_ledger_record(void *user, const rd_kafka_message_t *m
         return WEIR_OK;
     }
     if (scan->shows) show_entry(scan->reading, scan->slot, message->offset, &entry);
-    if (ledger_chain_add(scan->chain, &entry, bytes_of(message->key, message->key_len), message->offset)) return WEIR_OK;
+    const struct weir_bytes key = bytes_of(message->key, message->key_len);
+    if (ledger_chain_add(scan->chain, &entry, key, message->offset)) return WEIR_OK;
     return no_memory(error);
 }
 
@@ -220,7 +224,7 @@ enum weir_code weir_kafka_ledger_show(const struct weir_kafka_ledger_options *op
     return code;
 }
 
-/* ---- Outputs ------------------------------------------------------------------------------------------------------- */
+/* ---- Outputs ----------------------------------------------------------------------------------------------------- */
 
 struct output_scan {
     struct output_check check;
@@ -280,8 +284,8 @@ static enum weir_code read_output(struct output_scan *scan, const char *topic, i
     return scan_records(&stretch, &reading->patience, error);
 }
 
-/* Right after a commit its records may not be visible yet, and while the job runs new ones arrive: what was read must come
- * to what a commit left behind that is not older than `first`. */
+/* Right after a commit its records may not be visible yet, and while the job runs new ones arrive: what was read must
+ * come to what a commit left behind that is not older than `first`. */
 static enum weir_code read_until_it_fits(struct output_scan *scan, const char *topic, int32_t partition, int64_t *end,
                                          size_t first, struct weir_error *error)
 {
@@ -343,7 +347,8 @@ static enum weir_code verify_topic(struct reading *reading, struct ledger_chain 
 {
     int32_t count;
     char policy[64];
-    if (topics_partition_count(reading->client, topic, &reading->patience, &count, error) != WEIR_OK) return error->code;
+    if (topics_partition_count(reading->client, topic, &reading->patience, &count, error) != WEIR_OK)
+        return error->code;
     if (is_shared(reading, topic)) {
         print(reading, "SHARED     %s: others write to it, so its records are not verified", topic);
         return WEIR_OK;
@@ -362,7 +367,8 @@ static enum weir_code verify_topic(struct reading *reading, struct ledger_chain 
     return WEIR_OK;
 }
 
-/* Every partition of every topic that was ever written to, also those that the ledger does not name: they must be empty. */
+/* Every partition of every topic that was ever written to, also those that the ledger does not name: they must be
+ * empty. */
 static enum weir_code verify_outputs(struct reading *reading, struct ledger_chain *chain, struct weir_error *error)
 {
     char before[KAFKA_TOPIC_SIZE] = "";
@@ -384,7 +390,7 @@ static enum weir_code verify_outputs(struct reading *reading, struct ledger_chai
     return code;
 }
 
-/* ---- Verifying ----------------------------------------------------------------------------------------------------- */
+/* ---- Verifying --------------------------------------------------------------------------------------------------- */
 
 static void report_chain(struct reading *reading, int32_t slot, const struct ledger_chain *chain)
 {
@@ -397,8 +403,10 @@ static void report_chain(struct reading *reading, int32_t slot, const struct led
     report->newest_incarnation = newest->incarnation;
     report->newest_epoch = newest->epoch;
     report->at_least_once = report->at_least_once || !newest->exactly_once;
-    print(reading, "ledger     %s/%d: %" PRIu64 " records; commits %" PRIu64 ".%" PRIu64 " (the oldest one%s) to %" PRIu64
-          ".%" PRIu64 ", %zu of them", reading->ledger, (int)slot, chain->records, oldest->incarnation, oldest->epoch,
+    print(reading,
+          "ledger     %s/%d: %" PRIu64 " records; commits %" PRIu64 ".%" PRIu64 " (the oldest one%s) to %" PRIu64
+          ".%" PRIu64 ", %zu of them",
+          reading->ledger, (int)slot, chain->records, oldest->incarnation, oldest->epoch,
           oldest->parent.incarnation == 0 ? ", the founding" : "", newest->incarnation, newest->epoch,
           chain->count - chain->oldest);
 }
@@ -438,6 +446,6 @@ enum weir_code weir_kafka_ledger_verify(const struct weir_kafka_ledger_options *
     close_reading(&reading);
     if (code != WEIR_OK || violations == 0) return code;
     return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
-                          "the ledger of job '%s' and its topics contradict each other in %" PRIu64 " places", options->job,
-                          violations);
+                          "the ledger of job '%s' and its topics contradict each other in %" PRIu64 " places",
+                          options->job, violations);
 }

@@ -1,5 +1,6 @@
-/* What the Kafka sink costs over a bare loop of rd_kafka_produce_batch, record for record: one topic with one partition,
- * records of 100 bytes with a key of 8, transactions of 200,000 records that are committed one after another.
+/* What the Kafka sink costs over a bare loop of rd_kafka_produce_batch, record for record: one topic with one
+ * partition, records of 100 bytes with a key of 8, transactions of 200,000 records that are committed one after
+ * another.
  *
  * Usage: sink_bench BROKERS bare|bare-time|sink|sink-write-time RECORDS
  *   bare             produce_batch, 1000 at a time: no time of their own
@@ -52,7 +53,7 @@ static void create_topic(const char *name)
     kafka_client_close(client);
 }
 
-/* ---- Bare ---------------------------------------------------------------------------------------------------------- */
+/* ---- Bare -------------------------------------------------------------------------------------------------------- */
 
 static volatile bool bare_done;
 
@@ -126,7 +127,7 @@ static void run_bare(const char *topic_name, bool with_time)
     free(arena);
 }
 
-/* ---- Sink ---------------------------------------------------------------------------------------------------------- */
+/* ---- Sink -------------------------------------------------------------------------------------------------------- */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER;
@@ -169,7 +170,8 @@ static void write_epoch(void *writer, struct waker *waker)
 static void run_sink(const char *topic, enum weir_kafka_time time)
 {
     const struct weir_decider_type *type = &weir_kafka_decider_type;
-    const struct weir_decider_options options = { .context = &bench.context, .slot = "0", .ring_size = 2, .post = post };
+    const struct weir_decider_options options = { .context = &bench.context, .slot = "0", .ring_size = 2,
+                                                  .post = post };
     const struct weir_kafka_sink_options sink_options = { .name = "out", .topic = topic, .time = time };
     struct weir_output_totals totals = { 0 };
     struct weir_error error;

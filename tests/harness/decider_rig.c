@@ -24,7 +24,7 @@ int64_t decider_rig_now_us(void)
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static void print_log(void *user, enum weir_log_level level, const char *text)
 {
@@ -112,7 +112,7 @@ void decider_rig_close(struct decider_rig *rig)
     weir_config_destroy(rig->config);
 }
 
-/* ---- Events -------------------------------------------------------------------------------------------------------- */
+/* ---- Events ------------------------------------------------------------------------------------------------------ */
 
 static struct decider_rig_mail *take(struct decider_rig *rig)
 {
@@ -163,7 +163,7 @@ bool decider_rig_is_quiet(struct decider_rig *rig)
     return is_quiet;
 }
 
-/* ---- The protocol -------------------------------------------------------------------------------------------------- */
+/* ---- The protocol ------------------------------------------------------------------------------------------------ */
 
 uint32_t decider_rig_handle(const struct decider_rig *rig, uint64_t epoch)
 {

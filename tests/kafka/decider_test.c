@@ -54,7 +54,8 @@ static void write_text(struct decider_rig *rig, uint64_t epoch, const char *topi
     struct handle *handle = decider_acquire(rig->decider, epoch);
     ck_assert_ptr_nonnull(handle);
     rd_kafka_topic_t *rkt = handle_topic(handle, topic);
-    const int result = rd_kafka_produce(rkt, 0, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)text, strlen(text), NULL, 0, NULL);
+    const int result =
+        rd_kafka_produce(rkt, 0, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)text, strlen(text), NULL, 0, NULL);
     ck_assert_msg(result == 0, "%s", rd_kafka_err2str(rd_kafka_last_error()));
     handle_release(handle);
 }
@@ -67,7 +68,7 @@ static void leave_open(struct decider_rig *rig, uint64_t epoch, const char *topi
     decider_rig_flush(rig, epoch, "0/x", "never decided");
 }
 
-/* ---- Facts --------------------------------------------------------------------------------------------------------- */
+/* ---- Facts ------------------------------------------------------------------------------------------------------- */
 
 START_TEST(finds_nothing_where_nothing_is)
 {

@@ -111,7 +111,7 @@ static struct broker_records read_committed(const char *topic, int partition)
     return broker_read(topic, partition, 0, true);
 }
 
-/* ---- Facts --------------------------------------------------------------------------------------------------------- */
+/* ---- Facts ------------------------------------------------------------------------------------------------------- */
 
 START_TEST(writes_records_as_they_are)
 {

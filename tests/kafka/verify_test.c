@@ -12,7 +12,7 @@
 
 static const struct weir_decider_type *const decider_type = &weir_kafka_decider_type;
 
-/* ---- A job made by hand ---------------------------------------------------------------------------------------------- */
+/* ---- A job made by hand ------------------------------------------------------------------------------------------ */
 
 struct job {
     struct decider_rig rig;
@@ -151,7 +151,7 @@ static void end_job(struct job *job)
     waker_deinit(&job->waker);
 }
 
-/* ---- Verifying it ---------------------------------------------------------------------------------------------------- */
+/* ---- Verifying it ------------------------------------------------------------------------------------------------ */
 
 struct verdict {
     struct weir_kafka_ledger_report report;
@@ -205,7 +205,7 @@ static void expect_violation(struct job *job, const char *text)
     ck_assert_msg(strstr(verdict.lines, text) != NULL, "%s", verdict.lines);
 }
 
-/* ---- Facts --------------------------------------------------------------------------------------------------------- */
+/* ---- Facts ------------------------------------------------------------------------------------------------------- */
 
 START_TEST(confirms_what_the_job_wrote)
 {

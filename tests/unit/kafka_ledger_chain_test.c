@@ -7,7 +7,7 @@
 
 #include "harness/unit.h"
 
-/* ---- Making ledgers -------------------------------------------------------------------------------------------------- */
+/* ---- Making ledgers ---------------------------------------------------------------------------------------------- */
 
 static struct {
     uint64_t violations;
@@ -86,7 +86,7 @@ static uint64_t check_chain(struct ledger_chain *chain)
     return joined;
 }
 
-/* ---- Chains ---------------------------------------------------------------------------------------------------------- */
+/* ---- Chains ------------------------------------------------------------------------------------------------------ */
 
 START_TEST(follows_parents_over_aborted_epochs_and_restarts)
 {
@@ -129,8 +129,9 @@ START_TEST(hole_that_compaction_leaves_is_where_the_chain_begins)
 {
     /* A ring of 4: 0 to 3 have newer records with the same keys; 1 was not cleaned yet. */
     static const struct commit commits[] = {
-        { 1, 1, 1, 0, .begin = 0, .end = 1 }, { 1, 4, 1, 3, .begin = 3, .end = 4 }, { 1, 5, 1, 4, .begin = 4, .end = 5 },
-        { 1, 6, 1, 5, .begin = 5, .end = 6 }, { 1, 7, 1, 6, .begin = 6, .end = 7 },
+        { 1, 1, 1, 0, .begin = 0, .end = 1 }, { 1, 4, 1, 3, .begin = 3, .end = 4 },
+        { 1, 5, 1, 4, .begin = 4, .end = 5 }, { 1, 6, 1, 5, .begin = 5, .end = 6 },
+        { 1, 7, 1, 6, .begin = 6, .end = 7 },
     };
     struct ledger_chain chain = { 0 };
     add_all(&chain, commits, 5, 4);
@@ -199,7 +200,7 @@ START_TEST(long_chains_take_no_quadratic_time)
 }
 END_TEST
 
-/* ---- Outputs --------------------------------------------------------------------------------------------------------- */
+/* ---- Outputs ----------------------------------------------------------------------------------------------------- */
 
 /* Three commits of ten records each; anchors after the second record of each transaction's end marker. Offsets: records
  * 0-9, marker 10, records 11-20, marker 21, records 22-31, marker 32. */

@@ -79,9 +79,11 @@ START_TEST(holds_thousands_of_records_of_any_size)
     static char bytes[20000];
     for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (char)unit_random(&seed);
     for (int i = 0; i < COUNT; i++)
-        records[i] = (struct weir_record){ .key = { bytes + unit_random_below(&seed, 100), unit_random_below(&seed, 50) },
-                                           .value = { bytes, unit_random_below(&seed, sizeof bytes) },
-                                           .time_ms = (int64_t)unit_random(&seed) };
+        records[i] = (struct weir_record){
+            .key = { bytes + unit_random_below(&seed, 100), unit_random_below(&seed, 50) },
+            .value = { bytes, unit_random_below(&seed, sizeof bytes) },
+            .time_ms = (int64_t)unit_random(&seed),
+        };
     struct sink_queue queue = { 0 };
     struct weir_error error;
     struct expectation expected = { .records = records };
@@ -113,13 +115,13 @@ END_TEST
 
 START_TEST(stops_at_the_first_failure)
 {
-    const struct weir_record records[] = { { .key = weir_text("a") }, { .key = weir_text("b") }, { .key = weir_text("c") } };
-    struct weir_record with_nulls[3];
-    for (int i = 0; i < 3; i++) with_nulls[i] = (struct weir_record){ .key = records[i].key, .value = WEIR_NULL };
+    static const char *const keys[] = { "a", "b", "c" };
+    struct weir_record records[3];
+    for (int i = 0; i < 3; i++) records[i] = (struct weir_record){ .key = weir_text(keys[i]), .value = WEIR_NULL };
     struct sink_queue queue = { 0 };
     struct weir_error error;
-    struct expectation expected = { .records = with_nulls, .fail_at = 2 };
-    push_all(&queue, with_nulls, 3);
+    struct expectation expected = { .records = records, .fail_at = 2 };
+    push_all(&queue, records, 3);
     ck_assert_int_eq(sink_queue_drain(&queue, compare, &expected, &error), WEIR_FAILED);
     ck_assert_uint_eq(expected.seen, 2);
     ck_assert_uint_eq(queue.count, 0);
