@@ -19,7 +19,8 @@ static enum weir_code null_key(struct weir_task *task)
 static enum weir_code key_by_receive(void *receiver, const struct weir_record *record)
 {
     struct weir_task *task = receiver;
-    struct weir_record out = *record;
+    struct weir_record out;
+    record_copy(&out, record);
     if (task->spec->key_by.key != NULL) {
         task->record = record;
         out.key = task->spec->key_by.key(task, record);
@@ -34,7 +35,7 @@ static enum weir_code key_by_receive(void *receiver, const struct weir_record *r
 static inline void enter_key(struct weir_task *task, const struct weir_record *record)
 {
     task->record = record;
-    task->key.key = record->key;
+    task->key.key = bytes_copy(&record->key);
     task->key.hash = record->key_hash;
     task->has_key = true;
 }

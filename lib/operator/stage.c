@@ -101,8 +101,8 @@ enum weir_code weir_emit_(weir_task *task, const struct weir_emit_options *optio
     if (UNLIKELY(task->chain->error.code != WEIR_OK)) return task->chain->error.code;
     const struct weir_record *in = task->record;
     struct weir_record out;
-    out.key = weir_is_set(options->key) ? options->key : in->key;
-    out.value = weir_is_set(options->value) ? options->value : in->value;
+    out.key = bytes_copy(weir_is_set(options->key) ? &options->key : &in->key);
+    out.value = bytes_copy(weir_is_set(options->value) ? &options->value : &in->value);
     set_time(&out, in, options->time_ms);
     out.headers = options->headers;
     out.key_hash = 0;

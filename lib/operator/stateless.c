@@ -4,7 +4,8 @@
 static enum weir_code map_receive(void *receiver, const struct weir_record *record)
 {
     struct weir_task *task = receiver;
-    struct weir_record out = *record;
+    struct weir_record out;
+    record_copy(&out, record);
     task->record = record;
     const enum weir_code code = task->spec->map(task, record, &out);
     if (UNLIKELY(code != WEIR_OK)) return stage_callback_failed(task, code);

@@ -107,7 +107,7 @@ bool batch_add(struct weir_batch *batch, const struct weir_record *record)
     char *at = arena_take(&batch->arena, size);
     if (UNLIKELY(at == NULL)) return false;
     struct weir_record *copy = &batch->records[batch->count];
-    *copy = *record;
+    record_copy(copy, record);
     at = move_in(&copy->key, at);
     move_in(&copy->value, at);
     if (UNLIKELY(record->headers != NULL)) {

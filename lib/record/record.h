@@ -27,6 +27,24 @@ struct weir_batch {
     struct weir_record records[BATCH_RECORDS_MAX];
 };
 
+/* Copies of what was written a moment ago, word by word as it was written. The compiler would join the words to wider
+ * loads, and such a load waits until the narrow stores have left the store buffer: 3 to 5 ns for each copy, of which a
+ * record goes through half a dozen on its way down a chain. */
+static inline struct weir_bytes bytes_copy(const struct weir_bytes *bytes)
+{
+    return (struct weir_bytes){ *(const char *const volatile *)&bytes->data, *(const volatile size_t *)&bytes->size };
+}
+static inline void record_copy(struct weir_record *to, const struct weir_record *from)
+{
+    const volatile struct weir_record *words = from;
+    to->key = bytes_copy(&from->key);
+    to->value = bytes_copy(&from->value);
+    to->time_ms = words->time_ms;
+    to->headers = words->headers;
+    to->time_type = words->time_type;
+    to->key_hash = words->key_hash;
+}
+
 /* One reference, empty. NULL when there is no memory. */
 struct weir_batch *batch_create(void);
 void batch_retain(struct weir_batch *batch);
