@@ -15,6 +15,12 @@
 /* Runs the facts that `add` adds; returns the exit status for main. */
 int unit_main(const char *name, void (*add)(TCase *tests));
 
+/* For loops of millions: ck_assert tells the parent process about every pass, this only about a failure. */
+#define unit_expect(fact)                                                                                              \
+    do {                                                                                                               \
+        if (!(fact)) ck_abort_msg("not true: %s", #fact);                                                              \
+    } while (0)
+
 /* A seed from WEIR_SEED, or a new one; printed, so that a failure can be run again. */
 uint64_t unit_seed(void);
 /* The next number of a sequence (splitmix64) that begins at a seed. */
