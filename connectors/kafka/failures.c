@@ -54,8 +54,8 @@ static const struct failure_row {
     ROW(IN(OFFSETS), UNKNOWN_TOPIC_OR_PART, STOP, POSITION_LOST, "an input topic was deleted"),
     ROW(ANYWHERE, UNKNOWN_TOPIC_OR_PART, STOP, ENVIRONMENT, "create the topic, or start with --create-topics"),
     ROW(ANYWHERE, _UNKNOWN_TOPIC, STOP, ENVIRONMENT, "create the topic, or start with --create-topics"),
-    ROW(ANYWHERE, _UNKNOWN_PARTITION, ROLL_BACK, FAILED,
-        "the topic has fewer partitions than when the sink was opened"),
+    ROW(ANYWHERE, _UNKNOWN_PARTITION, STOP, ENVIRONMENT,
+        "the topic has fewer partitions than when the job started; start it again if that is right"),
     ROW(ANYWHERE, TOPIC_EXCEPTION, STOP, ENVIRONMENT, "the topic's name is not valid"),
 
     /* The broker forgot the producer, or its sequence broke: a new handle gets a new identity. */
@@ -152,6 +152,12 @@ static enum failure_action judge_fenced(const struct failure *failure, struct we
                        "%lld ms (kafka.producer.transaction.timeout.ms)",
                        call_text(failure->call), failure->subject, (long long)failure->age_ms,
                        (long long)failure->timeout_ms);
+        return FAILURE_ROLL_BACK;
+    }
+    if (failure->is_secondary) {
+        weir_error_set(error, WEIR_FENCED, WEIR_REMEDY_REPLAY,
+                       "%s '%s': another start of this job took the id; the ledger tells who goes on",
+                       call_text(failure->call), failure->subject);
         return FAILURE_ROLL_BACK;
     }
     weir_error_set(error, WEIR_FENCED, WEIR_REMEDY_STOP,

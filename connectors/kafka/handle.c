@@ -176,6 +176,7 @@ enum weir_code handle_open(const struct handle_options *options, struct handle *
         return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "Kafka producer: out of memory");
     atomic_init(&opened->references, 1);
     opened->reaper = options->reaper;
+    opened->is_secondary = options->is_secondary;
     opened->wake_descriptor = options->wake_descriptor;
     pthread_mutex_init(&opened->mutex, NULL);
 
@@ -233,6 +234,7 @@ void handle_unwatch(struct handle *handle)
 
 void handle_abandon(struct handle *handle)
 {
+    kafka_client_mute(handle->client); /* what gives up late must not meet an environment that is gone */
     rd_kafka_purge(handle->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
 }
 

@@ -23,6 +23,7 @@ struct handle_options {
     const struct weir_connector_context *context;
     const char *brokers;          /* NULL = as configured */
     const char *transactional_id; /* NULL = a plain idempotent producer */
+    bool is_secondary;            /* not the first of its ring */
     struct kafka_reaper *reaper;  /* must outlive the handle */
     int wake_descriptor;          /* an eventfd that is written when `events` becomes readable; -1 = none */
 };
@@ -49,6 +50,7 @@ struct handle {
     rd_kafka_queue_t *events; /* delivery failures and errors; must be served all the time */
     struct handle_limits limits;
     int64_t transaction_timeout_ms;
+    bool is_secondary;
 
     /* Private to handle.c. */
     struct kafka_client *client;
@@ -70,7 +72,7 @@ enum weir_code handle_open(const struct handle_options *options, struct handle *
 void handle_retain(struct handle *handle);
 /* Any thread; NULL is fine. The last one sends the handle to the reaper. */
 void handle_release(struct handle *handle);
-/* Nothing of what is queued shall be sent any more; does not wait. Any thread. */
+/* Nothing of what is queued shall be sent any more, and nothing logged; does not wait. Any thread. */
 void handle_abandon(struct handle *handle);
 /* The wake descriptor is not written any more. Whoever gave it. */
 void handle_unwatch(struct handle *handle);
