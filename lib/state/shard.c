@@ -228,6 +228,9 @@ void *shard_value(struct shard *shard, uint32_t state, const struct state_key *k
     return value_slow(shard, &unit, reference, shard->states[state].declaration.value_size_bytes);
 }
 
+/* Smaller shards lie in the cache of a core anyhow: there, fetching costs 10 ns a key and saves nothing. */
+enum { FETCH_BYTES_MIN = 1 << 20 };
+
 /* The slots of a block first, so that their waits overlap; then the entries that they lead to. */
 static void fetch_block(const struct shard *shard, uint32_t state, const uint32_t *hashes, uint32_t count)
 {
@@ -253,6 +256,7 @@ static void fetch_block(const struct shard *shard, uint32_t state, const uint32_
 void shard_fetch(const struct shard *shard, uint32_t state, const uint32_t *hashes, uint32_t count)
 {
     CHECK(state < shard->state_count);
+    if (slab_bytes(&shard->entries.slab) < FETCH_BYTES_MIN) return;
     for (uint32_t i = 0; i < count; i += SHARD_BLOCK)
         fetch_block(shard, state, hashes + i, count - i < SHARD_BLOCK ? count - i : SHARD_BLOCK);
 }

@@ -62,8 +62,8 @@ bool shard_set(struct shard *shard, uint32_t state, const struct state_key *key,
 bool shard_remove(struct shard *shard, uint32_t state, const struct state_key *key);
 
 /* For who knows the next keys of a value state, as a batch does: brings what calls with them will touch into the
- * caches, all waits overlapping. Changes nothing. Worth it in tables larger than the caches only: a lookup among 10
- * million keys then takes a tenth of the time. About a hundred keys at a time. */
+ * caches, all waits overlapping, so that a lookup among 10 million keys takes a fifth of the time. About a hundred keys
+ * at a time. Changes nothing; does nothing in a shard that is small. */
 void shard_fetch(const struct shard *shard, uint32_t state, const uint32_t *hashes, uint32_t count);
 
 /* Calls `visit` for each unit of `key` and name space with element >= `from`, in byte order, until it answers false.
