@@ -11,7 +11,7 @@
 
 enum {
     HANDLES_MAX = 256,
-    OPEN_PATIENCE_MS = 5000,
+    OPEN_PATIENCE_MS = 3000,
     CLERK_PATIENCE_MS = 5000,
     CLOSE_PATIENCE_MS = 5000,
 };
@@ -240,6 +240,7 @@ static void look(struct decider *decider, uint32_t attempt, bool committed)
     if (read_facts(decider, committed, &event) != WEIR_OK) {
         weir_decider_event_clear(&event);
         event.type = WEIR_DECIDER_FAILED;
+        event.handle = WEIR_HANDLE_NONE;
     }
     post(decider, &event);
 }

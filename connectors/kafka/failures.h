@@ -12,7 +12,10 @@
  *
  * Fenced or timed out (R7): both come as the same error. Whoever is younger than the time-out has been fenced by
  * somebody; whoever is older may have been timed out by the broker, and finds out by reading the ledger before any new
- * init. */
+ * init.
+ *
+ * Two starts at the same time may each take over some of the ids. The first id decides: whoever loses it stops; whoever
+ * loses another one looks at the ledger, and takes all of them over again when nobody newer has announced himself. */
 #ifndef KAFKA_FAILURES_H
 #define KAFKA_FAILURES_H
 
@@ -46,6 +49,7 @@ struct failure {
     bool retriable;      /* rd_kafka_error_is_retriable */
     bool requires_abort; /* rd_kafka_error_txn_requires_abort */
     bool fatal;          /* rd_kafka_error_is_fatal */
+    bool is_secondary;   /* of an id that is not the first of its ring */
     const char *detail;  /* the client's sentence; NULL = that of `reason` */
     const char *subject; /* transactional id or topic */
     int64_t age_ms;      /* of the open transaction: since its first request was sent; 0 = none is open */

@@ -51,6 +51,7 @@ static struct handle *open_handle(struct transaction *transaction)
         .context = transaction->options.context,
         .brokers = transaction->options.brokers,
         .transactional_id = transaction_is_exactly_once(transaction) ? transaction->id : NULL,
+        .is_secondary = transaction->options.index > 0,
         .reaper = transaction->options.reaper,
         .wake_descriptor = transaction->wake,
     };

@@ -45,6 +45,7 @@ struct failure transaction_describe(const struct transaction *transaction, enum 
     if (transaction->handle != NULL) {
         failure.age_ms = handle_transaction_age_ms(transaction->handle);
         failure.timeout_ms = transaction->handle->transaction_timeout_ms;
+        failure.is_secondary = transaction->handle->is_secondary;
     }
     return failure;
 }

@@ -451,13 +451,15 @@ static const enum failing failings[] = {
 };
 
 /* Fenced, or timed out? librdkafka tells both by one code. A transaction that outlived its time-out may have been
- * fenced by the broker itself, and LOOK will tell; before RUNNING, and in a younger one, it was somebody else (R7). */
+ * fenced by the broker itself, and LOOK will tell; before RUNNING, and in a younger one, it was somebody else (R7). With
+ * remedy REPLAY the decider says that LOOK must tell. */
 static bool stops(const struct commit *commit, const struct commit_event *event)
 {
     if (event->error->code != WEIR_FENCED) return event->error->remedy == WEIR_REMEDY_STOP;
     const bool had_transactions = commit->phase == COMMIT_RUNNING || commit->phase >= COMMIT_UNWINDING;
     const bool timed_out = event->timeout_ms > 0 && event->transaction_age_ms >= event->timeout_ms;
-    return !had_transactions || !timed_out;
+    const bool look_tells = timed_out || event->error->remedy == WEIR_REMEDY_REPLAY;
+    return !had_transactions || !look_tells;
 }
 
 static enum commit_answer on_failed(struct step *step)

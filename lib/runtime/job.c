@@ -17,6 +17,8 @@
 #define SAY_RETRYING_US 10000000
 #define APPEND_RETRY_US 50000
 #define LAG_COMMIT_US 5000000
+#define WATCH_US 2000000
+#define FENCED_WAIT_US 1000000
 
 static void execute_commit(struct weir_job *job, const struct commit_actions *actions);
 static void execute_coordinator(struct weir_job *job, const struct coordinator_actions *actions);
@@ -346,6 +348,7 @@ static void start_tasks(struct weir_job *job, uint64_t epoch)
     if (job->commit.phase != COMMIT_RUNNING) return;
     if (job->proceeded == epoch) job_post_all(job, LETTER_PROCEED, epoch, false, NULL);
     job->discovery_us = job_now_us(job) + weir_config_duration_ms(job->config, "source.discovery.interval") * 1000;
+    job->watch_us = job_now_us(job) + WATCH_US;
     job_log(job, WEIR_LOG_INFO, "job '%s': running, incarnation %llu, epoch %llu", job->name,
             (unsigned long long)job->commit.incarnation, (unsigned long long)epoch);
     if (job->commit.stopping) job_coordinator_event(job, COORDINATOR_ON_STOP, epoch, 0);
@@ -383,6 +386,8 @@ static void wait_or_give_up(struct weir_job *job)
         job_log(job, WEIR_LOG_WARN, "job '%s': still waiting: %s", job->name, failure->text);
     }
     job->wait_us = now + verdict.delay_ms * 1000;
+    /* Another start is at work: let it get as far as announcing itself before we look. */
+    if (failure->code == WEIR_FENCED && job->wait_us < now + FENCED_WAIT_US) job->wait_us = now + FENCED_WAIT_US;
     /* A person waits for a broker that comes back: do not oversleep it. */
     if (broker_trouble && verdict.delay_ms > 1000) job->wait_us = now + 1000000;
 }
@@ -483,7 +488,11 @@ static void take_decider_event(struct weir_job *job, struct weir_decider_event *
     case WEIR_DECIDER_RENEWED: out.type = COMMIT_ON_RENEWED; break;
     case WEIR_DECIDER_DISCARDED: out.type = COMMIT_ON_DISCARDED; break;
     case WEIR_DECIDER_FINISHED: out.type = COMMIT_ON_FINISHED; break;
-    case WEIR_DECIDER_FAILED: job_failed(job, &event->error); return;
+    case WEIR_DECIDER_FAILED:
+        /* A watch that could not look: whatever is the matter, the next commit meets it too. */
+        if (event->handle == WEIR_HANDLE_NONE && job->commit.phase >= COMMIT_RUNNING) return;
+        job_failed(job, &event->error);
+        return;
     }
     job_commit_event(job, out);
 }
@@ -583,6 +592,14 @@ static bool is_due(int64_t *at_us, int64_t now)
 static double percentile(const struct job_latency *latency, double share);
 static void publish(struct weir_job *job);
 
+/* A job that commits hears from the brokers when it has been taken over. One that has nothing to commit asks the ledger. */
+static void watch(struct weir_job *job)
+{
+    job->watch_us = job_now_us(job) + WATCH_US;
+    if (job->exactly_once && job->epochs == job->watched_epochs) job->decider_type->look(job->decider, job->attempt);
+    job->watched_epochs = job->epochs;
+}
+
 static void run_timers(struct weir_job *job)
 {
     const int64_t now = job_now_us(job);
@@ -597,6 +614,7 @@ static void run_timers(struct weir_job *job)
     if (is_due(&job->append_retry_us, now) && !job->unwinding)
         job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_APPEND_FAILED, .epoch = job->closing.epoch,
                                                      .try_number = job->closing.append_try });
+    if (is_due(&job->watch_us, now) && job->commit.phase == COMMIT_RUNNING) watch(job);
     if (is_due(&job->discovery_us, now) && job->commit.phase == COMMIT_RUNNING) {
         job->discovery_us = now + weir_config_duration_ms(job->config, "source.discovery.interval") * 1000;
         job_discover(job);
@@ -606,7 +624,7 @@ static void run_timers(struct weir_job *job)
 static int64_t next_timer_us(const struct weir_job *job)
 {
     const int64_t times[] = { job->publish_us, job->wait_us, job->coordinator_timer_us, job->append_retry_us,
-                              job->discovery_us };
+                              job->discovery_us, job->watch_us };
     int64_t next = NEVER;
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
         if (times[i] < next) next = times[i];
@@ -778,7 +796,7 @@ static void init_machines(struct weir_job *job)
         .needs_prepared_frame = job->decider_type->needs_prepared_frame,
     };
     commit_init(&job->commit, &options);
-    job->wait_us = job->coordinator_timer_us = job->append_retry_us = job->discovery_us = NEVER;
+    job->wait_us = job->coordinator_timer_us = job->append_retry_us = job->discovery_us = job->watch_us = NEVER;
     job->anchors_us = job->all_positions_us = INT64_MIN / 2;
 }
 

@@ -169,6 +169,8 @@ struct weir_job {
 
     /* Times, monotonic. */
     int64_t barrier_us, all_positions_us, discovery_us, wait_us, publish_us, anchors_us, append_retry_us, lag_commit_us;
+    int64_t watch_us;        /* when to look whether somebody else took the job over */
+    uint64_t watched_epochs; /* `epochs` at the last watch */
     int64_t retrying_since_us, said_retrying_us;
     int64_t coordinator_timer_us;
     int64_t begun_us[COMMIT_HANDLES_MAX]; /* when the handle's transaction got its first request; 0 = none */

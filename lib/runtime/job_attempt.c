@@ -201,7 +201,7 @@ void job_cancel_tasks(struct weir_job *job)
 {
     job->unwinding = true;
     __atomic_store_n(&job->give_up_discovery, true, __ATOMIC_RELAXED);
-    job->coordinator_timer_us = job->append_retry_us = job->discovery_us = INT64_MAX;
+    job->coordinator_timer_us = job->append_retry_us = job->discovery_us = job->watch_us = INT64_MAX;
     memset(job->begun_us, 0, sizeof(job->begun_us));
     if (job->coordinator_ready) coordinator_deinit(&job->coordinator);
     job->coordinator_ready = false;

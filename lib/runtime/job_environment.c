@@ -262,7 +262,6 @@ static enum weir_code facts_fill(struct weir_job *job, struct facts *facts, stru
         .fresh = weir_config_bool(job->config, "start.fresh") && !job->founded,
     };
     if (job->incarnation_begun > out->store_incarnation_max) out->store_incarnation_max = job->incarnation_begun;
-    store_history(job->store, &out->store_frame_count, &out->store_epoch_max);
     const char *position = weir_config_text(job->config, "start.position");
     out->position = strcmp(position, "ledger") == 0  ? RESTART_POSITION_LEDGER
                     : strcmp(position, "group") == 0 ? RESTART_POSITION_GROUP
@@ -377,6 +376,7 @@ static enum weir_code run_resolve(struct work *work)
     struct facts facts;
     struct weir_frame_name names[64];
     enum weir_code code = facts_fill(job, &facts, &work->error);
+    store_history(job->store, &facts.facts.store_frame_count, &facts.facts.store_epoch_max);
     size_t count = code == WEIR_OK ? restart_frames_named(&facts.facts, names, 64) : 0;
     if (count > 64) count = 64;
     for (size_t i = 0; i < count; i++) {
@@ -401,7 +401,12 @@ static enum weir_code run_resolve(struct work *work)
 static enum weir_code run_begin_log(struct work *work)
 {
     struct weir_job *job = ((struct job_work *)work)->job;
-    return store_begin(job->store, job->decision.incarnation, &work->error);
+    enum weir_code code;
+    /* Another start drew the same number. A higher one will do: who owns the job is not decided by numbers, but by the fence. */
+    while ((code = store_begin(job->store, job->decision.incarnation, &work->error)) == WEIR_FENCED &&
+           work->error.remedy == WEIR_REMEDY_RETRY)
+        job->decision.incarnation = store_incarnation_max(job->store) + 1;
+    return code;
 }
 
 static void resolved(struct weir_job *job)

@@ -567,6 +567,19 @@ START_TEST(looks_again_when_the_fenced_transaction_was_older_than_its_time_out)
 }
 END_TEST
 
+START_TEST(looks_again_when_the_decider_says_that_the_ledger_tells)
+{
+    run(2);
+    failed(WEIR_FENCED, WEIR_REMEDY_REPLAY);
+    unwound();
+    ON(TIMER);
+    expect("#1 FAILED FENCED | RUNNING > UNWINDING | CANCEL_TASKS, DISCARD\n"
+           "#1 DISCARDED\n"
+           "#1 TASKS_GONE | UNWINDING > WAITING | WAIT\n"
+           "#2 TIMER | WAITING > LOOKING | LOOK\n");
+}
+END_TEST
+
 /* Brings a new machine of a ring of two to `phase`. */
 static void reach(enum commit_phase phase)
 {
@@ -880,6 +893,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, exits_when_fenced_in_a_young_transaction);
     tcase_add_test(tests, exits_when_fenced_without_a_transaction);
     tcase_add_test(tests, looks_again_when_the_fenced_transaction_was_older_than_its_time_out);
+    tcase_add_test(tests, looks_again_when_the_decider_says_that_the_ledger_tells);
     tcase_add_loop_test(tests, a_failure_has_its_row_in_every_phase, 0,
                         sizeof failure_cases / sizeof failure_cases[0]);
     tcase_add_test(tests, first_failure_of_an_attempt_is_the_one_that_counts);

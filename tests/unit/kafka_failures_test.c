@@ -35,6 +35,16 @@ START_TEST(young_transaction_was_fenced)
 }
 END_TEST
 
+START_TEST(who_loses_another_id_than_the_first_looks_at_the_ledger)
+{
+    struct failure failure = failure_of(FAILURE_IN_COMMIT, RD_KAFKA_RESP_ERR__FENCED);
+    failure.is_secondary = true;
+    const struct weir_error error = judged(&failure, FAILURE_ROLL_BACK);
+    ck_assert_int_eq(error.code, WEIR_FENCED);
+    ck_assert_int_eq(error.remedy, WEIR_REMEDY_REPLAY);
+}
+END_TEST
+
 START_TEST(old_transaction_may_have_timed_out)
 {
     struct failure failure = failure_of(FAILURE_IN_FLUSH, RD_KAFKA_RESP_ERR__FENCED);
@@ -144,6 +154,7 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_test(tests, young_transaction_was_fenced);
+    tcase_add_test(tests, who_loses_another_id_than_the_first_looks_at_the_ledger);
     tcase_add_test(tests, old_transaction_may_have_timed_out);
     tcase_add_test(tests, fenced_while_starting_looks_again);
     tcase_add_test(tests, each_row_says_what_follows);

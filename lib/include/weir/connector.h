@@ -253,8 +253,8 @@ enum weir_decider_event_type {
     WEIR_DECIDER_RENEWED,   /* answers renew */
     WEIR_DECIDER_DISCARDED, /* answers discard */
     WEIR_DECIDER_FINISHED,  /* answers finish: everything committed is visible */
-    WEIR_DECIDER_FAILED,    /* instead of any answer, or on its own: error.code FENCED or others with remedy STOP end the
-                               job; anything else rolls back and finds the truth in the ledger */
+    WEIR_DECIDER_FAILED,    /* instead of any answer, or on its own: an error with remedy STOP ends the job; anything else
+                               rolls back and finds the truth in the ledger */
 };
 
 struct weir_anchor {
@@ -262,13 +262,15 @@ struct weir_anchor {
     int64_t end; /* end offset of the output partition after the flush of `epoch`, before anything of the next */
 };
 
+#define WEIR_HANDLE_NONE UINT32_MAX
+
 /* Posted by the decider's threads; arrays belong to the event and are freed by the receiver with
  * weir_decider_event_clear. They are malloc'ed, and so is the data of each record's key and value (or NULL, or null). */
 struct weir_decider_event {
     enum weir_decider_event_type type;
     uint32_t attempt; /* of the call it answers: answers to an earlier attempt are ignored */
     uint64_t epoch;
-    uint32_t handle;
+    uint32_t handle; /* FAILED: WEIR_HANDLE_NONE when it is look or read that failed */
     bool renew;
     size_t record_count;
     struct weir_ledger_record *records; /* oldest first; the last one is the pointer */
@@ -296,7 +298,9 @@ struct weir_decider_options {
  * for one handle. `attempt` comes back in the answer. Arguments are copied.
  *
  *   look -> fence -> read -> announce -> { begin(n) ... flush(n) -> offsets(n) -> commit(n) [-> renew] } -> finish
- *                                   any failure: discard -> look -> ...                                              */
+ *                                   any failure: discard -> look -> ...
+ *
+ * A look may come at any time, also while a transaction is open. */
 struct weir_decider_type {
     size_t size;
     const char *kind;
