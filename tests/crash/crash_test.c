@@ -2,9 +2,7 @@
  * with another parallelism at each start. What committed readers see is compared all the while with what it must be. */
 #include <check.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +12,7 @@
 #include "base/crash.h"
 #include "harness/broker.h"
 #include "harness/checker.h"
-#include "harness/sequence.h"
+#include "harness/loader.h"
 #include "harness/unit.h"
 
 enum {
@@ -26,58 +24,6 @@ enum {
     POINT_DEADLINE_MS = 6000,
     FACT_TIMEOUT_S = 300,
 };
-
-/* ---- The loader ----------------------------------------------------------------------------------------------------- */
-
-struct loader {
-    pthread_t thread;
-    const char *topic;
-    rd_kafka_t *producer;
-    uint64_t random;
-    int64_t numbers[KEYS];
-    int64_t produced;
-    atomic_bool stopped;
-};
-
-static void produce_one(struct loader *loader)
-{
-    const uint32_t key = unit_random_below(&loader->random, KEYS);
-    char key_text[16], value[24];
-    (void)snprintf(key_text, sizeof key_text, "%u", key);
-    (void)snprintf(value, sizeof value, "%" PRId64, ++loader->numbers[key]);
-    const struct weir_record record = { .key = weir_text(key_text), .value = weir_text(value), .time_ms = WEIR_TIME_UNSET };
-    broker_produce(loader->producer, loader->topic, (int)(key % PARTITIONS), &record);
-    loader->produced++;
-}
-
-/* At a steady pace; what was missed while the machine was busy is made up for. */
-static void *load(void *argument)
-{
-    struct loader *loader = argument;
-    const int64_t begin_ms = process_now_ms();
-    while (!atomic_load(&loader->stopped)) {
-        const int64_t due = (process_now_ms() - begin_ms) * RECORDS_PER_SECOND / 1000;
-        while (loader->produced < due) produce_one(loader);
-        rd_kafka_poll(loader->producer, 5);
-    }
-    broker_flush(loader->producer);
-    return NULL;
-}
-
-static void loader_start(struct loader *loader, const char *topic, uint64_t seed)
-{
-    loader->topic = topic;
-    loader->random = seed;
-    loader->producer = broker_producer(NULL, "linger.ms=5");
-    ck_assert_int_eq(pthread_create(&loader->thread, NULL, load, loader), 0);
-}
-
-static void loader_stop(struct loader *loader)
-{
-    atomic_store(&loader->stopped, true);
-    pthread_join(loader->thread, NULL);
-    broker_producer_close(loader->producer);
-}
 
 /* ---- The plan ------------------------------------------------------------------------------------------------------- */
 
@@ -237,7 +183,6 @@ static void run_to_the_end(struct run *run, struct loader *loader)
 
 START_TEST(sixty_kills_lose_nothing_and_double_nothing)
 {
-    struct loader loader = { 0 };
     struct plan plan = { 0 };
     uint64_t random = unit_seed();
     const int64_t begin_ms = process_now_ms();
@@ -255,7 +200,9 @@ START_TEST(sixty_kills_lose_nothing_and_double_nothing)
                  .settings = { "--counts", counts, "--checkpoint-interval", "25ms", "-X", "state.base.min-log-size=64kb",
                                "-X", "state.log.segment-size=128kb", "-X", "state.base.log-ratio=0" } },
     };
-    loader_start(&loader, input, unit_random(&random));
+    struct loader loader = { .topic = input, .partitions = PARTITIONS, .keys = KEYS,
+                             .records_per_second = RECORDS_PER_SECOND, .seed = unit_random(&random) };
+    loader_start(&loader);
     for (size_t i = 0; i < plan.count; i++) {
         (void)printf("%2zu ", i + 1);
         cycle(&run, &plan.kills[i]);
