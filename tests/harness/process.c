@@ -81,6 +81,7 @@ static void run_child(const struct process *process, const char *const *argument
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error like any other */
     const int nothing = open("/dev/null", O_RDONLY);
     dup2(nothing, STDIN_FILENO);
     redirect(process->out, STDOUT_FILENO);

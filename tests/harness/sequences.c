@@ -50,6 +50,7 @@ void sequences_finish(struct sequences *sequences, struct process *process)
     process_signal(process, SIGTERM);
     process_expect_end(process, 0, NULL);
     checker_settle(sequences->checker);
+    checker_ledger(sequences->checker);
     ck_assert_int_eq(checker_numbers(sequences->checker).output, sequences->loader.produced);
     process_free(process);
     checker_destroy(sequences->checker);
