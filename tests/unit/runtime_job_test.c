@@ -161,6 +161,23 @@ static weir_graph *count_graph(uint64_t count, uint64_t per_second, enum weir_em
     return graph;
 }
 
+static enum weir_code own_key(weir_task *task, const struct weir_record *in)
+{
+    return weir_emit(task, .key = in->value, .value = in->value);
+}
+
+/* As many keys as records: state grows with each. */
+static weir_graph *many_keys_graph(uint64_t count)
+{
+    weir_graph *graph = weir_graph_create();
+    struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = count);
+    struct weir_stream keyed = weir_flat_map(numbers, .name = "own-key", .process = own_key);
+    weir_print(weir_aggregate(weir_key_by(keyed, .key = NULL), .name = "count", .accumulator = WEIR_I64, .add = add_one,
+                              .emit = WEIR_EMIT_ON_COMMIT),
+               .name = "out", .line = take_number);
+    return graph;
+}
+
 static void expect_counts(uint64_t count)
 {
     ck_assert_msg(!world.fell, "a committed count did not rise");
@@ -344,6 +361,85 @@ START_TEST(refuses_a_checkpoint_directory_without_rights)
 }
 END_TEST
 
+START_TEST(a_soft_limit_brings_the_barrier_forward)
+{
+    struct weir_job_status status;
+    set("execution.checkpointing.interval", "1h");
+    set("execution.epoch.soft-limit", "64kb");
+    const struct weir_error outcome = run_to_the_end(many_keys_graph(100000), &status);
+    expect_ok(&outcome);
+    ck_assert_uint_eq(world.lines, 100000);
+    ck_assert_msg(status.epochs >= 10, "%d epochs", (int)status.epochs);
+}
+END_TEST
+
+/* ---- A sink that takes nothing -------------------------------------------------------------------------------------- */
+
+static enum weir_code wall_open(const void *options, const struct weir_connector_context *context, void *decider,
+                                void **sink, struct weir_error *error)
+{
+    (void)options, (void)context, (void)decider, (void)error;
+    *sink = &world;
+    return WEIR_OK;
+}
+static void wall_close(void *sink) { (void)sink; }
+static enum weir_code wall_writer_open(void *sink, uint32_t subtask, uint64_t epoch, struct weir_waker waker,
+                                       void **writer, struct weir_error *error)
+{
+    (void)subtask, (void)epoch, (void)waker, (void)error;
+    *writer = sink;
+    return WEIR_OK;
+}
+static bool wall_room(void *writer) { return (void)writer, false; }
+static enum weir_code wall_write(void *writer, const struct weir_record *record, struct weir_error *error)
+{
+    (void)writer, (void)record, (void)error;
+    ck_abort_msg("a record was written to a sink without room");
+    return WEIR_FAILED;
+}
+static enum weir_code wall_prepare(void *writer, uint64_t epoch, struct weir_output_totals *totals,
+                                   struct weir_error *error)
+{
+    (void)writer, (void)epoch, (void)totals, (void)error;
+    return WEIR_OK;
+}
+static enum weir_code wall_proceed(void *writer, uint64_t epoch, struct weir_error *error)
+{
+    (void)writer, (void)epoch, (void)error;
+    return WEIR_OK;
+}
+static const struct weir_sink_type wall = {
+    .size = sizeof(wall), .kind = "wall", .open = wall_open, .close = wall_close, .writer_open = wall_writer_open,
+    .writer_room = wall_room, .writer_write = wall_write, .writer_prepare = wall_prepare,
+    .writer_proceed = wall_proceed, .writer_close = wall_close,
+};
+
+START_TEST(a_blocked_sink_stops_the_sources_within_what_channels_hold)
+{
+    struct weir_error outcome;
+    struct weir_job_status status = { .size = sizeof(status) };
+    uint64_t before, still = 0;
+    set("parallelism.default", "2");
+    set("pipeline.channel.capacity", "2");
+    weir_graph *graph = weir_graph_create();
+    struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = UINT64_C(1) << 40, .splits = 2);
+    struct weir_stream keyed = weir_flat_map(numbers, .name = "to-key", .process = to_key);
+    struct weir_stream counts = weir_aggregate(weir_key_by(keyed, .key = NULL), .name = "count", .accumulator = WEIR_I64,
+                                               .add = add_one, .emit = WEIR_EMIT_EACH);
+    weir_sink(counts, .name = "wall", .type = &wall);
+    weir_job *job = create(graph);
+    do { /* until twenty looks in a row see no more input */
+        before = status.records_in;
+        ck_assert_msg(!weir_job_wait(job, 50, &outcome), "ended: %s", outcome.text);
+        weir_job_status(job, &status);
+        still = status.records_in > 0 && status.records_in == before ? still + 1 : 0;
+    } while (still < 20);
+    /* Two sources, each with a batch in hand, two open ones, and two channels of two batches; two receivers with one each. */
+    ck_assert_uint_le(status.records_in, (2 * (1 + 2 + 2 * 2) + 2) * 1024);
+    weir_job_destroy(job);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
@@ -355,6 +451,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, gives_up_when_the_restart_strategy_does);
     tcase_add_loop_test(tests, joins_unions_and_two_kinds_of_input, 0, 2);
     tcase_add_test(tests, broadcasts_to_every_subtask);
+    tcase_add_test(tests, a_soft_limit_brings_the_barrier_forward);
+    tcase_add_test(tests, a_blocked_sink_stops_the_sources_within_what_channels_hold);
     tcase_add_test(tests, refuses_a_store_that_lost_its_frame);
     tcase_add_test(tests, refuses_a_checkpoint_directory_without_rights);
 }
