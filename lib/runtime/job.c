@@ -18,7 +18,7 @@
 #define APPEND_RETRY_US 50000
 #define LAG_COMMIT_US 5000000
 #define WATCH_US 2000000
-#define FENCED_WAIT_US 1000000
+#define FENCED_WAIT_US 3000000
 
 static void execute_commit(struct weir_job *job, const struct commit_actions *actions);
 static void execute_coordinator(struct weir_job *job, const struct coordinator_actions *actions);

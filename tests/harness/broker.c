@@ -72,6 +72,7 @@ void broker_select(int cluster)
 }
 
 const char *broker_address(void) { return clusters[current].address; }
+const char *broker_folder(void) { return clusters[current].folder; }
 void broker_kill(void) { run_on_current("kill"); }
 void broker_restart(void) { run_on_current("restart"); }
 

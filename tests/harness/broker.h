@@ -16,6 +16,7 @@
 int broker_start(int nodes);
 void broker_select(int cluster);   /* whose turn it is in all calls below */
 const char *broker_address(void);  /* HOST:PORT[,...] */
+const char *broker_folder(void);   /* of the cluster: K/server.properties, K/log, K/data */
 void broker_kill(void);            /* SIGKILL */
 void broker_restart(void);         /* same data, same ports */
 
