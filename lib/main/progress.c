@@ -83,7 +83,8 @@ static void show_plain(const struct weir_job_status *status, double in_rate, dou
             (unsigned long long)status->records_out_open, in_rate, out_rate, status->commit_latency_ms,
             (long long)status->lag_records, (unsigned long long)status->restarts, (unsigned long long)status->epochs,
             status->commit_latency_p50_ms, status->commit_latency_p99_ms, status->durable_latency_p50_ms,
-            status->durable_latency_p99_ms, (unsigned long long)status->frame_bytes, status->record_gap_p99_ms, status->record_gap_max_ms,
+            status->durable_latency_p99_ms, (unsigned long long)status->frame_bytes, status->record_gap_p99_ms,
+            status->record_gap_max_ms,
             (unsigned long long)status->state_entries, (unsigned long long)status->state_bytes);
 }
 

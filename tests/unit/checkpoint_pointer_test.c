@@ -449,7 +449,7 @@ START_TEST(failures_and_power_cuts_lose_no_decision)
         ck_assert_int_eq(newest(&process, true, value, &count), WEIR_OK);
         (void)snprintf(expected, sizeof expected, acknowledged < 0 ? "" : "c=%" PRId64, acknowledged);
         (void)snprintf(other, sizeof other, "c=%" PRId64, tried);
-        ck_assert_msg(strcmp(value, expected) == 0 || strcmp(value, other) == 0, 
+        ck_assert_msg(strcmp(value, expected) == 0 || strcmp(value, other) == 0,
                       "round %" PRIu64 ": '%s', not '%s' or '%s'", round, value, expected, other);
 
         /* What was read is settled by the announcement: no power cut changes it any more. */
