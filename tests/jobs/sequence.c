@@ -40,7 +40,8 @@ static enum weir_code add(weir_keyed_task *task, void *accumulator, const struct
 
 static void define(weir_graph *graph, const weir_config *config)
 {
-    struct weir_stream numbers = weir_kafka_source(graph, .name = "numbers", .topic = weir_config_text(config, "input"));
+    struct weir_stream numbers = weir_kafka_source(graph, .name = "numbers", .topic = weir_config_text(config, "input"),
+                                                   .brokers = weir_config_text(config, "source-brokers"));
     struct weir_keyed_stream by_key = weir_key_by(numbers, .key = NULL);
     struct weir_stream chained =
         weir_keyed_process(by_key, .name = "chain", .process = chain, .states = { &history });
@@ -52,6 +53,7 @@ static void define(weir_graph *graph, const weir_config *config)
 
 static const struct weir_option own[] = {
     { .name = "input", .kind = WEIR_TEXT, .help = "topic with numbered records, or a pattern of topics" },
+    { .name = "source-brokers", .kind = WEIR_TEXT, .help = "where the input is; as --brokers if not given" },
     { .name = "output", .kind = WEIR_TOPIC, .help = "topic for one record for each input" },
     { .name = "counts", .kind = WEIR_TOPIC, .help = "topic for counts, on commit" },
     { 0 },
