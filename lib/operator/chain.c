@@ -128,6 +128,16 @@ static bool join_stage(struct chain *chain, uint32_t index)
     return true;
 }
 
+/* Once every stage is joined. */
+static void look_behind_key_by(struct chain *chain, uint32_t index)
+{
+    const struct chain_targets *targets = &chain->plan->stages[index].outputs[0];
+    struct weir_task *task = chain_stage_at(chain, index);
+    if (targets->count != 1 || targets->items[0].is_router || task->coalesce != NULL) return;
+    const struct weir_task *next = chain_stage_at(chain, targets->items[0].index);
+    if (next->spec->kind == OPERATOR_KEY_BY && next->spec->key_by.key == NULL) task->rekeyed = next->main;
+}
+
 static bool make_stages(struct chain *chain)
 {
     for (uint32_t i = 0; i < chain->plan->stage_count; i++) {
@@ -142,6 +152,7 @@ static bool make_stages(struct chain *chain)
     }
     for (uint32_t i = 0; i < chain->plan->stage_count; i++)
         if (!join_stage(chain, i)) return false;
+    for (uint32_t i = 0; i < chain->plan->stage_count; i++) look_behind_key_by(chain, i);
     return true;
 }
 

@@ -107,12 +107,31 @@ enum weir_code weir_emit_(weir_task *task, const struct weir_emit_options *optio
     out.headers = options->headers;
     out.key_hash = 0;
     if (UNLIKELY(options->to != NULL)) return emit_to_side(task, options->to, &out);
-    return stage_emit(task, &out);
+    return stage_emit_own(task, &out);
 }
 
 enum weir_code weir_keyed_emit_(weir_keyed_task *task, const struct weir_emit_options *options)
 {
     return weir_emit_(&task->task, options);
+}
+
+enum weir_code weir_emit_pair(weir_task *task, struct weir_bytes key, struct weir_bytes value)
+{
+    if (UNLIKELY(task->chain->error.code != WEIR_OK)) return task->chain->error.code;
+    const struct weir_record *in = task->record;
+    struct weir_record out;
+    out.key = weir_is_set(key) ? key : in->key;
+    out.value = weir_is_set(value) ? value : in->value;
+    out.time_ms = in->time_ms;
+    out.time_type = in->time_type;
+    out.headers = NULL;
+    out.key_hash = 0;
+    return stage_emit_own(task, &out);
+}
+
+enum weir_code weir_keyed_emit_pair(weir_keyed_task *task, struct weir_bytes key, struct weir_bytes value)
+{
+    return weir_emit_pair(&task->task, key, value);
 }
 
 enum weir_code weir_forward(weir_task *task, const struct weir_record *record)

@@ -40,6 +40,7 @@ struct stage_router {
 struct weir_task {
     /* What every emit touches. */
     struct stage_output main;
+    struct stage_output rekeyed; /* behind a key_by on the record's own key that `main` leads to; unset = it does not */
     const struct weir_record *record;
     struct chain *chain;
     const struct operator_spec *spec;
@@ -105,6 +106,16 @@ static inline struct weir_task *chain_stage_at(const struct chain *chain, uint32
 static inline enum weir_code stage_emit(struct weir_task *task, const struct weir_record *record)
 {
     return task->main.receive(task->main.receiver, record);
+}
+
+/* The same for a record that the stage has made itself: its hash is filled in on the way, instead of in a copy that a
+ * key_by would make. */
+static inline enum weir_code stage_emit_own(struct weir_task *task, struct weir_record *record)
+{
+    if (task->rekeyed.receive == NULL || UNLIKELY(!weir_is_set(record->key) || weir_is_null(record->key)))
+        return stage_emit(task, record);
+    record->key_hash = hash_key(record->key);
+    return task->rekeyed.receive(task->rekeyed.receiver, record);
 }
 
 /* Behind the coalescing table of a keyed_process that emits on commit. */

@@ -11,7 +11,7 @@ static enum weir_code map_receive(void *receiver, const struct weir_record *reco
     if (UNLIKELY(code != WEIR_OK)) return stage_callback_failed(task, code);
     if (!weir_is_set(out.key)) out.key = WEIR_NULL;
     if (!weir_is_set(out.value)) out.value = WEIR_NULL;
-    return stage_emit(task, &out);
+    return stage_emit_own(task, &out);
 }
 
 static enum weir_code filter_receive(void *receiver, const struct weir_record *record)
