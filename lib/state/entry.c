@@ -93,12 +93,11 @@ static bool part_is(struct weir_bytes a, struct weir_bytes b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
-bool entry_is_parted(const struct entry *entry, const struct unit *unit)
+bool entry_is_parted(const struct entry *entry, const struct state_key *wanted)
 {
-    if (entry->identity != unit->identity) return false;
     const struct state_key key = entry_key(entry);
-    return part_is(key.key, unit->key->key) && part_is(key.name_space, unit->key->name_space) &&
-           part_is(key.element, unit->key->element);
+    return part_is(key.key, wanted->key) && part_is(key.name_space, wanted->name_space) &&
+           part_is(key.element, wanted->element);
 }
 
 /* ---- Creation and values ----------------------------------------------------------------------------------------- */

@@ -158,13 +158,13 @@ static inline bool bytes_same(const char *a, const char *b, size_t size)
     return true;
 }
 
-bool entry_is_parted(const struct entry *entry, const struct unit *unit); /* the slow path of entry_is */
+bool entry_is_parted(const struct entry *entry, const struct state_key *key); /* the slow path of entry_is */
 
 static inline bool entry_is(const struct entry *entry, const struct unit *unit)
 {
     if (entry->identity != unit->identity) return false;
     const uint32_t slow = (uint32_t)(SHAPE_NAME_SPACE | SHAPE_ELEMENT | SHAPE_LONG) << 8;
-    if (UNLIKELY(unit->identity & slow)) return entry_is_parted(entry, unit);
+    if (UNLIKELY(unit->identity & slow)) return entry_is_parted(entry, unit->key);
     return bytes_same(entry->data, unit->key->key.data, unit->name_size);
 }
 

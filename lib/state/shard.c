@@ -202,16 +202,18 @@ static bool set(struct shard *shard, const struct unit *unit, struct weir_bytes 
     return true;
 }
 
-/* The first use of a value in an epoch, or ever. */
-static __attribute__((noinline)) void *value_slow(struct shard *shard, const struct unit *unit, uint32_t reference,
-                                                  uint32_t value_size)
+/* The first use of a value in an epoch, or ever. Makes the unit anew, so that the caller's need not lie in memory. */
+static __attribute__((noinline)) void *value_slow(struct shard *shard, uint32_t state, const struct state_key *key,
+                                                  uint32_t reference)
 {
+    const struct unit unit = unit_of(state, key);
+    const uint32_t value_size = shard->states[state].declaration.value_size_bytes;
     if (reference != SLAB_NONE && !(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)) {
         if (!changes_reserve(&shard->changes)) return NULL;
-        note_change(shard, unit, reference, 0);
+        note_change(shard, &unit, reference, 0);
     } else {
-        if (!set(shard, unit, (struct weir_bytes){ shard->zeroes, value_size })) return NULL;
-        reference = shard_find(shard, unit);
+        if (!set(shard, &unit, (struct weir_bytes){ shard->zeroes, value_size })) return NULL;
+        reference = shard_find(shard, &unit);
     }
     return entry_value_at(entry_at(&shard->entries, reference));
 }
@@ -225,7 +227,7 @@ void *shard_value(struct shard *shard, uint32_t state, const struct state_key *k
         struct entry *entry = entry_at(&shard->entries, reference);
         if (LIKELY((entry->flags & (ENTRY_CHANGED | ENTRY_REMOVED)) == ENTRY_CHANGED)) return entry_value_at(entry);
     }
-    return value_slow(shard, &unit, reference, shard->states[state].declaration.value_size_bytes);
+    return value_slow(shard, state, key, reference);
 }
 
 /* Smaller shards lie in the cache of a core anyhow: there, fetching costs 10 ns a key and saves nothing. */
