@@ -2,8 +2,11 @@
  * record's value as key, key_by, and a count that emits on commit, into a sink that does nothing. 5,000 words, batches
  * of 1,024.
  *
- *     chain_bench [MILLION RECORDS] [KEYS] [RECORDS FOR EACH COMMIT] */
+ *     chain_bench [MILLION RECORDS] [KEYS] [RECORDS FOR EACH COMMIT] [WORDS A LINE]
+ *
+ * With WORDS A LINE above 1, records are lines of so many words, of a Zipf distribution (exponent 1). */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +55,13 @@ static enum weir_code split(weir_task *task, const struct weir_record *record)
     return weir_emit(task, .key = record->value, .value = WEIR_EMPTY);
 }
 
+static enum weir_code split_text(weir_task *task, const struct weir_record *line)
+{
+    struct weir_bytes rest = line->value, word;
+    while (weir_bytes_token(&rest, ' ', &word)) weir_emit(task, .key = word, .value = WEIR_EMPTY);
+    return WEIR_OK;
+}
+
 static enum weir_code count(weir_keyed_task *task, void *accumulator, const struct weir_record *record)
 {
     (void)task, (void)record;
@@ -65,17 +75,27 @@ static void fail(const char *text)
     exit(1);
 }
 
+static uint32_t words_a_line = 1;
+
+static uint32_t draw_word(uint64_t *state, uint32_t keys)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    const double share = (double)(*state >> 11) / 9007199254740992.0;
+    if (words_a_line == 1) return (uint32_t)(share * keys);
+    return (uint32_t)(exp(share * log(keys))) - 1; /* the continuous Zipf distribution */
+}
+
 static struct weir_batch *make_batch(uint64_t *state, uint32_t keys)
 {
     struct weir_batch *batch = batch_create();
-    while (batch->count < BATCH_RECORDS_MAX) {
-        char word[32];
-        *state = *state * 6364136223846793005u + 1442695040888963407u;
-        const int size = snprintf(word, sizeof word, "word-%u", (unsigned)((*state >> 33) % keys));
-        const struct weir_record record = { .key = WEIR_NULL, .value = { word, (size_t)size } };
-        if (!batch_add(batch, &record)) fail("no memory for a batch");
+    for (;;) {
+        char line[1024];
+        size_t size = 0;
+        for (uint32_t i = 0; i < words_a_line && size < sizeof line - 32; i++)
+            size += (size_t)snprintf(line + size, 32, "%sword-%u", i == 0 ? "" : " ", draw_word(state, keys));
+        const struct weir_record record = { .key = WEIR_NULL, .value = { line, size } };
+        if (!batch_add(batch, &record)) return batch;
     }
-    return batch;
 }
 
 static struct chain *make_chain(weir_graph *graph, struct plan **plan)
@@ -84,7 +104,8 @@ static struct chain *make_chain(weir_graph *graph, struct plan **plan)
     static void *sinks[CHAIN_STAGES_MAX];
     struct weir_error error;
     struct weir_stream lines = weir_source(graph, .name = "lines", .type = &source_type);
-    struct weir_stream words = weir_process(lines, .name = "split", .process = split);
+    struct weir_stream words = weir_process(lines, .name = "split",
+                                            .process = words_a_line > 1 ? split_text : split);
     struct weir_stream counts = weir_aggregate(weir_key_by(words, .key = NULL), .name = "count",
                                                .accumulator = WEIR_I64, .add = count, .emit = WEIR_EMIT_ON_COMMIT);
     weir_sink(counts, .name = "counts", .type = &sink_type);
@@ -119,6 +140,7 @@ int main(int argc, char **argv)
     const uint64_t records = (argc > 1 ? strtoull(argv[1], NULL, 10) : 50) * 1000000;
     const uint32_t keys = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 5000;
     const uint64_t for_each_commit = argc > 3 ? strtoull(argv[3], NULL, 10) : 500000;
+    if (argc > 4) words_a_line = (uint32_t)strtoul(argv[4], NULL, 10);
     weir_graph *graph = weir_graph_create();
     struct plan *plan;
     struct chain *chain = make_chain(graph, &plan);
@@ -126,15 +148,16 @@ int main(int argc, char **argv)
     uint64_t state = 1;
     for (int i = 0; i < BATCHES; i++) batches[i] = make_batch(&state, keys);
 
-    uint64_t done = 0, epoch = 1, next_commit = for_each_commit;
+    uint64_t done = 0, next = 0, epoch = 1, next_commit = for_each_commit;
     double process_ns = 0, commit_ns = 0;
     while (done < records) {
         double begin = now_ns();
         while (done < next_commit && done < records) {
             uint32_t cursor = 0;
-            if (chain_process(chain, 0, batches[done / BATCH_RECORDS_MAX % BATCHES], &cursor) != CHAIN_DONE)
+            const struct weir_batch *batch = batches[next++ % BATCHES];
+            if (chain_process(chain, 0, batch, &cursor) != CHAIN_DONE)
                 fail(chain_error(chain)->text);
-            done += BATCH_RECORDS_MAX;
+            done += words_a_line * batch->count;
         }
         process_ns += now_ns() - begin;
         begin = now_ns();
