@@ -123,7 +123,8 @@ static bool give(struct way *way)
 {
     while (way->first != NULL && way->first->due_ms <= process_now_ms() && !atomic_load(&shared->cut[way->cut_index])) {
         struct chunk *chunk = way->first;
-        const ssize_t sent = send(way->target, chunk->bytes + chunk->sent, chunk->size - chunk->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+        const ssize_t sent =
+            send(way->target, chunk->bytes + chunk->sent, chunk->size - chunk->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent < 0) return errno == EAGAIN || errno == EINTR;
         chunk->sent += (size_t)sent;
         if (chunk->sent < chunk->size) return true;
