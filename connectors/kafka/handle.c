@@ -76,7 +76,11 @@ static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, v
 
 /* ---- Configuration ----------------------------------------------------------------------------------------------- */
 
-enum { TRANSACTION_TIMEOUT_MS = 60000, LINGER_MS = 2, RECORDS_MAX = 100000, KBYTES_MAX = 65536 };
+enum { TRANSACTION_TIMEOUT_MS = 60000, RECORDS_MAX = 100000, KBYTES_MAX = 65536 };
+/* A request carries what came in the meantime. A flush does not wait for it, and nobody sees a record of a transaction before
+ * the flush, so there it may be long. It had better be: while a request is on its way, librdkafka polls without a pause once
+ * a record behind it is older than this (a third of a copying job's processor time with 2 ms). */
+enum { LINGER_MS = 2, LINGER_IN_TRANSACTION_MS = 20 };
 
 static int64_t conf_i64(const rd_kafka_conf_t *conf, const char *name)
 {
@@ -86,13 +90,12 @@ static int64_t conf_i64(const rd_kafka_conf_t *conf, const char *name)
     return strtoll(text, NULL, 10);
 }
 
-/* Linger: a request carries what came in the meantime, and a flush does not wait for it. */
 static enum weir_code set_defaults(rd_kafka_conf_t *conf, const struct weir_connector_context *context,
                                    struct weir_error *error)
 {
-    static const struct { const char *name; int64_t value; } defaults[] = {
+    const struct { const char *name; int64_t value; } defaults[] = {
         { "transaction.timeout.ms", TRANSACTION_TIMEOUT_MS },
-        { "linger.ms", LINGER_MS },
+        { "linger.ms", context->exactly_once ? LINGER_IN_TRANSACTION_MS : LINGER_MS },
         { "queue.buffering.max.messages", RECORDS_MAX },
         { "queue.buffering.max.kbytes", KBYTES_MAX },
         { "batch.num.messages", 100000 }, /* batch.size is the limit */

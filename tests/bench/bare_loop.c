@@ -312,7 +312,7 @@ static void make_producer(struct producer *producer, const char *brokers, const 
     rd_kafka_conf_t *conf = bench_conf(brokers);
     (void)snprintf(text, sizeof text, "bare-%s-%d", output, index);
     bench_set(conf, "transactional.id", text);
-    bench_set(conf, "linger.ms", "2");
+    bench_set(conf, "linger.ms", "20"); /* a flush does not wait for it; see connectors/kafka/handle.c */
     bench_set(conf, "batch.num.messages", "100000");
     bench_set(conf, "queue.buffering.max.messages", "100000");
     bench_set(conf, "queue.buffering.max.kbytes", "65536");
