@@ -188,18 +188,19 @@ static void *stage_bytes(struct stage *stage, struct weir_bytes bytes)
     return copy;
 }
 
+/* A record that stays where it is until the stage is flushed is not copied. */
 static enum weir_code send_staged(struct writer *writer, uint32_t target, int32_t partition,
-                                  const struct weir_record *record, struct weir_error *error)
+                                  const struct weir_record *record, bool stays, struct weir_error *error)
 {
     struct stage *stage = &writer->stage;
-    const size_t size = record->key.size + record->value.size;
+    const size_t size = stays ? 0 : record->key.size + record->value.size;
     const bool must_flush = stage->count == STAGE_RECORDS || size > STAGE_BYTES - stage->used ||
                             (stage->count > 0 && stage->target != target);
     if (must_flush && flush_stage(writer, error) != WEIR_OK) return error->code;
     rd_kafka_message_t *message = &stage->messages[stage->count++];
     *message = (rd_kafka_message_t){ .partition = partition, .key_len = record->key.size, .len = record->value.size };
-    message->key = stage_bytes(stage, record->key);
-    message->payload = stage_bytes(stage, record->value);
+    message->key = stays ? unconst(data_of(record->key)) : stage_bytes(stage, record->key);
+    message->payload = stays ? unconst(data_of(record->value)) : stage_bytes(stage, record->value);
     stage->target = target;
     return WEIR_OK;
 }
@@ -245,9 +246,8 @@ static enum weir_code send_directly(struct writer *writer, uint32_t target_index
 }
 
 static enum weir_code send_record(struct writer *writer, uint32_t target, int32_t partition,
-                                  const struct weir_record *record, struct weir_error *error)
+                                  const struct weir_record *record, int64_t size, bool stays, struct weir_error *error)
 {
-    const int64_t size = sink_record_bytes(record);
     writer->credit_records--;
     writer->credit_bytes -= size;
     writer->records++;
@@ -257,18 +257,20 @@ static enum weir_code send_record(struct writer *writer, uint32_t target, int32_
     const bool wants_time = writer->sink->options.time == WEIR_KAFKA_TIME_OF_RECORD && record->time_ms > 0;
     const bool is_plain = !wants_time && (record->headers == NULL || record->headers->count == 0) &&
                           record->key.size + record->value.size <= STAGE_BYTES;
-    if (is_plain) return send_staged(writer, target, partition, record, error);
+    if (is_plain) return send_staged(writer, target, partition, record, stays, error);
     return send_directly(writer, target, partition, record, wants_time ? record->time_ms : 0, error);
 }
 
 static enum weir_code send_held(void *user, const struct sink_queued *queued, struct weir_error *error)
 {
-    return send_record(user, queued->target, queued->partition, &queued->record, error);
+    return send_record(user, queued->target, queued->partition, &queued->record, sink_record_bytes(&queued->record), true,
+                       error);
 }
 
 /* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
-static enum weir_code write_to(struct writer *writer, uint32_t index, const struct weir_record *record,
+/* `size` is that of the whole record. */
+static enum weir_code write_to(struct writer *writer, uint32_t index, const struct weir_record *record, int64_t size,
                                struct weir_error *error)
 {
     struct target *target = &writer->targets[index];
@@ -277,7 +279,7 @@ static enum weir_code write_to(struct writer *writer, uint32_t index, const stru
     struct tally *tally = &target->tallies[partition];
     tally->count++;
     weir_digest_add(&tally->digest, weir_digest_record(record));
-    if (writer->handle != NULL) return send_record(writer, index, partition, record, error);
+    if (writer->handle != NULL) return send_record(writer, index, partition, record, size, false, error);
     return sink_queue_push(&writer->held, index, partition, record) ? WEIR_OK : out_of_memory(writer, error);
 }
 
@@ -306,11 +308,12 @@ static enum weir_code write_dead_letter(struct writer *writer, const struct weir
     const int64_t excess = sink_record_bytes(&letter) - limit;
     if (excess > 0) letter.value.size = (int64_t)letter.value.size > excess ? letter.value.size - (size_t)excess : 0;
     enum weir_code code;
-    if (sink_record_bytes(&letter) > limit)
+    const int64_t size = sink_record_bytes(&letter);
+    if (size > limit)
         code = weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_STOP,
                               "sink '%s': key and headers of a record alone are too large for dead letter topic '%s'",
                               writer->sink->context.operator_name, writer->sink->dead_letters->name);
-    else code = write_to(writer, index, &letter, error);
+    else code = write_to(writer, index, &letter, size, error);
     free(headers);
     return code;
 }
@@ -333,9 +336,10 @@ enum weir_code sink_writer_write(void *opaque, const struct weir_record *record,
     struct writer *writer = opaque;
     uint32_t index;
     if (target_of_record(writer, record, &index, error) != WEIR_OK) return error->code;
-    if (sink_record_bytes(record) > writer->targets[index].record_bytes_max)
+    const int64_t size = sink_record_bytes(record);
+    if (size > writer->targets[index].record_bytes_max)
         return refuse_large(writer, &writer->targets[index], record, error);
-    return write_to(writer, index, record, error);
+    return write_to(writer, index, record, size, error);
 }
 
 /* ---- Room -------------------------------------------------------------------------------------------------------- */
@@ -420,7 +424,8 @@ enum weir_code sink_writer_proceed(void *opaque, uint64_t epoch, struct weir_err
                               "sink '%s': no transaction is open for epoch %llu",
                               writer->sink->context.operator_name, (unsigned long long)epoch);
     writer->credit_records = writer->credit_bytes = 0;
-    const enum weir_code code = sink_queue_drain(&writer->held, send_held, writer, error);
+    enum weir_code code = sink_queue_drain(&writer->held, send_held, writer, error);
+    if (code == WEIR_OK) code = flush_stage(writer, error); /* it points into the queue */
     if (writer->was_refused) writer->waker.wake(writer->waker.user);
     writer->was_refused = false;
     return code;
