@@ -10,7 +10,7 @@
 #include "operator/coalesce.h"
 #include "operator/stage.h"
 
-enum { SCRATCH_CHUNK_BYTES = 16 * 1024, ARENA_CHUNK_BYTES = 8 * 1024 };
+enum { SCRATCH_CHUNK_BYTES = 16 * 1024, ARENA_CHUNK_BYTES = 8 * 1024, FETCH_AHEAD = 64 };
 
 /* ---- Receivers that are no operators ----------------------------------------------------------------------------- */
 
@@ -156,10 +156,22 @@ static bool make_stages(struct chain *chain)
     return true;
 }
 
+/* The shard in which the records of `targets` look up their keys first of all; NULL when they need not. */
+static struct shard *shard_behind(const struct chain *chain, const struct chain_targets *targets)
+{
+    const struct chain_target *target = &targets->items[0];
+    if (targets->count != 1 || target->is_router) return NULL;
+    const struct weir_task *task = chain_stage_at(chain, target->index);
+    const bool is_broadcast = target->port == 1 && task->spec->second_is_broadcast;
+    return task->shard == NULL || task->spec->state_count == 0 || is_broadcast ? NULL : task->shard;
+}
+
 static bool make_entries(struct chain *chain)
 {
-    for (uint32_t i = 0; i < chain->plan->entry_count; i++)
+    for (uint32_t i = 0; i < chain->plan->entry_count; i++) {
         if (!join(chain, &chain->plan->entries[i], &chain->entries[i])) return false;
+        chain->entry_shards[i] = shard_behind(chain, &chain->plan->entries[i]);
+    }
     return true;
 }
 
@@ -171,8 +183,9 @@ static bool make_arrays(struct chain *chain, const struct chain_options *options
     chain->sinks = take(chain, plan->stage_count, sizeof *chain->sinks);
     chain->routers = take(chain, plan->router_count, sizeof *chain->routers);
     chain->entries = take(chain, plan->entry_count, sizeof *chain->entries);
+    chain->entry_shards = take(chain, plan->entry_count, sizeof(struct shard *));
     if (chain->vertex_name == NULL || chain->stages == NULL || chain->sinks == NULL || chain->routers == NULL ||
-        chain->entries == NULL)
+        chain->entries == NULL || chain->entry_shards == NULL)
         return false;
     for (uint32_t i = 0; i < plan->router_count; i++)
         chain->routers[i] = (struct stage_router){ .router = options->routers[i], .chain = chain };
@@ -316,10 +329,20 @@ enum chain_result chain_tick(struct chain *chain)
 
 /* ---- Records ----------------------------------------------------------------------------------------------------- */
 
+/* Records that come through a channel have their hashes: what they will look up is brought in ahead, a block at a time. */
+static void fetch_ahead(const struct shard *shard, const struct weir_batch *batch, uint32_t from)
+{
+    uint32_t hashes[FETCH_AHEAD];
+    const uint32_t count = batch->count - from < FETCH_AHEAD ? batch->count - from : FETCH_AHEAD;
+    for (uint32_t i = 0; i < count; i++) hashes[i] = batch->records[from + i].key_hash;
+    shard_fetch(shard, 0, hashes, count);
+}
+
 enum chain_result chain_process(struct chain *chain, uint32_t input, const struct weir_batch *batch, uint32_t *cursor)
 {
     CHECK(input < chain->plan->entry_count && !chain->has_finished);
     const struct stage_output entry = chain->entries[input];
+    const struct shard *shard = chain->entry_shards[input];
     const uint32_t count = batch->count;
     chain->has_now = false;
     chain->attention = true; /* prepare, or a failure of its own, may have taken a writer's room since the last batch */
@@ -328,6 +351,7 @@ enum chain_result chain_process(struct chain *chain, uint32_t input, const struc
             const enum chain_result result = chain_look(chain);
             if (result != CHAIN_DONE) return result;
         }
+        if (shard != NULL && i % FETCH_AHEAD == 0) fetch_ahead(shard, batch, i);
         *cursor = i + 1;
         entry.receive(entry.receiver, &batch->records[i]);
         if (chain->scratch.used_bytes > 0) arena_reset(&chain->scratch);

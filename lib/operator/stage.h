@@ -89,6 +89,7 @@ struct chain {
     void **sinks; /* by stage */
     struct stage_router *routers;
     struct stage_output *entries;
+    struct shard **entry_shards; /* of entries that lead to one keyed stage: its lookups are known ahead; else NULL */
     struct arena arena; /* the arrays above, and fans */
 
     /* Where an emission on commit, or a finish, goes on after it was blocked. */

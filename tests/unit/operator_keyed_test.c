@@ -292,6 +292,38 @@ START_TEST(a_broadcast_input_has_no_key)
 }
 END_TEST
 
+/* A large state is looked up ahead, a block of records at a time. Records of a broadcast have no place in it: their hashes
+ * belong to key groups of any subtask. */
+START_TEST(a_large_state_is_looked_up_ahead)
+{
+    struct weir_stream a = source(), b = rig_source(&rig, "rules");
+    rig_sink(&rig, weir_keyed_broadcast_process(weir_key_by(a, .key = NULL), b, .name = "co", .first = add_to_count,
+                                                .second = broadcast_side, .states = { &count_state }),
+             "out");
+    rig_start(&rig, (struct rig_options){ .vertex = 2, .parallelism = 2, .subtask = 1 });
+    const uint32_t groups = rig.plan->max_parallelism;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 150000; i++) {
+            char key[16];
+            (void)snprintf(key, sizeof key, "key-%d", i);
+            if (key_group_of(hash_key(weir_text(key)), groups) < key_group_first(groups, 2, 1)) continue;
+            rig_add(&rig, key, "1");
+            if (rig.batch->count == 1000) ck_assert_int_eq(rig_run(&rig, 0), CHAIN_DONE);
+        }
+        ck_assert_int_eq(rig_run(&rig, 0), CHAIN_DONE);
+    }
+    for (int i = 0; i < 100; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "rule-%d", i);
+        rig_feed(&rig, 1, key, "x");
+        char line[32];
+        (void)snprintf(line, sizeof line, "out %s=seen\n", key);
+        ck_assert_str_eq(rig_output(&rig), line);
+    }
+    rig_deinit(&rig);
+}
+END_TEST
+
 /* ---- reduce ------------------------------------------------------------------------------------------------------ */
 
 static struct weir_bytes join(weir_keyed_task *task, struct weir_bytes so_far, const struct weir_record *record)
@@ -492,6 +524,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, misuse_of_state_is_a_failure_with_advice);
     tcase_add_test(tests, two_keyed_inputs_share_one_state);
     tcase_add_test(tests, a_broadcast_input_has_no_key);
+    tcase_add_test(tests, a_large_state_is_looked_up_ahead);
     tcase_add_test(tests, reduce_emits_each_new_value);
     tcase_add_test(tests, reduce_on_commit_emits_once_for_each_changed_key);
     tcase_add_test(tests, reduce_skips_records_without_a_value_and_refuses_to_answer_null);
