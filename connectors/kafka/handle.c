@@ -77,9 +77,9 @@ static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, v
 /* ---- Configuration ----------------------------------------------------------------------------------------------- */
 
 enum { TRANSACTION_TIMEOUT_MS = 60000, RECORDS_MAX = 100000, KBYTES_MAX = 65536 };
-/* A request carries what came in the meantime. A flush does not wait for it, and nobody sees a record of a transaction before
- * the flush, so there it may be long. It had better be: while a request is on its way, librdkafka polls without a pause once
- * a record behind it is older than this (a third of a copying job's processor time with 2 ms). */
+/* A request carries what came in the meantime. A flush does not wait for it, and nobody sees a record of a transaction
+ * before the flush, so there it may be long. It had better be: while a request is on its way, librdkafka polls without
+ * a pause once a record behind it is older than this (a tenth of a copying job's processor time with 2 ms). */
 enum { LINGER_MS = 2, LINGER_IN_TRANSACTION_MS = 20 };
 
 static int64_t conf_i64(const rd_kafka_conf_t *conf, const char *name)

@@ -263,8 +263,8 @@ static enum weir_code send_record(struct writer *writer, uint32_t target, int32_
 
 static enum weir_code send_held(void *user, const struct sink_queued *queued, struct weir_error *error)
 {
-    return send_record(user, queued->target, queued->partition, &queued->record, sink_record_bytes(&queued->record), true,
-                       error);
+    const int64_t size = sink_record_bytes(&queued->record);
+    return send_record(user, queued->target, queued->partition, &queued->record, size, true, error);
 }
 
 /* ---- Writing ----------------------------------------------------------------------------------------------------- */
