@@ -8,8 +8,8 @@
  * output of the next transaction back until the one before is flushed.
  *
  * Usage: bare_loop BROKERS INPUT OUTPUT text|json:FIELD|pass INTERVAL_MS RECORDS [each]
- * Ends after RECORDS input records (0 = never). Writes a line "status in=N ..." to stderr every 100 ms, as a job does, and a
- * last one to stdout when everything is committed. */
+ * Ends after RECORDS input records (0 = never). Writes a line "status in=N ..." to stderr every 100 ms, as a job does,
+ * and a last one to stdout when everything is committed. */
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -87,7 +87,7 @@ static struct {
     _Atomic size_t commits;
 } loop;
 
-/* ---- Output --------------------------------------------------------------------------------------------------------- */
+/* ---- Output ------------------------------------------------------------------------------------------------------ */
 
 static void poll_events(struct producer *producer, int timeout_ms)
 {
@@ -140,7 +140,7 @@ static void produce(const void *key, size_t key_size, const void *value, size_t 
     message->len = value_size;
 }
 
-/* ---- Counting ------------------------------------------------------------------------------------------------------- */
+/* ---- Counting ---------------------------------------------------------------------------------------------------- */
 
 static struct word *word_at(uint32_t place)
 {
@@ -248,7 +248,7 @@ static void consume(rd_kafka_message_t *message, void *opaque)
     if (is_last || (loop.records % LOOK_RECORDS == 0 && bench_now_us() >= loop.due_us)) rd_kafka_yield(loop.consumer);
 }
 
-/* ---- Committing ----------------------------------------------------------------------------------------------------- */
+/* ---- Committing -------------------------------------------------------------------------------------------------- */
 
 /* Offsets first: their way to the broker and back takes as long as the flush, which goes on meanwhile. */
 static void *run_commits(void *unused)
@@ -304,7 +304,7 @@ static void show_end(void)
     (void)fflush(stdout);
 }
 
-/* ---- Making clients ------------------------------------------------------------------------------------------------- */
+/* ---- Making clients ---------------------------------------------------------------------------------------------- */
 
 static void make_producer(struct producer *producer, const char *brokers, const char *output, int index)
 {
@@ -374,7 +374,7 @@ static rd_kafka_queue_t *make_consumer(const char *brokers, const char *input, c
     return rd_kafka_queue_get_consumer(loop.consumer);
 }
 
-/* ---- The loop ------------------------------------------------------------------------------------------------------- */
+/* ---- The loop ---------------------------------------------------------------------------------------------------- */
 
 static void run(rd_kafka_queue_t *queue, int64_t interval_us)
 {

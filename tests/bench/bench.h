@@ -1,5 +1,5 @@
-/* What the programs of this folder share: librdkafka without ceremony, clocks, percentiles. Every call that fails ends the
- * program with a sentence. */
+/* What the programs of this folder share: librdkafka without ceremony, clocks, percentiles. Every call that fails ends
+ * the program with a sentence. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -62,6 +62,13 @@ static inline int bench_partitions(rd_kafka_t *handle, const char *name)
     rd_kafka_metadata_destroy(metadata);
     rd_kafka_topic_destroy(topic);
     return count;
+}
+
+/* Copies `data`. A queue that is full ends the program: whoever is paced must not have one. */
+static inline void bench_produce(rd_kafka_topic_t *topic, int32_t partition, const void *data, size_t size)
+{
+    if (rd_kafka_produce(topic, partition, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)data, size, NULL, 0, NULL) != 0)
+        bench_die("produce", rd_kafka_err2str(rd_kafka_last_error()));
 }
 
 static inline int bench_compare(const void *a, const void *b)

@@ -24,8 +24,7 @@ int main(int argc, char **argv)
             char value[64];
             const int size = snprintf(value, sizeof value, "{\"word\":\"k%015llu\"}",
                                       (unsigned long long)(bench_draw(&seed) % kinds));
-            (void)rd_kafka_produce(topic, (int32_t)(sent % partitions), RD_KAFKA_MSG_F_COPY, value, (size_t)size, NULL, 0,
-                                   NULL);
+            bench_produce(topic, (int32_t)(sent % partitions), value, (size_t)size);
         }
         (void)rd_kafka_poll(producer, 1);
     }

@@ -2,7 +2,7 @@
  * consumer of this process, one clock for both. Records of 100 bytes, evenly paced.
  *
  * Usage: probe BROKERS INPUT OUTPUT RATE SECONDS
- * Prints: records=N p50=MS p99=MS max=MS. What is sent in the first two seconds after the first arrival is not counted. */
+ * Prints: records=N p50=MS p99=MS max=MS. What is sent in the two seconds after the first arrival is not counted. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -49,8 +49,7 @@ static void *send_all(void *unused)
             char value[RECORD_BYTES] = { 0 };
             const struct stamp stamp = { probe.run_us, bench_now_us() };
             memcpy(value, &stamp, sizeof stamp);
-            (void)rd_kafka_produce(topic, (int32_t)(sent % partitions), RD_KAFKA_MSG_F_COPY, value, sizeof value, NULL, 0,
-                                   NULL);
+            bench_produce(topic, (int32_t)(sent % partitions), value, sizeof value);
         }
     }
     while (rd_kafka_flush(producer, 1000) != 0) { }
@@ -102,7 +101,8 @@ int main(int argc, char **argv)
     if (pthread_create(&sender, NULL, send_all, NULL) != 0) bench_die("thread", "refused");
     while (!probe.is_done) (void)rd_kafka_consume_callback_queue(queue, 100, receive, NULL);
     if (probe.count == 0) bench_die(probe.output, "nothing has arrived");
-    const double p50 = bench_percentile(probe.ms, probe.count, 0.5), p99 = bench_percentile(probe.ms, probe.count, 0.99);
+    const double p50 = bench_percentile(probe.ms, probe.count, 0.5);
+    const double p99 = bench_percentile(probe.ms, probe.count, 0.99);
     (void)printf("records=%zu p50=%.2f p99=%.2f max=%.2f\n", probe.count, p50, p99, probe.ms[probe.count - 1]);
     (void)fflush(stdout);
     _exit(0);

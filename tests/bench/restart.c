@@ -1,5 +1,6 @@
-/* Kills a job with SIGKILL while a transaction is open, starts it again, and takes the time from the start of the process to
- * the first record that a read_committed consumer gets of what the new process wrote. Somebody else feeds its input.
+/* Kills a job with SIGKILL while a transaction is open, starts it again, and takes the time from the start of the
+ * process to the first record that a read_committed consumer gets of what the new process wrote. Somebody else feeds its
+ * input.
  *
  * Usage: restart BROKERS OUTPUT ROUNDS LOG PROGRAM ARGUMENT...
  * Prints: rounds=N median=MS max=MS. Rounds whose kill met no open transaction with records in it are repeated. */

@@ -1,5 +1,5 @@
-/* What making BYTES durable costs by itself: written into a zero-filled file that is used over and over, as the checkpoint
- * log is, then fdatasync.
+/* What making BYTES durable costs by itself: written into a zero-filled file that is used over and over, as the
+ * checkpoint log is, then fdatasync.
  *
  * Usage: sync DIRECTORY BYTES COUNT PAUSE_MS
  * Prints: p50=MS p99=MS */
@@ -23,7 +23,8 @@ int main(int argc, char **argv)
     char *zeroes = calloc(1, FILE_BYTES);
     if (zeroes == NULL || size == 0 || size > FILE_BYTES) bench_die("BYTES", argv[2]);
     const int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (file < 0 || pwrite(file, zeroes, FILE_BYTES, 0) != FILE_BYTES || fsync(file) != 0) bench_die(path, strerror(errno));
+    if (file < 0 || pwrite(file, zeroes, FILE_BYTES, 0) != FILE_BYTES || fsync(file) != 0)
+        bench_die(path, strerror(errno));
     memset(zeroes, 'x', size);
     off_t at = 0;
     for (int i = 0; i < count; i++) {

@@ -30,7 +30,7 @@ int main(int argc, char **argv)
         if (topic == NULL) bench_die(argv[3], text);
         rd_kafka_CreateTopics(handle, &topic, 1, NULL, queue);
         take_result(queue, argv[3]);
-        while (bench_partitions(handle, argv[3]) != partitions) { } /* other threads of the broker learn of it a little later */
+        while (bench_partitions(handle, argv[3]) != partitions) { } /* not all of the broker knows of it at once */
     } else {
         rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(argv[3]);
         rd_kafka_DeleteTopics(handle, &topic, 1, NULL, queue);

@@ -4,8 +4,8 @@
  *           ─stdout─> any line           everything is committed: the clocks end here
  *
  * So neither the start nor the freeing of handles at the end counts. Usage: watch RECORDS PROGRAM ARGUMENT...
- * Prints one line: records=N seconds=S cpu=S rate=N/S ns=CPU-NS-FOR-EACH rss_mib=PEAK, then the last status line's words.
- * RECORDS is what the program reads in all. Its other lines go to stderr. */
+ * Prints one line: records=N seconds=S cpu=S rate=N/S ns=CPU-NS-FOR-EACH rss_mib=PEAK, then the words of the last status
+ * line. RECORDS is what the program reads in all. Its other lines go to stderr. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
