@@ -36,11 +36,20 @@ void sequences_set(struct sequences *sequences, const char *argument, const char
     sequences->options.settings[count] = value;
 }
 
-void sequences_await_commits(struct sequences *sequences, int count)
+static bool has_commits(struct sequences *sequences, struct process *process, int64_t wanted)
+{
+    const bool has_ended = process_has_ended(process);
+    checker_follow(sequences->checker);
+    if (checker_numbers(sequences->checker).commits >= wanted) return true;
+    ck_assert_msg(!has_ended, "ended with %d; see %s", process->status, process->log);
+    return false;
+}
+
+void sequences_await_commits(struct sequences *sequences, struct process *process, int count)
 {
     checker_follow(sequences->checker);
     const int64_t wanted = checker_numbers(sequences->checker).commits + count;
-    PROCESS_AWAIT((checker_follow(sequences->checker), checker_numbers(sequences->checker).commits >= wanted), 60000);
+    PROCESS_AWAIT(has_commits(sequences, process, wanted), 60000);
 }
 
 void sequences_finish(struct sequences *sequences, struct process *process)

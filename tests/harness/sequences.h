@@ -16,8 +16,8 @@ struct sequences {
 void sequences_start(struct sequences *sequences, int partitions, int records_per_second);
 /* Adds an argument and its value. */
 void sequences_set(struct sequences *sequences, const char *argument, const char *value);
-/* Waits for so many more commits than there were at the time of the call. */
-void sequences_await_commits(struct sequences *sequences, int count);
+/* Waits until `process` has committed so many times more; it must not end before. */
+void sequences_await_commits(struct sequences *sequences, struct process *process, int count);
 /* Stops the loader, waits until `process` has committed everything, ends it with SIGTERM, compares everything exactly. */
 void sequences_finish(struct sequences *sequences, struct process *process);
 

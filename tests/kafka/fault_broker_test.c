@@ -26,7 +26,7 @@ START_TEST(a_job_stays_while_the_broker_is_away_and_goes_on_within_10_s)
     await_running(&process);
     words_put(job.input, 0, "a");
     words_start(&other, &stopping);
-    sequences_await_commits(&sequences, 10);
+    sequences_await_commits(&sequences, &process, 10);
     broker_kill();
 
     process_start_job(&bounded, &job.options, "--bounded", "-X", "connect.patience=1s", NULL);
@@ -41,7 +41,7 @@ START_TEST(a_job_stays_while_the_broker_is_away_and_goes_on_within_10_s)
 
     broker_restart();
     const int64_t back_ms = process_now_ms();
-    sequences_await_commits(&sequences, 2);
+    sequences_await_commits(&sequences, &process, 2);
     (void)printf("went on %d ms after the broker\n", (int)(process_now_ms() - back_ms));
     ck_assert_int_lt(process_now_ms() - back_ms, 10000);
     words_await(job.output, 1, "a=1");
@@ -64,13 +64,13 @@ START_TEST(a_successor_on_a_slow_network_takes_over_from_an_owner_on_a_fast_one)
     sequences_start(&sequences, 2, 300);
     process_start_job(&owner, &sequences.options, NULL);
     await_running(&owner);
-    sequences_await_commits(&sequences, 5);
+    sequences_await_commits(&sequences, &owner, 5);
     sequences.options.brokers = proxy_address();
     proxy_delay(100);
     process_start_job(&successor, &sequences.options, NULL);
     process_expect_end(&owner, 3, NULL);
     await_running(&successor);
-    sequences_await_commits(&sequences, 1);
+    sequences_await_commits(&sequences, &successor, 1);
     proxy_delay(0);
     sequences_finish(&sequences, &successor);
     checker_log(&successor, nothing);
@@ -102,7 +102,7 @@ START_TEST(a_job_survives_a_network_that_was_cut)
     process_start_job(&process, &sequences.options, NULL);
     await_running(&process);
     for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
-        sequences_await_commits(&sequences, 10);
+        sequences_await_commits(&sequences, &process, 10);
         const struct process_resources before = process_look(&process);
         const double used = processor_seconds(&process);
         proxy_cut(cuts[i][0], cuts[i][1]);
@@ -115,7 +115,7 @@ START_TEST(a_job_survives_a_network_that_was_cut)
         ck_assert_msg(busy < 1.0, "%.2f s of processor time in 2.5 s without a network", busy);
         ck_assert_int_lt(after.resident_kib, before.resident_kib + 64 * 1024);
     }
-    sequences_await_commits(&sequences, 10);
+    sequences_await_commits(&sequences, &process, 10);
     sequences_finish(&sequences, &process);
     checker_log(&process, nothing);
 }

@@ -40,7 +40,7 @@ START_TEST(a_stopped_owner_writes_nothing_any_more_and_leaves)
     sequences_set(&sequences, "-X", "state.log.segment-size=64kb");
     process_start_job(&owner, &sequences.options, NULL);
     await_running(&owner);
-    sequences_await_commits(&sequences, 20);
+    sequences_await_commits(&sequences, &owner, 20);
     process_signal(&owner, SIGSTOP);
     const int64_t stopped_ms = process_now_ms();
     process_start_job(&successor, &sequences.options, NULL);
@@ -51,7 +51,7 @@ START_TEST(a_stopped_owner_writes_nothing_any_more_and_leaves)
     const int status = process_wait_ms(&owner, 5000);
     ck_assert_int_eq(status, 3);
     ck_assert(process_log_has(&owner, "took over") || process_log_has(&owner, "taken over"));
-    sequences_await_commits(&sequences, 10);
+    sequences_await_commits(&sequences, &successor, 10);
     ck_assert(!process_has_ended(&successor));
     process_signal(&successor, SIGKILL);
     process_expect_end(&successor, -SIGKILL, NULL);
@@ -59,7 +59,7 @@ START_TEST(a_stopped_owner_writes_nothing_any_more_and_leaves)
     /* No file is missing that the successor needs. */
     process_start_job(&heir, &sequences.options, NULL);
     await_running(&heir);
-    sequences_await_commits(&sequences, 10);
+    sequences_await_commits(&sequences, &heir, 10);
     sequences_finish(&sequences, &heir);
     checker_log(&heir, nothing);
     process_free(&owner);
@@ -77,7 +77,7 @@ START_TEST(of_two_processes_with_one_name_exactly_one_survives)
     PROCESS_AWAIT(process_has_ended(&both[0]) || process_has_ended(&both[1]), 30000);
     const int loser = process_has_ended(&both[0]) ? 0 : 1;
     process_expect_end(&both[loser], 3, NULL);
-    sequences_await_commits(&sequences, 40);
+    sequences_await_commits(&sequences, &both[1 - loser], 40);
     ck_assert(!process_has_ended(&both[1 - loser]));
     sequences_finish(&sequences, &both[1 - loser]);
     process_free(&both[loser]);
@@ -111,11 +111,11 @@ START_TEST(a_transaction_that_outlives_its_time_is_rolled_back_in_the_process)
     process_start_job(&process, &sequences.options, NULL);
     await_running(&process);
     for (int round = 0; round < 2; round++) {
-        sequences_await_commits(&sequences, 10);
+        sequences_await_commits(&sequences, &process, 10);
         process_signal(&process, SIGSTOP);
         PROCESS_AWAIT(checker_open_records(sequences.checker) == 0, 30000); /* the broker has aborted it */
         process_signal(&process, SIGCONT);
-        sequences_await_commits(&sequences, 10);
+        sequences_await_commits(&sequences, &process, 10);
         ck_assert(!process_has_ended(&process));
     }
     sequences_finish(&sequences, &process);

@@ -243,7 +243,7 @@ static void run_until_full(struct sequences *sequences, void (*fill)(struct proc
     sequences_set(sequences, "-X", "state.log.segment-size=64kb");
     process_start_job(&process, &sequences->options, NULL);
     process_await_log(&process, "running, incarnation");
-    sequences_await_commits(sequences, 5);
+    sequences_await_commits(sequences, &process, 5);
     fill(&process);
     process_expect_end(&process, 7, text);
     ck_assert(process_log_has(&process, "trying again in another file"));
@@ -255,7 +255,7 @@ static void finish_with_room(struct sequences *sequences)
     struct process process;
     process_start_job(&process, &sequences->options, NULL);
     process_await_log(&process, "running, incarnation");
-    sequences_await_commits(sequences, 5);
+    sequences_await_commits(sequences, &process, 5);
     sequences_finish(sequences, &process);
 }
 
