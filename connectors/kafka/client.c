@@ -285,6 +285,20 @@ void kafka_client_mute(struct kafka_client *client)
     pthread_mutex_unlock(&client->mutex);
 }
 
+enum weir_code kafka_group_client_open(const struct weir_connector_context *context, const char *brokers,
+                                       const char *purpose, void *user, struct kafka_client **client,
+                                       struct weir_error *error)
+{
+    rd_kafka_conf_t *conf;
+    if (kafka_conf_create(KAFKA_CONSUMER, context, brokers, purpose, &conf, error) != WEIR_OK) return error->code;
+    enum weir_code code = kafka_conf_set(conf, "group.id", context->job, error);
+    if (code == WEIR_OK) code = kafka_conf_set(conf, "enable.auto.commit", "false", error);
+    if (code == WEIR_OK)
+        return kafka_client_open(KAFKA_CONSUMER, conf, context->environment, purpose, user, client, error);
+    rd_kafka_conf_destroy(conf);
+    return weir_error_wrap(error, "%s", purpose);
+}
+
 void kafka_client_close(struct kafka_client *client)
 {
     if (client == NULL) return;

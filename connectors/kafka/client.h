@@ -49,6 +49,12 @@ enum weir_code kafka_conf_default(enum kafka_role role, const struct weir_connec
 enum weir_code kafka_client_open(enum kafka_role role, rd_kafka_conf_t *conf,
                                  const struct weir_environment *environment, const char *purpose, void *user,
                                  struct kafka_client **client, struct weir_error *error);
+/* A consumer that asks about groups, and reads nothing. It is a member of `context->job`'s group by name only: librdkafka
+ * (2.8 to 2.12 at least) follows a null pointer when a coordinator that is still loading answers OffsetFetch to a handle
+ * without a group. */
+enum weir_code kafka_group_client_open(const struct weir_connector_context *context, const char *brokers,
+                                       const char *purpose, void *user, struct kafka_client **client,
+                                       struct weir_error *error);
 /* Waits until all of the handle's threads have ended, which may take seconds. NULL is fine. */
 void kafka_client_close(struct kafka_client *client);
 /* No log line of this client reaches the environment any more. Any thread. */

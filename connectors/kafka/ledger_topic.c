@@ -20,7 +20,8 @@ enum weir_code ledger_topic_open(struct ledger_topic *ledger, const struct weir_
     ledger_topic_name(ledger->name, context->job);
     (void)snprintf(ledger->group, sizeof ledger->group, "%s", context->job);
     if (scan_open(context, brokers, "ledger", false, &ledger->uncommitted, error) == WEIR_OK &&
-        scan_open(context, brokers, "ledger, committed records", true, &ledger->committed, error) == WEIR_OK)
+        scan_open(context, brokers, "ledger, committed records", true, &ledger->committed, error) == WEIR_OK &&
+        kafka_group_client_open(context, brokers, "group's offsets", NULL, &ledger->offsets, error) == WEIR_OK)
         return WEIR_OK;
     ledger_topic_close(ledger);
     return error->code;
@@ -30,7 +31,8 @@ void ledger_topic_close(struct ledger_topic *ledger)
 {
     kafka_client_close(ledger->uncommitted);
     kafka_client_close(ledger->committed);
-    ledger->uncommitted = ledger->committed = NULL;
+    kafka_client_close(ledger->offsets);
+    ledger->uncommitted = ledger->committed = ledger->offsets = NULL;
 }
 
 /* ---- The topic itself -------------------------------------------------------------------------------------------- */
@@ -172,7 +174,7 @@ static rd_kafka_resp_err_t offsets_of(rd_kafka_event_t *event, const rd_kafka_to
 
 void ledger_topic_ask_mirrors(struct ledger_topic *ledger, bool stable, struct ledger_mirrors *mirrors)
 {
-    rd_kafka_t *rk = ledger->uncommitted->handle;
+    rd_kafka_t *rk = ledger->offsets->handle;
     *mirrors = (struct ledger_mirrors){ .queue = rd_kafka_queue_new(rk), .stable = stable };
     rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(ledger->group, NULL);
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
@@ -201,7 +203,7 @@ static enum weir_code take_answer(struct ledger_topic *ledger, rd_kafka_event_t 
     const rd_kafka_resp_err_t reason = offsets_of(answer, &list);
     *pending = is_pending(reason);
     if (reason != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return kafka_error(error, ledger->uncommitted, reason, NULL, "offsets of group '%s'", ledger->group);
+        return kafka_error(error, ledger->offsets, reason, NULL, "offsets of group '%s'", ledger->group);
     return list == NULL ? WEIR_OK : copy_mirrors(list, event, error);
 }
 
@@ -213,7 +215,7 @@ enum weir_code ledger_topic_take_mirrors(struct ledger_topic *ledger, struct led
     for (;;) {
         rd_kafka_event_t *answer;
         bool pending = false;
-        enum weir_code code = kafka_await(ledger->uncommitted, mirrors->queue, patience->timeout_ms,
+        enum weir_code code = kafka_await(ledger->offsets, mirrors->queue, patience->timeout_ms,
                                           patience->cancelled, &answer, error);
         if (code == WEIR_OK) {
             code = take_answer(ledger, answer, event, &pending, error);

@@ -16,6 +16,7 @@ struct ledger_topic {
     int32_t partition;
     struct kafka_client *uncommitted; /* sees everything, and waits for nobody's transaction */
     struct kafka_client *committed;
+    struct kafka_client *offsets; /* asks for the group's offsets */
 };
 
 void ledger_topic_name(char name[KAFKA_TOPIC_SIZE], const char *job);

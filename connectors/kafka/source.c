@@ -47,17 +47,12 @@ static enum weir_code parse_options(struct kafka_source *source, struct weir_err
     return code == WEIR_OK ? check_end(&source->end, end, error) : code;
 }
 
-/* Asks for topics and offsets only, as admin requests: neither a group nor an isolation level matters. */
+/* Asks for topics and offsets only, as admin requests: no isolation level matters. */
 static enum weir_code open_client(struct kafka_source *source, struct weir_error *error)
 {
     char purpose[96];
     kafka_source_purpose(source, purpose);
-    rd_kafka_conf_t *conf;
-    const enum weir_code code =
-        kafka_conf_create(KAFKA_CONSUMER, &source->context, source->options.brokers, purpose, &conf, error);
-    if (code != WEIR_OK) return code;
-    return kafka_client_open(KAFKA_CONSUMER, conf, source->context.environment, purpose, source, &source->client,
-                             error);
+    return kafka_group_client_open(&source->context, source->options.brokers, purpose, source, &source->client, error);
 }
 
 static void source_close(void *opaque)
