@@ -6,6 +6,7 @@ enum {
     INIT_SLICE_MS_MIN = 5,
     INIT_SLICE_MS_MAX = 500, /* librdkafka's own back-off */
     INIT_PATIENCE_MS = 10000,
+    COMMIT_SLICE_MS = 5000,
     WARM_MS = 1000,
     ANCHORS_MS = 5000,
     GROUP_OFFSETS_MS = 5000,
@@ -318,10 +319,13 @@ static void commit_to_group(struct transaction *transaction)
 
 /* ---- Committing -------------------------------------------------------------------------------------------------- */
 
+/* Everything is flushed: no event has to be served meanwhile. Short slices would be deadly: a resumed call whose first step
+ * is not done in time, because librdkafka's main thread was kept waiting, forgets its name, and if the broker's answer
+ * comes before the next call, librdkafka takes it for that of an abort and ends the process by an assertion. */
 static rd_kafka_error_t *commit_once(struct transaction *transaction, struct transaction_call *call)
 {
     (void)call;
-    return rd_kafka_commit_transaction(transaction->handle->rk, TRANSACTION_SLICE_MS);
+    return rd_kafka_commit_transaction(transaction->handle->rk, COMMIT_SLICE_MS);
 }
 
 static bool commit_transaction(struct transaction *transaction)
