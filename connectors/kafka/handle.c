@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "topics.h"
+
 /* Keys of the protocol's requests (Kafka protocol guide, "API keys"). */
 enum request {
     REQUEST_INIT_PRODUCER_ID = 22,
@@ -281,6 +283,13 @@ void handle_warm_topic(struct handle *handle, const char *name, int timeout_ms)
     if (topic == NULL) return;
     if (rd_kafka_metadata(handle->rk, 0, topic, &metadata, timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR)
         rd_kafka_metadata_destroy(metadata);
+}
+
+bool handle_misses_topic(struct handle *handle, const char *name, int timeout_ms)
+{
+    const struct topics_patience patience = { .timeout_ms = timeout_ms };
+    int32_t count;
+    return topics_partition_count(handle->client, name, &patience, &count, NULL) == WEIR_OK && count == 0;
 }
 
 /* ---- Room -------------------------------------------------------------------------------------------------------- */

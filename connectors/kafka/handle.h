@@ -82,6 +82,8 @@ rd_kafka_topic_t *handle_topic(struct handle *handle, const char *name);
 /* Asks for the metadata of `name` and waits for it, so that the first records need not. Errors are left for the records
  * to find. */
 void handle_warm_topic(struct handle *handle, const char *name, int timeout_ms);
+/* Whether the cluster says that there is no such topic; false when it does not answer in time. */
+bool handle_misses_topic(struct handle *handle, const char *name, int timeout_ms);
 
 /* Whether a writer may queue more; cheap enough for every few hundred records. `low` asks for the mark at which waiting
  * writers are woken, half of the limit. Any thread. */

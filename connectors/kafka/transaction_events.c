@@ -4,6 +4,8 @@
 
 #include "transaction_private.h"
 
+enum { MISSING_MS = 1000 }; /* for the question whether a topic is there */
+
 /* ---- Answers ----------------------------------------------------------------------------------------------------- */
 
 void transaction_answer(struct transaction *transaction, struct weir_decider_event *event)
@@ -139,6 +141,23 @@ void transaction_fail_overdue(struct transaction *transaction, enum failure_call
     transaction_fail(transaction, &error);
 }
 
+/* Librdkafka adds partitions to the transaction in the background, so a topic that is gone fails whatever call comes
+ * next, and the reason does not tell whether records could not be written or positions not be committed. */
+static void name_missing_topic(struct transaction *transaction, struct failure *failure)
+{
+    struct handle *handle = transaction->handle;
+    const char *missing = NULL;
+    if (failure->reason != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) return;
+    for (struct output *output = outputs_first(transaction->options.outputs); output != NULL && missing == NULL;
+         output = output->next)
+        if (handle_misses_topic(handle, output->name, MISSING_MS)) missing = output->name;
+    if (missing == NULL && handle_misses_topic(handle, transaction->options.ledger_topic, MISSING_MS))
+        missing = transaction->options.ledger_topic;
+    if (missing == NULL) return;
+    failure->call = FAILURE_IN_DELIVERY;
+    failure->subject = missing;
+}
+
 bool transaction_complete(struct transaction *transaction, struct transaction_call *call)
 {
     const int64_t began_ms = handle_now_ms();
@@ -151,7 +170,8 @@ bool transaction_complete(struct transaction *transaction, struct transaction_ca
             return false;
         }
         if (reason == NULL) return true;
-        const struct failure failure = transaction_describe(transaction, call->name, reason);
+        struct failure failure = transaction_describe(transaction, call->name, reason);
+        name_missing_topic(transaction, &failure);
         transaction_judge(transaction, &failure);
         if (handle_now_ms() - began_ms >= call->patience_ms)
             transaction_fail_overdue(transaction, call->name, reason, began_ms);
