@@ -17,22 +17,6 @@ bool weir_bytes_equal(struct weir_bytes a, struct weir_bytes b)
     return a.size == 0 || memcmp(a.data, b.data, a.size) == 0;
 }
 
-bool weir_bytes_token(struct weir_bytes *rest, char separator, struct weir_bytes *token)
-{
-    if (rest->size == 0) return false;
-    const char *at = rest->data, *end = at + rest->size;
-    while (at < end && *at == separator) at++;
-    if (at == end) {
-        *rest = (struct weir_bytes){ end, 0 };
-        return false;
-    }
-    const char *stop = memchr(at, separator, (size_t)(end - at));
-    if (stop == NULL) stop = end;
-    *token = (struct weir_bytes){ at, (size_t)(stop - at) };
-    *rest = (struct weir_bytes){ stop, (size_t)(end - stop) };
-    return true;
-}
-
 bool weir_bytes_to_i64(struct weir_bytes bytes, int64_t *number)
 {
     const bool negative = bytes.size > 0 && bytes.data[0] == '-';

@@ -68,8 +68,37 @@ static inline bool weir_is_null(struct weir_bytes bytes) { return bytes.data == 
 WEIR_API struct weir_bytes weir_text(const char *text);
 WEIR_API bool weir_bytes_equal(struct weir_bytes a, struct weir_bytes b); /* null equals null only */
 
-/* Cuts the next token at runs of `separator` off the front of `*rest`. False when nothing but separators is left. */
-WEIR_API bool weir_bytes_token(struct weir_bytes *rest, char separator, struct weir_bytes *token);
+/* The first `wanted` in [at, end), or `end`. */
+static inline const char *weir_find_(const char *at, const char *end, char wanted)
+{
+#if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    /* Eight bytes at a time, by Mycroft's test for a zero byte. */
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    for (; end - at >= 8; at += 8) {
+        uint64_t bytes;
+        __builtin_memcpy(&bytes, at, 8);
+        bytes ^= ones * (unsigned char)wanted;
+        const uint64_t found = (bytes - ones) & ~bytes & ones << 7;
+        if (found != 0) return at + __builtin_ctzll(found) / 8;
+    }
+#endif
+    while (at < end && *at != wanted) at++;
+    return at;
+}
+
+/* Cuts the next token at runs of `separator` off the front of `*rest`. False when nothing but separators is left. Inline,
+ * because words are short and there are many of them. */
+static inline bool weir_bytes_token(struct weir_bytes *rest, char separator, struct weir_bytes *token)
+{
+    const char *at = rest->data, *const end = at + rest->size;
+    while (at < end && *at == separator) at++;
+    const char *const stop = weir_find_(at, end, separator);
+    token->data = at;
+    token->size = (size_t)(stop - at);
+    rest->data = stop;
+    rest->size = (size_t)(end - stop);
+    return stop > at;
+}
 
 /* Decimal text to a number; the whole of `bytes` must be the number. */
 WEIR_API bool weir_bytes_to_i64(struct weir_bytes bytes, int64_t *number);
