@@ -417,7 +417,7 @@ static void snapshot_stage(struct weir_task *task, uint64_t epoch, struct chain_
     error.code = WEIR_OK;
     if (task->shard != NULL) {
         CHECK(task->coalesce == NULL || coalesce_count(task->coalesce) == 0);
-        if (!shard_snapshot(task->shard, epoch, delta) || delta->failed) {
+        if (!shard_snapshot_begin(task->shard, epoch, delta)) {
             stage_no_memory(task, "the changes of an epoch");
             return;
         }
@@ -445,6 +445,16 @@ enum chain_result chain_snapshot(struct chain *chain, uint64_t epoch, struct cha
     send_control(chain, element_barrier(epoch));
     chain->epoch = epoch + 1;
     return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
+}
+
+bool chain_snapshot_step(struct chain *chain, size_t changes_max)
+{
+    bool complete = true;
+    for (uint32_t i = 0; i < chain->plan->stage_count; i++) {
+        struct shard *shard = chain_stage_at(chain, i)->shard;
+        if (shard != NULL && !shard_snapshot_step(shard, changes_max)) complete = false;
+    }
+    return complete;
 }
 
 void chain_snapshot_clear(struct chain_snapshot *snapshot)

@@ -90,9 +90,13 @@ void chain_snapshot_clear(struct chain_snapshot *snapshot);
  * woken; it goes on where it stopped, and until it has answered CHAIN_DONE only chain_unblock, chain_tick,
  * chain_proceed and chain_committed may be called in between. Emits nothing behind chain_finish. */
 enum chain_result chain_emit_on_commit(struct chain *chain, uint64_t epoch);
-/* Second half: snapshots shards, prepares writers, flushes routers and sends the barrier on. Never blocked: a barrier
- * that finds a channel full waits in the router. */
+/* Second half: begins the snapshots of the shards, prepares writers, flushes routers and sends the barrier on. Never
+ * blocked: a barrier that finds a channel full waits in the router. `snapshot` is complete, and may be cleared or taken
+ * elsewhere, when chain_snapshot_step has answered true, or the chain is gone. */
 enum chain_result chain_snapshot(struct chain *chain, uint64_t epoch, struct chain_snapshot *snapshot);
+/* Writes down some `changes_max` more of what changed in the epoch that was closed; records of the next one may be
+ * processed in between. True when all is written. */
+bool chain_snapshot_step(struct chain *chain, size_t changes_max);
 
 /* Every input has ended: emits what is kept for the commit and calls `.finish`, stage by stage, and sends END on.
  * Blocked and continued like chain_emit_on_commit. No records may follow; barriers may. */

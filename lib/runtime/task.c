@@ -5,6 +5,8 @@
 
 /* A base is dumped in slices of this size between batches: some 0.3 ms each. */
 #define DUMP_SLICE_BYTES (128 * 1024)
+/* What changed in an epoch is written down in slices of so many entries: a millisecond at most. */
+#define SNAPSHOT_SLICE_CHANGES 16384
 /* An idle source looks this often whether its positions moved without records (control records at the end). */
 #define IDLE_LOOK_US 100000
 /* Lag needs no request but a call for each partition; once in a while is enough. */
@@ -51,6 +53,8 @@ struct task {
     uint64_t dump_redo;
     bool dumping, dump_may_go_on;
     struct buffer dump_chunk;
+
+    struct letter_from_task *ack; /* of the barrier that has passed, while its snapshot is being written down */
 
     _Atomic uint64_t records_in, bytes_in, records_out, lag, gap_max_us, state_entries, state_bytes;
 };
@@ -142,6 +146,7 @@ void task_destroy(struct task *task)
     vec_free(&task->inputs);
     weir_splits_clear(&task->cuts);
     buffer_deinit(&task->dump_chunk);
+    if (task->ack != NULL) letter_destroy(&task->ack->mail);
     mailbox_deinit(&task->mailbox, letter_destroy);
     waker_deinit(&task->waker);
     free(task);
@@ -373,40 +378,41 @@ static void lift_cuts(struct task *task)
     weir_splits_clear(&task->cuts);
 }
 
-static void post_ack(struct task *task, struct chain_snapshot *snapshot)
+/* A slice of the snapshot under way; the last one completes the acknowledgement. */
+static void write_snapshot(struct task *task)
 {
-    struct letter_from_task *letter = letter_new(task, LETTER_ACK);
-    if (letter == NULL) {
-        chain_snapshot_clear(snapshot);
-        fail_no_memory(task);
-        return;
-    }
-    letter->snapshot = *snapshot;
-    letter->records_out = chain_records_out(task->chain);
-    if (task->reader != NULL &&
-        !task->options.vertex->source->source.type->reader_positions(task->reader, &letter->positions)) {
-        letter_destroy(&letter->mail);
-        fail_no_memory(task);
-        return;
-    }
-    atomic_store_explicit(&task->state_entries, snapshot->state_entries, memory_order_relaxed);
-    atomic_store_explicit(&task->state_bytes, snapshot->state_bytes, memory_order_relaxed);
-    mailbox_post(task->options.job, &letter->mail);
+    if (task->ack == NULL || !chain_snapshot_step(task->chain, SNAPSHOT_SLICE_CHANGES)) return;
+    mailbox_post(task->options.job, &task->ack->mail);
+    task->ack = NULL;
+}
+
+/* All that the acknowledgement says of the barrier, but for the changes, which are still to be written down. */
+static bool fill_ack(struct task *task, struct letter_from_task *ack)
+{
+    ack->records_out = chain_records_out(task->chain);
+    atomic_store_explicit(&task->state_entries, ack->snapshot.state_entries, memory_order_relaxed);
+    atomic_store_explicit(&task->state_bytes, ack->snapshot.state_bytes, memory_order_relaxed);
+    return task->reader == NULL ||
+           task->options.vertex->source->source.type->reader_positions(task->reader, &ack->positions);
 }
 
 static enum task_result take_snapshot(struct task *task)
 {
-    struct chain_snapshot snapshot;
-    memset(&snapshot, 0, sizeof(snapshot));
-    switch (chain_snapshot(task->chain, task->epoch, &snapshot)) {
-    case CHAIN_BLOCKED: task->blocked = true; break;
-    case CHAIN_DONE: break;
-    case CHAIN_FAILED:
-        chain_snapshot_clear(&snapshot);
-        fail(task, chain_error(task->chain));
+    CHECK(task->ack == NULL);
+    task->ack = letter_new(task, LETTER_ACK);
+    if (task->ack == NULL) {
+        fail_no_memory(task);
         return TASK_WORKED;
     }
-    post_ack(task, &snapshot);
+    switch (chain_snapshot(task->chain, task->epoch, &task->ack->snapshot)) {
+    case CHAIN_BLOCKED: task->blocked = true; break;
+    case CHAIN_DONE: break;
+    case CHAIN_FAILED: fail(task, chain_error(task->chain)); return TASK_WORKED;
+    }
+    if (!fill_ack(task, task->ack)) {
+        fail_no_memory(task);
+        return TASK_WORKED;
+    }
     if (task->reader != NULL) {
         task->positions_said = digest_positions(task);
         lift_cuts(task);
@@ -415,6 +421,7 @@ static enum task_result take_snapshot(struct task *task)
     task->barrier_waits = task->held = task->active = task->bytes_said = task->hard_said = false;
     if (task->phase == PHASE_SNAPSHOT) task->phase = PHASE_RUNNING;
     atomic_store_explicit(&task->records_out, chain_records_out(task->chain), memory_order_relaxed);
+    write_snapshot(task);
     return TASK_WORKED;
 }
 
@@ -612,17 +619,8 @@ static enum task_result unblock(struct task *task)
     return TASK_WORKED;
 }
 
-enum task_result task_step(struct task *task, int64_t *deadline_us)
+static enum task_result work(struct task *task, int64_t now, int64_t *deadline_us)
 {
-    *deadline_us = INT64_MAX;
-    if (task->phase == PHASE_OPENING) return open(task);
-    if (atomic_load_explicit(&task->cancelled, memory_order_acquire)) return gone(task);
-    if (take_mail(task)) return TASK_WORKED;
-    if (task->phase == PHASE_FAILED) return TASK_WAITING;
-
-    const int64_t now = now_us(task);
-    if (now - task->flush_us >= task->options.buffer_timeout_us && flush(task, now) == TASK_WORKED) return TASK_WORKED;
-    if (task->dumping && task->dump_may_go_on) dump_slice(task);
     if (task->blocked && unblock(task) == TASK_WAITING) {
         *deadline_us = now + 10000; /* writers without a wake-up of their own */
         return TASK_WAITING;
@@ -637,6 +635,22 @@ enum task_result task_step(struct task *task, int64_t *deadline_us)
     if (task->batch != NULL) return process_batch(task);
     const enum task_result result = take_input(task, deadline_us);
     return result == TASK_WAITING ? flush(task, now) : result;
+}
+
+enum task_result task_step(struct task *task, int64_t *deadline_us)
+{
+    *deadline_us = INT64_MAX;
+    if (task->phase == PHASE_OPENING) return open(task);
+    if (atomic_load_explicit(&task->cancelled, memory_order_acquire)) return gone(task);
+    if (take_mail(task)) return TASK_WORKED;
+    if (task->phase == PHASE_FAILED) return TASK_WAITING;
+
+    const int64_t now = now_us(task);
+    if (now - task->flush_us >= task->options.buffer_timeout_us && flush(task, now) == TASK_WORKED) return TASK_WORKED;
+    if (task->dumping && task->dump_may_go_on) dump_slice(task);
+    write_snapshot(task);
+    const enum task_result result = work(task, now, deadline_us);
+    return result == TASK_WAITING && task->ack != NULL ? TASK_WORKED : result;
 }
 
 /* ---- The shell ------------------------------------------------------------------------------------------------------ */

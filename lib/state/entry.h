@@ -25,10 +25,11 @@ enum entry_shape {
 };
 
 enum entry_flag {
-    ENTRY_CHANGED = 1, /* is in the list of changes of the open epoch */
-    ENTRY_REMOVED = 2, /* a tombstone: kept until a snapshot has written it */
-    ENTRY_NULL = 4,    /* the value is null */
-    ENTRY_BLOCK = 8,   /* the value lies in a block */
+    ENTRY_CHANGED = 1,     /* changed in an epoch of even number, and not written by its snapshot yet */
+    ENTRY_REMOVED = 2,     /* a tombstone: kept until a snapshot has written it */
+    ENTRY_NULL = 4,        /* the value is null */
+    ENTRY_BLOCK = 8,       /* the value lies in a block */
+    ENTRY_CHANGED_ODD = 16 /* as ENTRY_CHANGED, in an epoch of odd number */
 };
 
 struct entry {

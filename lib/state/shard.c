@@ -46,8 +46,10 @@ struct shard *shard_create(const struct shard_options *options)
     shard->group_first = options->group_first;
     shard->group_count = options->group_count;
     shard->epoch = options->epoch;
+    shard->changed_flag = ENTRY_CHANGED;
     entries_init(&shard->entries);
     changes_init(&shard->changes);
+    changes_init(&shard->snapshot.frozen);
     shard->store = store_hashmap_create();
     CHECK(!shard->store->operations->holds_units);
 
@@ -88,6 +90,7 @@ void shard_destroy(struct shard *shard)
     }
     shard->store->operations->destroy(shard->store);
     changes_deinit(&shard->changes);
+    changes_deinit(&shard->snapshot.frozen);
     entries_deinit(&shard->entries);
     free(shard->zeroes);
     free(shard->states);
@@ -102,7 +105,8 @@ uint64_t shard_epoch(const struct shard *shard) { return shard->epoch; }
 uint64_t shard_bytes(const struct shard *shard)
 {
     return sizeof *shard + shard->group_count * sizeof *shard->tables + shard->table_bytes +
-           slab_bytes(&shard->entries.slab) + shard->entries.block_bytes + changes_bytes(&shard->changes);
+           slab_bytes(&shard->entries.slab) + shard->entries.block_bytes + changes_bytes(&shard->changes) +
+           changes_bytes(&shard->snapshot.frozen);
 }
 
 /* ---- Entries ----------------------------------------------------------------------------------------------------- */
@@ -173,15 +177,15 @@ void shard_erase(struct shard *shard, const struct unit *unit, uint32_t referenc
 /* What the entry adds to the next delta so far. */
 static size_t pending_bytes(const struct shard *shard, const struct unit *unit, const struct entry *entry)
 {
-    return entry->flags & ENTRY_CHANGED ? delta_size(entry, shard_group(shard, unit->key->hash)) : 0;
+    return entry->flags & shard->changed_flag ? delta_size(entry, shard_group(shard, unit->key->hash)) : 0;
 }
 
 /* The entry has changed, and added `bytes_before` to the delta until then. There is room in the list of changes. */
 static void note_change(struct shard *shard, const struct unit *unit, uint32_t reference, size_t bytes_before)
 {
     struct entry *entry = entry_at(&shard->entries, reference);
-    if (!(entry->flags & ENTRY_CHANGED)) {
-        entry->flags |= ENTRY_CHANGED;
+    if (!(entry->flags & shard->changed_flag)) {
+        entry->flags |= shard->changed_flag;
         changes_push(&shard->changes, (struct change){ .reference = reference, .hash = unit->key->hash });
     }
     shard->changed_bytes += pending_bytes(shard, unit, entry) - bytes_before;
@@ -193,7 +197,9 @@ static bool set(struct shard *shard, const struct unit *unit, struct weir_bytes 
     if (!changes_reserve(&shard->changes)) return false;
     const uint32_t reference = shard_find_or_create(shard, unit, value.size, &is_new);
     if (reference == SLAB_NONE) return false;
-    const size_t bytes_before = pending_bytes(shard, unit, entry_at(&shard->entries, reference));
+    struct entry *entry = entry_at(&shard->entries, reference);
+    const size_t bytes_before = pending_bytes(shard, unit, entry);
+    shard_save(shard, entry, unit->key->hash);
     if (!shard_write(shard, unit, reference, value)) {
         if (is_new) shard_discard(shard, unit, reference);
         return false;
@@ -210,6 +216,7 @@ static __attribute__((noinline)) void *value_slow(struct shard *shard, uint32_t 
     const uint32_t value_size = shard->states[state].declaration.value_size_bytes;
     if (reference != SLAB_NONE && !(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)) {
         if (!changes_reserve(&shard->changes)) return NULL;
+        shard_save(shard, entry_at(&shard->entries, reference), key->hash);
         note_change(shard, &unit, reference, 0);
     } else {
         if (!set(shard, &unit, (struct weir_bytes){ shard->zeroes, value_size })) return NULL;
@@ -225,7 +232,8 @@ void *shard_value(struct shard *shard, uint32_t state, const struct state_key *k
     const uint32_t reference = shard_find(shard, &unit);
     if (LIKELY(reference != SLAB_NONE)) {
         struct entry *entry = entry_at(&shard->entries, reference);
-        if (LIKELY((entry->flags & (ENTRY_CHANGED | ENTRY_REMOVED)) == ENTRY_CHANGED)) return entry_value_at(entry);
+        const uint8_t changed = shard->changed_flag;
+        if (LIKELY((entry->flags & (changed | ENTRY_REMOVED)) == changed)) return entry_value_at(entry);
     }
     return value_slow(shard, state, key, reference);
 }
@@ -286,10 +294,11 @@ bool shard_remove(struct shard *shard, uint32_t state, const struct state_key *k
     const struct unit unit = unit_of(state, key);
     const uint32_t reference = shard_find(shard, &unit);
     if (reference == SLAB_NONE) return true;
-    const struct entry *entry = entry_at(&shard->entries, reference);
+    struct entry *entry = entry_at(&shard->entries, reference);
     if (entry->flags & ENTRY_REMOVED) return true;
     if (!changes_reserve(&shard->changes)) return false;
     const size_t bytes_before = pending_bytes(shard, &unit, entry);
+    shard_save(shard, entry, key->hash);
     shard_erase(shard, &unit, reference);
     note_change(shard, &unit, reference, bytes_before);
     return true;

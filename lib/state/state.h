@@ -9,7 +9,7 @@
  *            barrier came after the end of the dump.
  *
  *   process ──> shard_value ──> table (one for each key group) ──> changed list of the open epoch
- *   barrier ──> shard_snapshot: changed list -> delta              (in the task thread, cost follows the change)
+ *   barrier ──> shard_snapshot_begin, _step ...: changed list -> delta   (a slice between batches, cost follows the change)
  *   between ──> shard_dump_step: some key groups -> base           (in slices; no pause)
  *   restart ──> shard_apply(base ...), shard_apply(delta ...)      (foreign key groups are skipped: clipping)
  *
@@ -87,12 +87,16 @@ uint64_t shard_bytes(const struct shard *shard);         /* memory held */
 uint64_t shard_changed_bytes(const struct shard *shard); /* about what a snapshot would append now */
 uint64_t shard_epoch(const struct shard *shard);         /* the open one */
 
-/* Barrier `epoch` (the open one): appends the after-images to `delta` and opens epoch + 1. May be called with a delta
- * that holds early parts already (shard_snapshot_part). False when there is no memory: the epoch stays open. */
+/* Barrier `epoch` (the open one): opens epoch + 1, without touching an entry. The after-images of what changed are
+ * appended to `delta` by the steps that follow, and as they were at the barrier, whatever changes meanwhile; `delta`
+ * must stay where it is, untouched, until the last step. At most one snapshot at a time. False when there is no memory:
+ * the epoch stays open. */
+bool shard_snapshot_begin(struct shard *shard, uint64_t epoch, struct buffer *delta);
+/* Looks at `changes_max` more changes, some 60 ns each in a state larger than the caches; true when these were the
+ * last, or none is under way. */
+bool shard_snapshot_step(struct shard *shard, size_t changes_max);
+/* Both at once. */
 bool shard_snapshot(struct shard *shard, uint64_t epoch, struct buffer *delta);
-/* Above the hard limit: appends what changed so far and forgets that it changed; the epoch stays open. Not combinable
- * with emit on commit, which needs the list: the caller knows. */
-bool shard_snapshot_part(struct shard *shard, struct buffer *delta);
 
 /* A base. Begin answers the redo point. At most one dump at a time. */
 uint64_t shard_dump_begin(struct shard *shard);

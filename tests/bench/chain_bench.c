@@ -132,6 +132,7 @@ static void commit(struct chain *chain, uint64_t epoch)
     struct chain_snapshot snapshot;
     if (chain_emit_on_commit(chain, epoch) != CHAIN_DONE || chain_snapshot(chain, epoch, &snapshot) != CHAIN_DONE)
         fail(chain_error(chain)->text);
+    (void)chain_snapshot_step(chain, SIZE_MAX);
     chain_snapshot_clear(&snapshot);
 }
 

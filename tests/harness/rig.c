@@ -270,6 +270,7 @@ struct chain_snapshot rig_barrier(struct rig *rig, uint64_t epoch)
     struct chain_snapshot snapshot;
     ck_assert_int_eq(chain_emit_on_commit(rig->chain, epoch), CHAIN_DONE);
     ck_assert_int_eq(chain_snapshot(rig->chain, epoch, &snapshot), CHAIN_DONE);
+    while (!chain_snapshot_step(rig->chain, 1)) continue;
     return snapshot;
 }
 

@@ -166,6 +166,7 @@ START_TEST(emission_on_commit_goes_on_where_it_was_blocked)
         rig.room = UINT32_MAX;
         struct chain_snapshot snapshot;
         ck_assert_int_eq(chain_snapshot(rig.chain, 1, &snapshot), CHAIN_DONE);
+        ck_assert(chain_snapshot_step(rig.chain, SIZE_MAX));
         ck_assert_str_eq(text_of(snapshot), "out prepare 1\n");
         ck_assert_str_eq(text_of(rig_barrier(&rig, 2)), "out prepare 2\n");
         rig_deinit(&rig);

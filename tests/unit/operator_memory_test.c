@@ -82,7 +82,7 @@ static void run_epoch(struct chain *chain, const struct weir_batch *batch)
     uint32_t cursor = 0;
     if (fails(chain_process(chain, 0, batch, &cursor), chain)) return;
     if (fails(chain_emit_on_commit(chain, 1), chain)) return;
-    got_through = !fails(chain_snapshot(chain, 1, &snapshot), chain);
+    got_through = !fails(chain_snapshot(chain, 1, &snapshot), chain) && chain_snapshot_step(chain, SIZE_MAX);
     chain_snapshot_clear(&snapshot);
 }
 

@@ -1,8 +1,8 @@
-/* Shards against a plain array, from a seed: values, removals, snapshots whole and in parts, dumps in slices between
- * all that, restores into other ranges of key groups, and going on with what was restored.
+/* Shards against a plain array, from a seed: values, removals, snapshots and dumps in slices between all that, restores
+ * into other ranges of key groups, and going on with what was restored.
  *
- * After each barrier n: base + deltas r+1..n of every shard whose dump has ended, or all deltas 1..n, must be the
- * array. */
+ * After each snapshot n: base + deltas r+1..n of every shard whose dump has ended, or all deltas 1..n, must be the array
+ * as it was at barrier n. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -44,16 +44,18 @@ struct delta {
     uint64_t epoch;
     uint32_t generation;
     uint32_t range;
-    struct buffer units;
+    struct buffer *units; /* stays where it is while a snapshot writes to it */
 };
 
 struct world {
     uint64_t random;
     uint32_t max_parallelism;
     struct unit_row *rows;
+    struct unit_row *rows_at_barrier; /* while the snapshots behind it are under way, else NULL */
     uint32_t row_count;
     struct range ranges[SHARDS_MAX];
     uint32_t range_count;
+    bool from_bases;     /* of the snapshots under way: every range had a base at the barrier, and still has it */
     uint32_t generation; /* rises when restored shards take over: earlier bases belong to other ranges */
     VEC(struct delta) deltas;
     uint64_t epoch;
@@ -181,7 +183,10 @@ static void world_deinit(struct world *world)
         key.is_const = world->rows[i].key.key.data;
         if (!weir_is_null(world->rows[i].key.key)) free(key.is_owned);
     }
-    for (size_t i = 0; i < world->deltas.count; i++) buffer_deinit(&world->deltas.items[i].units);
+    for (size_t i = 0; i < world->deltas.count; i++) {
+        buffer_deinit(world->deltas.items[i].units);
+        free(world->deltas.items[i].units);
+    }
     vec_free(&world->deltas);
     free(world->rows);
 }
@@ -226,7 +231,10 @@ static struct delta *add_delta(struct world *world, uint32_t range)
 {
     struct delta *delta = vec_push(&world->deltas);
     ck_assert_ptr_nonnull(delta);
-    *delta = (struct delta){ .epoch = world->epoch, .generation = world->generation, .range = range };
+    *delta = (struct delta){ .epoch = world->epoch, .generation = world->generation, .range = range,
+                             .units = malloc(sizeof *delta->units) };
+    ck_assert_ptr_nonnull(delta->units);
+    buffer_init(delta->units);
     return delta;
 }
 
@@ -238,20 +246,19 @@ static void forget_changes(struct world *world, const struct range *range)
     }
 }
 
-static void step_part(struct world *world, uint32_t range)
+static void begin_dump(struct world *world, struct range *range)
 {
-    ck_assert(shard_snapshot_part(world->ranges[range].shard, &add_delta(world, range)->units));
-    forget_changes(world, &world->ranges[range]);
+    buffer_clear(&range->base);
+    range->has_base = world->from_bases = false;
+    range->redo = shard_dump_begin(range->shard);
+    ck_assert_uint_eq(range->redo, world->epoch - 1);
 }
 
 static void step_dump(struct world *world, struct range *range)
 {
     if (!shard_is_dumping(range->shard)) {
         if (unit_chance(&world->random, 90)) return;
-        buffer_clear(&range->base);
-        range->has_base = false;
-        range->redo = shard_dump_begin(range->shard);
-        ck_assert_uint_eq(range->redo, world->epoch - 1);
+        begin_dump(world, range);
     } else if (unit_chance(&world->random, 1)) {
         shard_dump_abandon(range->shard);
         return;
@@ -269,7 +276,8 @@ static void step(struct world *world, uint32_t removal_percent)
     if (unit_chance(&world->random, removal_percent)) step_remove(world, row, shard);
     else step_set(world, row, shard);
     if (unit_random_below(&world->random, 60) == 0) step_dump(world, &world->ranges[range]);
-    if (unit_random_below(&world->random, world->row_count * 2) == 0) step_part(world, range);
+    if (world->rows_at_barrier != NULL && unit_chance(&world->random, 20))
+        (void)shard_snapshot_step(world->ranges[range].shard, unit_random_below(&world->random, 40));
 }
 
 /* Ends the dumps under way and makes the bases that are missing, so that the next barrier can be checked against them.
@@ -279,10 +287,7 @@ static void finish_dumps(struct world *world)
     for (uint32_t i = 0; i < world->range_count; i++) {
         struct range *range = &world->ranges[i];
         if (range->has_base && range->generation == world->generation) continue;
-        if (!shard_is_dumping(range->shard)) {
-            buffer_clear(&range->base);
-            range->redo = shard_dump_begin(range->shard);
-        }
+        if (!shard_is_dumping(range->shard)) begin_dump(world, range);
         while (!shard_dump_step(range->shard, 5000, &range->base)) continue;
         range->has_base = true;
         range->generation = world->generation;
@@ -416,7 +421,7 @@ static void restore_from_bases(struct world *world, struct range *ranges, uint32
         for (size_t k = 0; k < world->deltas.count; k++) {
             const struct delta *delta = &world->deltas.items[k];
             if (delta->generation == world->generation && delta->range == i && delta->epoch > from->redo)
-                apply(ranges, range_count, &delta->units);
+                apply(ranges, range_count, delta->units);
         }
     }
     world->bases_checked++;
@@ -425,48 +430,76 @@ static void restore_from_bases(struct world *world, struct range *ranges, uint32
 static void restore_from_deltas(struct world *world, struct range *ranges, uint32_t range_count)
 {
     for (size_t i = 0; i < world->deltas.count; i++) {
-        apply(ranges, range_count, &world->deltas.items[i].units);
-        if (unit_chance(&world->random, 10)) apply(ranges, range_count, &world->deltas.items[i].units);
+        apply(ranges, range_count, world->deltas.items[i].units);
+        if (unit_chance(&world->random, 10)) apply(ranges, range_count, world->deltas.items[i].units);
     }
 }
 
 /* The restored shards go on in place of those that were restored from. */
+/* The restored shards go on in place of those that were restored from: what came behind the barrier is lost. */
 static void take_over(struct world *world, const struct range *ranges, uint32_t range_count)
 {
     destroy_ranges(world->ranges, world->range_count);
     memcpy(world->ranges, ranges, sizeof world->ranges);
     world->range_count = range_count;
     world->generation++;
-    for (uint32_t i = 0; i < range_count; i++) shard_restored(world->ranges[i].shard, world->epoch);
+    for (uint32_t i = 0; i < range_count; i++) {
+        shard_restored(world->ranges[i].shard, world->epoch);
+        forget_changes(world, &world->ranges[i]);
+    }
 }
 
-static void ck_restore(struct world *world)
+/* True when the restored shards took over. */
+static bool ck_restore(struct world *world)
 {
-    const bool from_bases = has_all_bases(world);
-    if (!from_bases && unit_chance(&world->random, 60)) return;
+    const bool from_bases = world->from_bases;
+    if (!from_bases && unit_chance(&world->random, 60)) return false;
     struct range ranges[SHARDS_MAX] = { 0 };
     const uint32_t range_count = create_ranges(world, ranges);
     if (from_bases) restore_from_bases(world, ranges, range_count);
     else restore_from_deltas(world, ranges, range_count);
     ck_rows(world, ranges, range_count, from_bases ? "bases and deltas" : "deltas alone");
     for (int i = 0; i < 8; i++) ck_scans(world, ranges, range_count);
-    if (unit_chance(&world->random, 25)) take_over(world, ranges, range_count);
-    else destroy_ranges(ranges, range_count);
+    if (unit_chance(&world->random, 25)) {
+        take_over(world, ranges, range_count);
+        return true;
+    }
+    destroy_ranges(ranges, range_count);
+    return false;
+}
+
+/* The last steps of the snapshots under way, and what can be restored then: the array as it was at the barrier. */
+static void finish_snapshots(struct world *world)
+{
+    if (world->rows_at_barrier == NULL) return;
+    for (uint32_t i = 0; i < world->range_count; i++)
+        while (!shard_snapshot_step(world->ranges[i].shard, 1 + unit_random_below(&world->random, 1000))) continue;
+    struct unit_row *rows_now = world->rows;
+    world->rows = world->rows_at_barrier;
+    if (ck_restore(world)) {
+        free(rows_now);
+    } else {
+        free(world->rows);
+        world->rows = rows_now;
+    }
+    world->rows_at_barrier = NULL;
 }
 
 static void barrier(struct world *world)
 {
     ck_changed(world);
+    ck_rows(world, world->ranges, world->range_count, "the shard itself");
     for (uint32_t i = 0; i < world->range_count; i++) {
-        struct buffer *units = &add_delta(world, i)->units;
-        const uint64_t announced = shard_changed_bytes(world->ranges[i].shard);
-        ck_assert(shard_snapshot(world->ranges[i].shard, world->epoch, units));
-        ck_assert_uint_eq(units->size, announced);
+        ck_assert(shard_snapshot_begin(world->ranges[i].shard, world->epoch, add_delta(world, i)->units));
+        ck_assert_uint_eq(shard_changed_bytes(world->ranges[i].shard), 0);
         forget_changes(world, &world->ranges[i]);
     }
-    ck_rows(world, world->ranges, world->range_count, "the shard itself");
+    world->rows_at_barrier = malloc(world->row_count * sizeof *world->rows);
+    ck_assert_ptr_nonnull(world->rows_at_barrier);
+    memcpy(world->rows_at_barrier, world->rows, world->row_count * sizeof *world->rows);
+    world->from_bases = has_all_bases(world);
     world->epoch++;
-    ck_restore(world);
+    if (unit_chance(&world->random, 40)) finish_snapshots(world);
 }
 
 static uint32_t run_world(uint64_t seed, bool is_large)
@@ -478,10 +511,12 @@ static uint32_t run_world(uint64_t seed, bool is_large)
         const uint32_t steps_max = world.row_count * (unit_chance(&world.random, 30) ? 3 : 1);
         const uint32_t steps = unit_random_below(&world.random, steps_max);
         for (uint32_t i = 0; i < steps; i++) step(&world, removal_percent);
+        finish_snapshots(&world);
         if (unit_chance(&world.random, 50)) finish_dumps(&world);
         for (int i = 0; i < 4; i++) ck_scans(&world, world.ranges, world.range_count);
         barrier(&world);
     }
+    finish_snapshots(&world);
     const uint32_t bases_checked = world.bases_checked;
     world_deinit(&world);
     return bases_checked;
