@@ -349,7 +349,12 @@ enum weir_code kafka_cluster_id(struct kafka_client *client, int64_t timeout_ms,
 {
     const int64_t deadline = now_ms() + timeout_ms;
     do {
-        char *text = rd_kafka_clusterid(client->handle, SLICE_MS);
+        /* rd_kafka_clusterid only waits for metadata, and nobody may have asked for it: a handle with a group does so after
+         * a second. */
+        const struct rd_kafka_metadata *metadata;
+        if (rd_kafka_metadata(client->handle, 0, NULL, &metadata, SLICE_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
+            rd_kafka_metadata_destroy(metadata);
+        char *text = rd_kafka_clusterid(client->handle, 0);
         if (text != NULL) {
             (void)snprintf(id, 64, "%s", text);
             rd_kafka_mem_free(client->handle, text);
