@@ -31,6 +31,7 @@ enum model_error {
     MODEL_NOT_COORDINATOR = 16,
     MODEL_NOT_ENOUGH_REPLICAS = 19,
     MODEL_TOPIC_EXISTS = 36,
+    MODEL_POLICY_VIOLATION = 44,
     MODEL_OUT_OF_ORDER_SEQUENCE = 45,
     MODEL_DUPLICATE_SEQUENCE = 46,
     MODEL_INVALID_PRODUCER_EPOCH = 47,
@@ -102,7 +103,8 @@ struct model_offset {
     int64_t offset; /* -1 = none */
     const char *metadata; /* "" = none; borrowed from the caller, or out: from the model, until its next change */
 };
-/* In the transaction: pending until it ends. */
+/* In the transaction: pending until it ends. Here and below, UNKNOWN_TOPIC_OR_PARTITION when any of the partitions does
+ * not exist: a broker answers for each, and goes on with those that do. */
 enum model_error model_txn_offset_commit(struct kafka_model *model, int64_t now_ms, const char *transactional_id,
                                          struct model_producer producer, const char *group,
                                          const struct model_offset *offsets, size_t count);
@@ -146,7 +148,7 @@ int64_t model_next_timeout_ms(const struct kafka_model *model);
 /* Requests to coordinators answer NOT_COORDINATOR or COORDINATOR_LOADING until model_coordinators_back. */
 void model_coordinators_away(struct kafka_model *model, enum model_error answer);
 void model_coordinators_back(struct kafka_model *model);
-/* Removes what is below `offset` (retention, DeleteRecords). */
+/* Removes what is below `offset` (retention, DeleteRecords). POLICY_VIOLATION for a compacted topic. */
 enum model_error model_trim(struct kafka_model *model, const struct model_place *place, int64_t offset);
 /* Keeps the newest record of each key, among those below the last stable offset; drops aborted records. Offsets stay. */
 enum model_error model_compact(struct kafka_model *model, const struct model_place *place);

@@ -75,36 +75,52 @@ static void set_offset(struct group_offset *offset, int64_t number, const char *
     offset->position = position;
 }
 
-/* Those whose partition exists are written, the others are refused. */
-static enum model_error put_offsets(struct kafka_model *model, struct model_group *group, struct group_offsets *into,
-                                    int64_t producer_id, const struct model_offset *offsets, size_t count)
+static size_t count_existing(const struct kafka_model *model, const struct model_offset *offsets, size_t count)
 {
-    enum model_error error = MODEL_OK;
+    size_t existing = 0;
+    for (size_t i = 0; i < count; i++)
+        if (model_find_partition(model, offsets[i].topic, offsets[i].partition) != NULL) existing++;
+    return existing;
+}
+
+/* Those whose partition exists are written. */
+static void put_offsets(struct kafka_model *model, struct model_group *group, struct group_offsets *into,
+                        int64_t producer_id, const struct model_offset *offsets, size_t count)
+{
     for (size_t i = 0; i < count; i++) {
         const struct model_offset *from = &offsets[i];
-        if (model_find_partition(model, from->topic, from->partition) == NULL) {
-            error = MODEL_UNKNOWN_TOPIC_OR_PARTITION;
-            continue;
-        }
+        if (model_find_partition(model, from->topic, from->partition) == NULL) continue;
         set_offset(get_offset(into, from->topic, from->partition, producer_id), from->offset, from->metadata,
                    group->end++);
     }
-    return error;
 }
 
 enum model_error model_offset_commit(struct kafka_model *model, const char *group, const struct model_offset *offsets,
                                      size_t count)
 {
+    const size_t existing = count_existing(model, offsets, count);
+    if (existing == 0 && count > 0) return MODEL_UNKNOWN_TOPIC_OR_PARTITION;
     if (model->away != MODEL_OK) return model->away;
     struct model_group *found = get_group(model, group);
-    return put_offsets(model, found, &found->committed, -1, offsets, count);
+    put_offsets(model, found, &found->committed, -1, offsets, count);
+    return existing < count ? MODEL_UNKNOWN_TOPIC_OR_PARTITION : MODEL_OK;
 }
 
-static bool any_exists(const struct kafka_model *model, const struct model_offset *offsets, size_t count)
+/* As before the first record in a partition, the coordinator is asked whether the transaction knows of the group. */
+static enum model_error append_pending(struct kafka_model *model, const char *transactional_id,
+                                       struct model_producer producer, struct model_group *group,
+                                       const struct model_offset *offsets, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        if (model_find_partition(model, offsets[i].topic, offsets[i].partition) != NULL) return true;
-    return false;
+    struct log_producer *known = model_get_log_producer(&group->producers, producer.id);
+    if (known->open_since < 0 || known->epoch != producer.epoch) {
+        const enum model_error error = model_check_part(model, transactional_id, producer, group->name, 0, true);
+        if (error != MODEL_OK) return error;
+    }
+    if (producer.epoch < known->epoch) return MODEL_INVALID_PRODUCER_EPOCH;
+    known->epoch = producer.epoch;
+    if (known->open_since < 0) known->open_since = group->end;
+    put_offsets(model, group, &group->pending, producer.id, offsets, count);
+    return MODEL_OK;
 }
 
 enum model_error model_txn_offset_commit(struct kafka_model *model, int64_t now_ms, const char *transactional_id,
@@ -112,18 +128,12 @@ enum model_error model_txn_offset_commit(struct kafka_model *model, int64_t now_
                                          const struct model_offset *offsets, size_t count)
 {
     (void)now_ms;
-    if (!any_exists(model, offsets, count)) return MODEL_UNKNOWN_TOPIC_OR_PARTITION;
+    const size_t existing = count_existing(model, offsets, count);
+    if (existing == 0 && count > 0) return MODEL_UNKNOWN_TOPIC_OR_PARTITION;
     if (model->away != MODEL_OK) return model->away;
-    struct model_group *found = get_group(model, group);
-    struct log_producer *known = model_get_log_producer(&found->producers, producer.id);
-    if (known->open_since < 0) {
-        const enum model_error error = model_check_part(model, transactional_id, producer, group, 0, true);
-        if (error != MODEL_OK) return error;
-    }
-    if (producer.epoch < known->epoch) return MODEL_INVALID_PRODUCER_EPOCH;
-    known->epoch = producer.epoch;
-    if (known->open_since < 0) known->open_since = found->end;
-    return put_offsets(model, found, &found->pending, producer.id, offsets, count);
+    const enum model_error error =
+        append_pending(model, transactional_id, producer, get_group(model, group), offsets, count);
+    return existing < count ? MODEL_UNKNOWN_TOPIC_OR_PARTITION : error;
 }
 
 /* ---- Markers ----------------------------------------------------------------------------------------------------- */

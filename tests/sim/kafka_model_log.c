@@ -95,7 +95,8 @@ static enum model_error check_transaction(struct kafka_model *model, struct log_
                                           const char *transactional_id, int16_t epoch, int32_t sequence,
                                           const struct model_place *place)
 {
-    if (producer->open_since >= 0) return MODEL_OK;
+    if (epoch < producer->epoch) return MODEL_INVALID_PRODUCER_EPOCH;
+    if (producer->open_since >= 0 && producer->epoch == epoch) return MODEL_OK;
     if (!producer->is_checked || epoch > producer->checked_epoch) {
         producer->is_checked = true;
         producer->checked_epoch = epoch;
@@ -222,6 +223,7 @@ static void abort_records(struct model_partition *partition, int64_t producer_id
 void model_log_marker(struct model_partition *partition, struct model_producer producer, bool committed, int64_t now_ms)
 {
     struct log_producer *known = model_get_log_producer(&partition->producers, producer.id);
+    CHECK(producer.epoch >= known->epoch); /* only the coordinator makes epochs */
     if (!committed && known->open_since >= 0) abort_records(partition, producer.id, known->open_since);
     model_mark_log_producer(known, producer.epoch);
     struct log_entry *marker = model_push(&partition->entries);
@@ -290,6 +292,7 @@ enum model_error model_trim(struct kafka_model *model, const struct model_place 
 {
     struct model_partition *partition = model_find_partition(model, place->topic, place->partition);
     if (partition == NULL) return MODEL_UNKNOWN_TOPIC_OR_PARTITION;
+    if (partition->is_compacted) return MODEL_POLICY_VIOLATION;
     if (offset < 0 || offset > partition->end) return MODEL_OFFSET_OUT_OF_RANGE;
     if (offset <= partition->start) return MODEL_OK;
     const size_t gone = find_entry(partition, offset);
