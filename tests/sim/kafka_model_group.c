@@ -99,7 +99,7 @@ enum model_error model_offset_commit(struct kafka_model *model, const char *grou
                                      size_t count)
 {
     const size_t existing = count_existing(model, offsets, count);
-    if (existing == 0 && count > 0) return MODEL_UNKNOWN_TOPIC_OR_PARTITION;
+    if (existing == 0) return count > 0 ? MODEL_UNKNOWN_TOPIC_OR_PARTITION : MODEL_OK;
     if (model->away != MODEL_OK) return model->away;
     struct model_group *found = get_group(model, group);
     put_offsets(model, found, &found->committed, -1, offsets, count);
@@ -129,7 +129,7 @@ enum model_error model_txn_offset_commit(struct kafka_model *model, int64_t now_
 {
     (void)now_ms;
     const size_t existing = count_existing(model, offsets, count);
-    if (existing == 0 && count > 0) return MODEL_UNKNOWN_TOPIC_OR_PARTITION;
+    if (existing == 0) return count > 0 ? MODEL_UNKNOWN_TOPIC_OR_PARTITION : MODEL_OK;
     if (model->away != MODEL_OK) return model->away;
     const enum model_error error =
         append_pending(model, transactional_id, producer, get_group(model, group), offsets, count);

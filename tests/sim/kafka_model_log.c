@@ -45,16 +45,6 @@ void model_mark_log_producer(struct log_producer *producer, int16_t epoch)
 
 /* ---- Offsets ----------------------------------------------------------------------------------------------------- */
 
-static int64_t stable_offset(const struct model_partition *partition)
-{
-    int64_t stable = partition->end;
-    for (size_t i = 0; i < partition->producers.count; i++) {
-        const int64_t since = partition->producers.items[i].open_since;
-        if (since >= 0 && since < stable) stable = since;
-    }
-    return stable < partition->start ? partition->start : stable;
-}
-
 /* Index of the first entry at `offset` or behind it. */
 static size_t find_entry(const struct model_partition *partition, int64_t offset)
 {
@@ -65,6 +55,26 @@ static size_t find_entry(const struct model_partition *partition, int64_t offset
         else high = middle;
     }
     return low;
+}
+
+static int64_t first_open_offset(const struct model_partition *partition)
+{
+    int64_t first = partition->end;
+    for (size_t i = 0; i < partition->producers.count; i++) {
+        const int64_t since = partition->producers.items[i].open_since;
+        if (since >= 0 && since < first) first = since;
+    }
+    return first;
+}
+
+/* When the beginning of an open transaction was trimmed away, the broker puts the beginning of what is left in its place, in
+ * whole batches: the last stable offset may be below the earliest one. */
+static int64_t stable_offset(const struct model_partition *partition)
+{
+    const int64_t open = first_open_offset(partition);
+    if (open >= partition->start) return open;
+    const size_t left = find_entry(partition, partition->start);
+    return left < partition->entries.count ? partition->entries.items[left].batch_offset : partition->start;
 }
 
 /* ---- Producing --------------------------------------------------------------------------------------------------- */
@@ -140,10 +150,11 @@ static struct weir_bytes place_bytes(char **at, struct weir_bytes bytes)
     return placed;
 }
 
-static void append_record(struct model_partition *partition, const struct model_record *record,
+static void append_record(struct model_partition *partition, const struct model_record *record, int64_t batch_offset,
                           struct model_producer producer, bool transactional)
 {
     struct log_entry *entry = model_push(&partition->entries);
+    entry->batch_offset = batch_offset;
     char *at = entry->bytes = model_allocate(record->key.size + record->value.size);
     entry->record = (struct model_record){
         .offset = partition->end++,
@@ -158,7 +169,8 @@ static void append_record(struct model_partition *partition, const struct model_
 static void append_batch(struct model_partition *partition, struct model_producer producer, bool transactional,
                          const struct model_record *records, size_t count)
 {
-    for (size_t i = 0; i < count; i++) append_record(partition, &records[i], producer, transactional);
+    const int64_t batch_offset = partition->end;
+    for (size_t i = 0; i < count; i++) append_record(partition, &records[i], batch_offset, producer, transactional);
 }
 
 static bool has_null_key(const struct model_record *records, size_t count)
@@ -228,6 +240,7 @@ void model_log_marker(struct model_partition *partition, struct model_producer p
     model_mark_log_producer(known, producer.epoch);
     struct log_entry *marker = model_push(&partition->entries);
     marker->is_marker = true;
+    marker->batch_offset = partition->end;
     marker->record = (struct model_record){
         .offset = partition->end++,
         .time_ms = now_ms,

@@ -34,16 +34,24 @@ static bool has_part(const struct transaction *transaction, const char *name, in
     return false;
 }
 
-/* The transaction of that id, when `producer` is its owner. Older versions of the requests, which librdkafka speaks, get
- * INVALID_PRODUCER_EPOCH where newer ones get PRODUCER_FENCED. */
-static enum model_error find_own(const struct kafka_model *model, const char *transactional_id,
-                                 struct model_producer producer, struct transaction **found)
+/* The transaction of that id, whatever the epoch of who asks. */
+static enum model_error find_by_producer(const struct kafka_model *model, const char *transactional_id,
+                                         int64_t producer_id, struct transaction **found)
 {
     if (model->away != MODEL_OK) return model->away;
     *found = find_transaction(model, transactional_id);
-    if (*found == NULL || (*found)->producer.id != producer.id) return MODEL_INVALID_PRODUCER_ID_MAPPING;
-    if ((*found)->producer.epoch != producer.epoch) return MODEL_INVALID_PRODUCER_EPOCH;
+    if (*found == NULL || (*found)->producer.id != producer_id) return MODEL_INVALID_PRODUCER_ID_MAPPING;
     return MODEL_OK;
+}
+
+/* The same, of its owner only. Older versions of the requests, which librdkafka speaks, get INVALID_PRODUCER_EPOCH where
+ * newer ones get PRODUCER_FENCED. */
+static enum model_error find_own(const struct kafka_model *model, const char *transactional_id,
+                                 struct model_producer producer, struct transaction **found)
+{
+    const enum model_error error = find_by_producer(model, transactional_id, producer.id, found);
+    if (error != MODEL_OK) return error;
+    return (*found)->producer.epoch == producer.epoch ? MODEL_OK : MODEL_INVALID_PRODUCER_EPOCH;
 }
 
 enum model_error model_check_part(const struct kafka_model *model, const char *transactional_id,
@@ -87,7 +95,7 @@ enum model_error model_end_txn(struct kafka_model *model, int64_t now_ms, const 
         decide(model, transaction, commit);
         return MODEL_OK;
     case TRANSACTION_PREPARED:
-        return transaction->is_committed == commit ? MODEL_CONCURRENT_TRANSACTIONS : MODEL_INVALID_TXN_STATE;
+        return MODEL_CONCURRENT_TRANSACTIONS; /* also when it was decided the other way */
     case TRANSACTION_COMPLETE:
         return transaction->is_committed == commit ? MODEL_OK : MODEL_INVALID_TXN_STATE;
     case TRANSACTION_EMPTY:
@@ -190,9 +198,11 @@ static void add_part(struct transaction *transaction, const char *name, int32_t 
 static enum model_error open_transaction(struct kafka_model *model, int64_t now_ms, const char *transactional_id,
                                          struct model_producer producer, struct transaction **transaction)
 {
-    const enum model_error error = find_own(model, transactional_id, producer, transaction);
+    const enum model_error error = find_by_producer(model, transactional_id, producer.id, transaction);
     if (error != MODEL_OK) return error;
+    /* Before anybody looks at the epoch: who was fenced by an abort hears of it only when the markers are written. */
     if ((*transaction)->state == TRANSACTION_PREPARED) return MODEL_CONCURRENT_TRANSACTIONS;
+    if ((*transaction)->producer.epoch != producer.epoch) return MODEL_INVALID_PRODUCER_EPOCH;
     if ((*transaction)->state == TRANSACTION_ONGOING) return MODEL_OK;
     (*transaction)->state = TRANSACTION_ONGOING;
     (*transaction)->began_ms = now_ms;
