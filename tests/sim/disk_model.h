@@ -5,8 +5,14 @@
  *                 │ power cut: each write since the sync is kept, lost or torn at a sector, on its own; so is each name
  *                 └ failed sync: what was not written counts as clean, and is lost at the next power cut
  *
- * A file that was allocated and synced once keeps its length. Directories are trees of names without rights. Pure: no
- * clock, no threads; draws come from a state of its own. Whoever wants an operation to take time wraps the table. */
+ * Of one sector the disk has what it held after one of the writes; sectors, and the length of the file, go their own ways.
+ * Syncing a file promises nothing about its name, syncing a directory nothing about contents; a create, a rename, a remove
+ * is kept or lost whole, each on its own. A file that was allocated and synced once keeps its length. Weaker than what ext4
+ * does on most days, and no weaker than what it promises.
+ *
+ * Directories are trees of names without rights. Pure: no clock, no threads; draws come from a state of its own. Whoever
+ * wants an operation to take time wraps the table. File numbers are never used again. Renames stay within a directory
+ * (-EXDEV). */
 #ifndef SIM_DISK_MODEL_H
 #define SIM_DISK_MODEL_H
 
