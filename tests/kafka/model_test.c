@@ -311,7 +311,8 @@ static const char *step_id(const struct world *world, const struct step *step)
     return world->ids[step->id < 0 ? 0 : step->id];
 }
 
-static void step_records(const struct world *world, const struct step *step, struct model_record *records, char texts[RECORDS_MAX][32])
+static void step_records(const struct world *world, const struct step *step, struct model_record *records,
+                         char texts[RECORDS_MAX][32])
 {
     uint64_t random = step->contents;
     for (int i = 0; i < step->count; i++) {
