@@ -77,7 +77,6 @@ struct sched_process {
     int64_t wall_skew_ms;
     uint32_t fibers_alive;
     bool is_frozen, was_killed;
-    bool is_gone; /* killed or freed: nothing is planned for it any more */
 };
 
 struct planned {
@@ -351,7 +350,7 @@ static void planned_sink(size_t i)
 
 void sched_at(int64_t at_us, struct sched_process *process, void (*run)(void *argument), void *argument)
 {
-    if (process != NULL && process->is_gone) return;
+    if (process != NULL && process->was_killed) return;
     struct planned *planned = vec_push(&sched.planned);
     CHECK(planned != NULL);
     *planned = (struct planned){ at_us, ++sched.order_last, process, run, argument };
@@ -591,7 +590,7 @@ void sched_thaw(struct sched_process *process)
 void sched_kill(struct sched_process *process)
 {
     if (process->was_killed) return;
-    process->was_killed = process->is_gone = true;
+    process->was_killed = true;
     process->fibers_alive = 0;
     planned_drop(process);
     /* All leave what they wait for before a stack is gone: events may lie on stacks. */
@@ -616,12 +615,10 @@ bool sched_was_killed(const struct sched_process *process)
     return process->was_killed;
 }
 
-/* What it had asked for may still be under way, and be answered to it: its struct stays until the end of the run. */
+/* What it had asked for may still be under way, and be answered to it: the struct stays until the end of the run. */
 void sched_free(struct sched_process *process)
 {
     CHECK(sched_has_ended(process));
-    process->is_gone = true;
-    planned_drop(process);
 }
 
 void sched_set_wall_skew_ms(struct sched_process *process, int64_t ms)
