@@ -527,7 +527,8 @@ static void put_batch(struct buffer *out, bool transactional, struct model_produ
     patch_size(out, start + 17, crc_32c(out->data + start + 21, out->size - start - 21));
 }
 
-/* Version 10 as librdkafka: from 11 on the broker answers a code for what was not added that older clients do not know. */
+/* Version 10 as librdkafka: from 11 on the broker answers a code for what was not added that older clients do not
+ * know. */
 int raw_client_produce(struct raw_client *client, const char *transactional_id, struct model_producer producer,
                        int32_t sequence, const struct model_place *place, const struct model_record *records,
                        size_t count, int64_t *base_offset)

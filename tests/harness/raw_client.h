@@ -50,8 +50,8 @@ int raw_client_describe_transaction(struct raw_client *client, const char *trans
 int raw_client_produce(struct raw_client *client, const char *transactional_id, struct model_producer producer,
                        int32_t sequence, const struct model_place *place, const struct model_record *records,
                        size_t count, int64_t *base_offset);
-/* Everything from `offset` on, as a consumer sees it: without markers, and when `committed` without what was aborted. The
- * record is borrowed. */
+/* Everything from `offset` on, as a consumer sees it: without markers, and when `committed` without what was aborted.
+ * The record is borrowed. */
 int raw_client_fetch(struct raw_client *client, const struct model_place *place, int64_t offset, bool committed,
                      void (*visit)(void *user, const struct model_record *record), void *user);
 /* `spec` as in model_list_offset. */

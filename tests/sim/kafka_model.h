@@ -1,9 +1,10 @@
-/* A model of a Kafka cluster, as far as clients can see it: partitions, offsets, transactions of version 1 (as librdkafka
- * speaks them), groups' offsets. Requests are plain calls; each answers the error code that a broker would.
+/* A model of a Kafka cluster, as far as clients can see it: partitions, offsets, transactions of version 1 (as
+ * librdkafka speaks them), groups' offsets. Requests are plain calls; each answers the error code that a broker would.
  *
  *     init_producer_id ──> EMPTY ──add_partitions, add_offsets──> ONGOING ──end_txn──> PREPARED ──last marker──> EMPTY
  *             │                                                      │                    │
- *             └── an ongoing transaction is aborted first; the epoch rises (fences)       └─ requests: CONCURRENT
+ *             └── an ongoing transaction is aborted first; the epoch rises (fences)       └─ adding, ending, init:
+ *                                                                                            CONCURRENT_TRANSACTIONS
  *
  * Pure: no clock (times are handed in), no randomness, no threads, no I/O. What a cluster does on its own is a call
  * too, so that whoever drives the model decides when: markers are written one by one (model_write_marker), transactions
@@ -22,7 +23,10 @@
 
 #include "weir/weir.h"
 
-/* Kafka's numbers (protocol guide, "Error codes"); those that the model answers. */
+/* Kafka's numbers (protocol guide, "Error codes"); those that the model answers. A stale epoch is always
+ * INVALID_PRODUCER_EPOCH: PRODUCER_FENCED is what requests newer than librdkafka's get (AddPartitionsToTxn 0,
+ * AddOffsetsToTxn 0, EndTxn 1, Produce 10 in 2.8). UNKNOWN_PRODUCER_ID and DUPLICATE_SEQUENCE come from older brokers
+ * only. */
 enum model_error {
     MODEL_OK = 0,
     MODEL_OFFSET_OUT_OF_RANGE = 1,
@@ -67,7 +71,8 @@ struct model_producer {
     int16_t epoch;
 };
 
-/* Takes the id over. While the transaction before is being ended: CONCURRENT_TRANSACTIONS; ask again. */
+/* Takes the id over. While the transaction before is being ended: CONCURRENT_TRANSACTIONS; ask again. The epoch rises
+ * by one, and by another one for a transaction that had to be aborted. NULL as id: an idempotent producer, a new id. */
 enum model_error model_init_producer_id(struct kafka_model *model, int64_t now_ms, const char *transactional_id,
                                         int64_t timeout_ms, struct model_producer *producer);
 
@@ -75,6 +80,8 @@ struct model_place {
     const char *topic;
     int32_t partition;
 };
+/* These two open a transaction when none is open. A missing partition refuses the whole request, before anything else
+ * is looked at. */
 enum model_error model_add_partitions(struct kafka_model *model, int64_t now_ms, const char *transactional_id,
                                       struct model_producer producer, const struct model_place *places, size_t count);
 enum model_error model_add_offsets(struct kafka_model *model, int64_t now_ms, const char *transactional_id,
@@ -90,7 +97,11 @@ struct model_record {
 };
 /* One batch: all or nothing. `sequence` is that of its first record, as idempotent producers number them for each
  * partition, from 0 for each new epoch. A batch that is there already answers OK and the old offset. `transactional_id`
- * NULL: outside of any transaction (and with producer.id -1: not idempotent). Contents are copied. */
+ * NULL: outside of any transaction (and with producer.id -1: not idempotent). Contents are copied.
+ *
+ * Into a partition that is not in the transaction: INVALID_TXN_STATE, so mostly also a batch that comes late. While
+ * the coordinator is away or markers are missing: NOT_ENOUGH_REPLICAS. But a partition that has got a batch of the
+ * transaction takes more until its own marker is written, decided or not. */
 enum model_error model_produce(struct kafka_model *model, int64_t now_ms, const char *transactional_id,
                                struct model_producer producer, int32_t sequence, const struct model_place *place,
                                const struct model_record *records, size_t count, int64_t *base_offset);
@@ -111,13 +122,16 @@ enum model_error model_txn_offset_commit(struct kafka_model *model, int64_t now_
 /* At once: tools, and at-least-once jobs. */
 enum model_error model_offset_commit(struct kafka_model *model, const char *group, const struct model_offset *offsets,
                                      size_t count);
-/* Calls `visit` for each partition that the group stands at. `stable`: UNSTABLE_OFFSET_COMMIT while any is pending. */
+/* Calls `visit` for each partition that the group stands at. `stable`: UNSTABLE_OFFSET_COMMIT while any is pending,
+ * without a visit. (A broker answers for each partition, and passes over those that have nothing but pending ones
+ * unless they are asked for by name.) */
 enum model_error model_offset_fetch(struct kafka_model *model, const char *group, bool stable,
                                     void (*visit)(void *user, const struct model_offset *offset), void *user);
 
 /* ---- Ending a transaction ---------------------------------------------------------------------------------------- */
 
-/* Decided when it answers OK; visible when its markers are written. Ending again in the same way: OK. */
+/* Decided when it answers OK; visible when its markers are written, until when ending again, in whatever way, is
+ * CONCURRENT_TRANSACTIONS. Then ending again in the same way is OK, in the other INVALID_TXN_STATE. */
 enum model_error model_end_txn(struct kafka_model *model, int64_t now_ms, const char *transactional_id,
                                struct model_producer producer, bool commit);
 
@@ -129,7 +143,8 @@ void model_write_marker(struct kafka_model *model, size_t index, int64_t now_ms)
 /* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 enum { MODEL_LATEST = -1, MODEL_EARLIEST = -2 }; /* else: the first record of that time (ms) or later; -1 = none */
-/* `committed`: the latest is the last stable offset, the first one of the oldest open transaction. */
+/* `committed`: the latest is the last stable offset, the first one of the oldest open transaction. Markers have a time
+ * too, so a search by time may answer the offset of one. */
 enum model_error model_list_offset(struct kafka_model *model, const struct model_place *place, int64_t spec,
                                    bool committed, int64_t *offset);
 /* Calls `visit` for up to `count_max` records from `offset` on, as a consumer sees them: markers never, aborted records
@@ -150,7 +165,8 @@ void model_coordinators_away(struct kafka_model *model, enum model_error answer)
 void model_coordinators_back(struct kafka_model *model);
 /* Removes what is below `offset` (retention, DeleteRecords). POLICY_VIOLATION for a compacted topic. */
 enum model_error model_trim(struct kafka_model *model, const struct model_place *place, int64_t offset);
-/* Keeps the newest record of each key, among those below the last stable offset; drops aborted records. Offsets stay. */
+/* Keeps the newest record of each key, among those below the last stable offset; drops aborted records. Offsets
+ * stay. */
 enum model_error model_compact(struct kafka_model *model, const struct model_place *place);
 /* Forgets where a group stands (offsets.retention.minutes, deletion of the group). Pending offsets stay pending. */
 void model_forget_group(struct kafka_model *model, const char *group);

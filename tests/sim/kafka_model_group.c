@@ -1,5 +1,6 @@
-/* The positions of groups. A group is a log of its own here; a broker keeps several in one partition, which nobody can
- * tell from outside: producers are known by id, and no two groups are written by one producer in a way that matters. */
+/* The positions of groups. A group has an offsets' log of its own here. A broker keeps several in one partition of
+ * __consumer_offsets, and what AddOffsetsToTxn adds is that partition: a transaction may then commit for all groups in
+ * it. Nobody should lean on that, so here it may not. */
 #include "kafka_model_private.h"
 
 static struct model_group *find_group(const struct kafka_model *model, const char *name)
@@ -25,9 +26,9 @@ static void free_offset(struct group_offset *offset)
     free(offset->metadata);
 }
 
-/* Keeps those for which `keep` answers true. */
-static void filter_offsets(struct group_offsets *offsets, bool (*keep)(const struct group_offset *offset, const void *user),
-                           const void *user)
+/* Keeps those for which `keep` answers true; none when it is NULL. */
+static void filter_offsets(struct group_offsets *offsets,
+                           bool (*keep)(const struct group_offset *offset, const void *user), const void *user)
 {
     size_t kept = 0;
     for (size_t i = 0; i < offsets->count; i++) {

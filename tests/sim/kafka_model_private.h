@@ -2,7 +2,7 @@
  *
  *   kafka_model.c              topics, and what happens to all of them
  *   kafka_model_log.c          one partition: batches, markers, what readers see, trimming, compaction
- *   kafka_model_transaction.c  the coordinator: producer ids, epochs, transactions, markers that are still to be written
+ *   kafka_model_transaction.c  the coordinator: producer ids, epochs, transactions, markers still to be written
  *   kafka_model_group.c        the positions of groups
  *
  * A test's world: when there is no memory, it ends with CHECK. */
@@ -15,7 +15,9 @@
 #include "base/vec.h"
 #include "sim/kafka_model.h"
 
-/* ---- What a log remembers of producers: partitions do, and the logs in which groups' positions stand --------------- */
+/* ---- What a log remembers of producers --------------------------------------------------------------------------- */
+
+/* Partitions do, and the logs in which groups' positions stand. */
 
 enum { BATCHES_KEPT = 5 };
 
@@ -75,7 +77,8 @@ struct model_topic *model_find_topic(const struct kafka_model *model, const char
 struct model_partition *model_find_partition(const struct kafka_model *model, const char *topic, int32_t partition);
 void model_free_partition(struct model_partition *partition);
 /* Appends the marker that ends the transaction of `producer` here. */
-void model_log_marker(struct model_partition *partition, struct model_producer producer, bool committed, int64_t now_ms);
+void model_log_marker(struct model_partition *partition, struct model_producer producer, bool committed,
+                      int64_t now_ms);
 
 /* ---- Transactions ------------------------------------------------------------------------------------------------ */
 

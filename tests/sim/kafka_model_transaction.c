@@ -1,5 +1,5 @@
-/* The coordinator. Who asks is known by producer id and epoch; the transaction is whatever that producer has open, which
- * is why a request that comes late acts on a later transaction than it was meant for. */
+/* The coordinator. Who asks is known by producer id and epoch; the transaction is whatever that producer has open,
+ * which is why a request that comes late acts on a later transaction than it was meant for. */
 #include "kafka_model_private.h"
 
 enum { TIMEOUT_MS_MAX = 900000 }; /* transaction.max.timeout.ms */
@@ -44,8 +44,7 @@ static enum model_error find_by_producer(const struct kafka_model *model, const 
     return MODEL_OK;
 }
 
-/* The same, of its owner only. Older versions of the requests, which librdkafka speaks, get INVALID_PRODUCER_EPOCH where
- * newer ones get PRODUCER_FENCED. */
+/* The same, of its owner only. */
 static enum model_error find_own(const struct kafka_model *model, const char *transactional_id,
                                  struct model_producer producer, struct transaction **found)
 {
@@ -250,6 +249,7 @@ static void write_marker(struct kafka_model *model, const struct transaction *tr
         model_group_marker(model, part->name, transaction->producer, transaction->is_committed);
         return;
     }
+    /* By name: a topic made anew gets the marker of a transaction that began in the old one. */
     struct model_partition *partition = model_find_partition(model, part->name, part->partition);
     if (partition != NULL)
         model_log_marker(partition, transaction->producer, transaction->is_committed, now_ms);

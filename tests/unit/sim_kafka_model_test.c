@@ -1,5 +1,5 @@
-/* The model of Kafka, fact by fact: what a broker promises, and what transactions of version 1 do not. That a broker does
- * the same is shown by tests/kafka/model_test.c. */
+/* The model of Kafka, fact by fact: what a broker promises, and what transactions of version 1 do not. That a broker
+ * does the same is shown by tests/kafka/model_test.c. */
 #include "sim/kafka_model.h"
 
 #include <inttypes.h>
@@ -446,8 +446,8 @@ START_TEST(a_late_abort_aborts_the_next_transaction)
 }
 END_TEST
 
-/* Found by comparing with a broker: only the first batch of a transaction is checked, and a repeated one counts as checked
- * but not as written. */
+/* Found by comparing with a broker: only the first batch of a transaction is checked, and a repeated one counts as
+ * checked but not as written. */
 START_TEST(a_repeated_batch_at_the_beginning_blocks_those_behind_it)
 {
     const struct model_producer producer = init_id(id);
