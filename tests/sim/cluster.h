@@ -1,0 +1,70 @@
+/* The cluster as processes reach it: the model of Kafka behind a network that delays, loses and reorders.
+ *
+ *     fiber ── cluster_call ──> request ──(delay, loss)──> model ──(delay, loss)──> answer ──> fiber
+ *                                  └─ lives on when the fiber gives up, or is killed: it may act much later
+ *
+ * Requests of one connection arrive in order. Who gives a request up leaves its connection for a new one, on which
+ * requests may overtake it: so a repeated request acts first, and the original one acts on whatever it finds then.
+ *
+ * One cluster for the program, like the scheduler. What a request does is a function over the model, called when it
+ * arrives; it may use nothing but the request. */
+#ifndef SIM_CLUSTER_H
+#define SIM_CLUSTER_H
+
+#include "sim/kafka_model.h"
+#include "sim/sched.h"
+
+/* Chances in a million for each request. */
+struct cluster_weather {
+    int64_t latency_us;       /* each way: drawn up to twice of this */
+    uint32_t lose_request;
+    uint32_t lose_answer;
+    uint32_t delay;           /* held up in the network, up to delay_us */
+    int64_t delay_us;
+    uint32_t slow_marker;     /* a marker of a decided transaction takes up to slow_marker_us instead of milliseconds */
+    int64_t slow_marker_us;
+};
+
+void cluster_begin(void);
+void cluster_end(void);
+struct kafka_model *cluster_model(void);
+void cluster_set_weather(const struct cluster_weather *weather);
+/* Nobody can be reached; requests that are under way are lost. */
+void cluster_set_down(bool down);
+bool cluster_is_down(void);
+/* The model was changed by the world itself: plans what follows from it. */
+void cluster_touched(void);
+
+struct connection {
+    int64_t last_arrival_us;
+};
+
+/* First member of each kind of request. Made by calloc, counted; `clear` frees what the rest holds. */
+struct request {
+    void (*act)(struct request *request, struct kafka_model *model, int64_t now_ms);
+    void (*clear)(struct request *request);
+    enum model_error error; /* set by act */
+    uint32_t references;
+    bool is_answered;
+    struct sched_event answered;
+    struct sched_process *process;
+};
+/* One reference, the caller's. */
+void *request_create(size_t size, void (*act)(struct request *request, struct kafka_model *model, int64_t now_ms),
+                     void (*clear)(struct request *request));
+void request_release(struct request *request);
+
+enum call_result {
+    CALL_ANSWERED,   /* request->error and what else it holds count */
+    CALL_UNANSWERED, /* it was sent: whether it has acted, or will, nobody knows */
+    CALL_NOT_SENT,   /* no connection */
+};
+/* Blocks the fiber. */
+enum call_result cluster_call(struct connection *connection, struct request *request, int64_t timeout_us);
+
+struct cluster_counts {
+    uint64_t requests, lost_requests, lost_answers, delayed, late; /* late: acted when nobody waited for it any more */
+};
+struct cluster_counts cluster_counts(void);
+
+#endif

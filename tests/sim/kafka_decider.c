@@ -1,0 +1,657 @@
+/* The decider: a ring of transactional producers, each with a fiber that does one command after another, and a clerk
+ * that reads ledger and group. The shape of connectors/kafka/decider.c, without what fibers do not need. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "sim/connector.h"
+
+enum {
+    HANDLES_MAX = 32,
+    PATIENCE_US = 5000000,
+    REQUEST_TIMEOUT_US = 1000000,
+    PENDING_PAUSE_US = 10000,
+    LEDGER_WINDOW = 10,
+};
+
+enum command_type { TAKE_OVER, BEGIN, FLUSH, OFFSETS, COMMIT, ANNOUNCE };
+
+struct command {
+    struct command *next;
+    enum command_type type;
+    uint32_t index;
+    uint64_t epoch;
+    bool anchors;
+    struct weir_bytes key, value; /* owned */
+    struct weir_splits positions;
+    char metadata[256];
+};
+
+/* A transactional id of one attempt. */
+struct transaction {
+    struct sim_decider *decider;
+    uint32_t references; /* the decider's, and the fiber's */
+    uint32_t index, attempt;
+    char id[160];
+    struct producer *producer;
+    bool is_open, is_abandoned, has_failed;
+    uint64_t epoch;
+    struct command *first, **last;
+    struct sched_event work;
+};
+
+enum inquiry_type { LOOK, FENCE, READ };
+struct inquiry {
+    struct inquiry *next;
+    enum inquiry_type type;
+    uint32_t attempt, handles_named;
+};
+
+struct sim_decider {
+    struct weir_connector_context context;
+    struct weir_decider_options options;
+    char job[72], slot[16], ledger[96];
+    int64_t transaction_timeout_ms;
+    struct transaction *ring[HANDLES_MAX];
+    uint32_t count;
+    struct {
+        enum weir_decider_event_type answer;
+        uint32_t attempt, missing;
+    } round;
+    uint32_t attempt;
+    struct inquiry *first, **last;
+    struct sched_event work;
+    bool is_closing;
+    struct thread clerk;
+    uint32_t alive; /* fibers of transactions */
+    struct sched_event gone;
+};
+
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
+
+static void post(struct sim_decider *decider, struct weir_decider_event *event)
+{
+    decider->options.post(decider->options.post_user, event);
+}
+
+static void post_simply(struct sim_decider *decider, enum weir_decider_event_type type, uint32_t attempt)
+{
+    struct weir_decider_event event = { .type = type, .attempt = attempt };
+    post(decider, &event);
+}
+
+static void answer(struct transaction *transaction, enum weir_decider_event_type type, uint64_t epoch, bool renew)
+{
+    struct sim_decider *decider = transaction->decider;
+    struct weir_decider_event event = { .type = type, .attempt = transaction->attempt, .epoch = epoch,
+                                        .handle = transaction->index, .renew = renew };
+    if (transaction->is_abandoned) return;
+    const bool in_round = type == WEIR_DECIDER_RENEWED && decider->round.missing > 0 &&
+                          decider->round.attempt == transaction->attempt;
+    if (!in_round) {
+        post(decider, &event);
+    } else if (--decider->round.missing == 0) {
+        post_simply(decider, decider->round.answer, decider->round.attempt);
+    }
+}
+
+static void fail(struct transaction *transaction, const struct weir_error *error)
+{
+    if (transaction->has_failed || transaction->is_abandoned) return;
+    transaction->has_failed = true;
+    struct weir_decider_event event = { .type = WEIR_DECIDER_FAILED, .attempt = transaction->attempt,
+                                        .handle = transaction->index, .error = *error };
+    post(transaction->decider, &event);
+}
+
+/* ---- Commands ---------------------------------------------------------------------------------------------------- */
+
+static void free_bytes(struct weir_bytes bytes)
+{
+    if (weir_is_set(bytes) && !weir_is_null(bytes)) free((void *)(uintptr_t)bytes.data);
+}
+
+static struct weir_bytes copy_bytes(struct weir_bytes bytes)
+{
+    if (!weir_is_set(bytes) || weir_is_null(bytes)) return WEIR_NULL;
+    char *copy = malloc(bytes.size + 1);
+    CHECK(copy != NULL);
+    memcpy(copy, bytes.data, bytes.size);
+    return (struct weir_bytes){ copy, bytes.size };
+}
+
+static void free_command(struct command *command)
+{
+    free_bytes(command->key);
+    free_bytes(command->value);
+    weir_splits_clear(&command->positions);
+    free(command);
+}
+
+static void drop_producer(struct transaction *transaction)
+{
+    if (transaction->producer == NULL) return;
+    producer_abandon(transaction->producer);
+    producer_release(transaction->producer);
+    transaction->producer = NULL;
+    transaction->is_open = false;
+}
+
+/* Until one init went through with every request answered (R5). */
+static bool take_over(struct transaction *transaction)
+{
+    const struct sim_decider *decider = transaction->decider;
+    const struct producer_options options = {
+        .transactional_id = transaction->id, .transaction_timeout_ms = decider->transaction_timeout_ms,
+        .request_timeout_us = REQUEST_TIMEOUT_US, .is_secondary = transaction->index > 0,
+    };
+    do {
+        struct weir_error error;
+        drop_producer(transaction);
+        transaction->producer = producer_open(&options);
+        if (producer_init(transaction->producer, &error)) continue;
+        fail(transaction, &error);
+        return false;
+    } while (producer_unanswered(transaction->producer) > 0 && !transaction->is_abandoned);
+    return !transaction->is_abandoned;
+}
+
+static void begin(struct transaction *transaction, uint64_t epoch)
+{
+    producer_begin(transaction->producer);
+    transaction->epoch = epoch;
+    transaction->is_open = true;
+}
+
+static void write_ledger(struct transaction *transaction, const struct command *command)
+{
+    const struct weir_record record = { .key = command->key, .value = command->value };
+    producer_send(transaction->producer, transaction->decider->ledger, 0, &record);
+}
+
+static bool complete(struct transaction *transaction, bool done, const struct weir_error *error)
+{
+    if (!done) fail(transaction, error);
+    return done;
+}
+
+static bool commit(struct transaction *transaction)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    if (!complete(transaction, producer_commit(transaction->producer, &error), &error)) return false;
+    transaction->is_open = false;
+    return true;
+}
+
+static bool flush(struct transaction *transaction, const struct command *command)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    write_ledger(transaction, command);
+    return complete(transaction, producer_flush(transaction->producer, &error), &error);
+}
+
+static void announce(struct transaction *transaction, const struct command *command)
+{
+    begin(transaction, 0);
+    if (!flush(transaction, command) || !commit(transaction)) return;
+    if (producer_unanswered(transaction->producer) > 0 && !take_over(transaction)) return;
+    answer(transaction, WEIR_DECIDER_ANNOUNCED, 0, false);
+}
+
+static void execute(struct transaction *transaction, const struct command *command)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    if (transaction->has_failed || (command->type != TAKE_OVER && transaction->producer == NULL)) return;
+    switch (command->type) {
+    case TAKE_OVER:
+        if (take_over(transaction)) answer(transaction, WEIR_DECIDER_RENEWED, 0, false);
+        break;
+    case BEGIN:
+        begin(transaction, command->epoch);
+        answer(transaction, WEIR_DECIDER_BEGUN, command->epoch, false);
+        break;
+    case FLUSH:
+        if (flush(transaction, command)) answer(transaction, WEIR_DECIDER_FLUSHED, command->epoch, false);
+        break;
+    case OFFSETS:
+        if (complete(transaction, producer_offsets(transaction->producer, transaction->decider->job,
+                                                   &command->positions, command->metadata, &error), &error))
+            answer(transaction, WEIR_DECIDER_READY, command->epoch, false);
+        break;
+    case COMMIT:
+        if (commit(transaction))
+            answer(transaction, WEIR_DECIDER_COMMITTED, command->epoch,
+                   producer_unanswered(transaction->producer) > 0);
+        break;
+    case ANNOUNCE: announce(transaction, command); break;
+    }
+}
+
+static void release_transaction(struct transaction *transaction)
+{
+    if (--transaction->references == 0) free(transaction);
+}
+
+static struct command *take(struct transaction *transaction)
+{
+    struct command *command = transaction->first;
+    if (command == NULL) return NULL;
+    transaction->first = command->next;
+    if (transaction->first == NULL) transaction->last = &transaction->first;
+    return command;
+}
+
+/* A record that could not be written fails the transaction also while there is nothing to do. */
+static void look_after(struct transaction *transaction)
+{
+    struct weir_error error;
+    if (transaction->producer != NULL && producer_failed(transaction->producer, &error)) fail(transaction, &error);
+    struct sched_event *event = transaction->producer == NULL || transaction->has_failed
+                                    ? &transaction->work : producer_event(transaction->producer);
+    (void)sched_wait(event, 20000);
+}
+
+static void run_transaction(void *argument)
+{
+    struct transaction *transaction = argument;
+    struct sim_decider *decider = transaction->decider;
+    while (!transaction->is_abandoned) {
+        struct command *command = take(transaction);
+        if (command == NULL) {
+            look_after(transaction);
+            continue;
+        }
+        execute(transaction, command);
+        free_command(command);
+    }
+    for (struct command *command; (command = take(transaction)) != NULL;) free_command(command);
+    drop_producer(transaction);
+    release_transaction(transaction);
+    decider->alive--;
+    sched_signal(&decider->gone);
+}
+
+static void submit(struct sim_decider *decider, uint32_t handle, struct command command)
+{
+    if (handle >= decider->count) return;
+    struct transaction *transaction = decider->ring[handle];
+    struct command *copy = malloc(sizeof *copy);
+    CHECK(copy != NULL);
+    *copy = command;
+    copy->next = NULL;
+    *transaction->last = copy;
+    transaction->last = &copy->next;
+    sched_signal(&transaction->work);
+    if (transaction->producer != NULL) sched_signal(producer_event(transaction->producer));
+}
+
+/* ---- The ring ---------------------------------------------------------------------------------------------------- */
+
+static void start_transaction(struct sim_decider *decider, uint32_t attempt, uint32_t index)
+{
+    struct transaction *transaction = calloc(1, sizeof *transaction);
+    CHECK(transaction != NULL);
+    *transaction = (struct transaction){ .decider = decider, .references = 2, .index = index, .attempt = attempt };
+    (void)snprintf(transaction->id, sizeof transaction->id, "%s-%s-%u", decider->job, decider->slot, index);
+    transaction->last = &transaction->first;
+    decider->ring[index] = transaction;
+    decider->count = index + 1;
+    decider->alive++;
+    struct thread thread;
+    CHECK(thread_start(&thread, "transaction", run_transaction, transaction));
+}
+
+static void abandon(struct transaction *transaction)
+{
+    transaction->is_abandoned = true;
+    if (transaction->producer != NULL) producer_abandon(transaction->producer);
+    sched_signal(&transaction->work);
+    release_transaction(transaction);
+}
+
+static void abandon_all(struct sim_decider *decider)
+{
+    for (uint32_t i = 0; i < decider->count; i++) abandon(decider->ring[i]);
+    decider->count = 0;
+    decider->round.missing = 0;
+    decider->attempt = 0;
+}
+
+static void take_all_over(struct sim_decider *decider, uint32_t attempt, uint32_t count,
+                          enum weir_decider_event_type type)
+{
+    if (attempt != decider->attempt || decider->is_closing) return;
+    decider->round.answer = type;
+    decider->round.attempt = attempt;
+    decider->round.missing = count;
+    for (uint32_t i = decider->count; i < count; i++) start_transaction(decider, attempt, i);
+    for (uint32_t i = 0; i < count; i++) submit(decider, i, (struct command){ .type = TAKE_OVER, .index = i });
+}
+
+struct producer *sim_decider_acquire(struct sim_decider *decider, uint64_t epoch)
+{
+    for (uint32_t i = 0; i < decider->count; i++) {
+        struct transaction *transaction = decider->ring[i];
+        if (!transaction->is_open || transaction->epoch != epoch) continue;
+        producer_retain(transaction->producer);
+        return transaction->producer;
+    }
+    return NULL;
+}
+
+/* ---- The clerk --------------------------------------------------------------------------------------------------- */
+
+static void append_record(struct weir_decider_event *event, const struct model_record *from)
+{
+    struct weir_ledger_record *records = realloc(event->records, (event->record_count + 1) * sizeof *records);
+    CHECK(records != NULL);
+    event->records = records;
+    records[event->record_count++] = (struct weir_ledger_record){ .key = copy_bytes(from->key),
+                                                                  .value = copy_bytes(from->value),
+                                                                  .offset = from->offset };
+}
+
+/* All records of a stretch; false when nobody answers in time. */
+static bool read_stretch(const struct model_place *place, int64_t begin, int64_t end, bool committed,
+                         struct weir_decider_event *event, int64_t until_us)
+{
+    struct connection connection = { 0 };
+    for (int64_t at = begin; at < end;) {
+        struct sim_fetched fetched;
+        const enum model_error reason = sim_fetch(&connection, place, at, committed, 100, &fetched);
+        for (size_t i = 0; i < fetched.count; i++)
+            if (fetched.records[i].offset < end) append_record(event, &fetched.records[i]);
+        at = fetched.next;
+        const bool stuck = reason != MODEL_OK || fetched.next == at;
+        sim_fetched_clear(&fetched);
+        if (stuck && at < end) {
+            if (sched_now_us() > until_us) return false;
+            sched_pause(PENDING_PAUSE_US);
+        }
+    }
+    return true;
+}
+
+static enum weir_code read_tail(struct sim_decider *decider, bool committed, struct weir_decider_event *event,
+                                struct weir_error *error)
+{
+    uint64_t id;
+    int32_t partitions;
+    int64_t low, high;
+    const struct model_place place = { decider->ledger, 0 };
+    enum weir_code code = sim_ask_topic(decider->ledger, &id, &partitions, PATIENCE_US, error);
+    if (code != WEIR_OK || id == 0) return code;
+    code = sim_ask_offset(&place, MODEL_EARLIEST, false, PATIENCE_US, &low, error);
+    if (code == WEIR_OK) code = sim_ask_offset(&place, MODEL_LATEST, committed, PATIENCE_US, &high, error);
+    const int64_t until_us = sched_now_us() + PATIENCE_US;
+    for (int64_t window = LEDGER_WINDOW, end = high; code == WEIR_OK && event->record_count == 0 && end > low;
+         window *= 2) {
+        const int64_t from = end - low > window ? end - window : low;
+        if (!read_stretch(&place, from, end, committed, event, until_us))
+            code = weir_error_set(error, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY, "ledger: no answer");
+        end = from;
+    }
+    return code;
+}
+
+struct mirrors_request {
+    struct request base;
+    char group[SIM_TOPIC_SIZE];
+    bool stable;
+    size_t count;
+    struct weir_mirror *mirrors;
+};
+
+static void take_mirror(void *user, const struct model_offset *offset)
+{
+    struct mirrors_request *request = user;
+    if (offset->offset < 0) return;
+    struct weir_mirror *mirrors = realloc(request->mirrors, (request->count + 1) * sizeof *mirrors);
+    CHECK(mirrors != NULL);
+    request->mirrors = mirrors;
+    struct weir_mirror *mirror = &mirrors[request->count++];
+    memset(mirror, 0, sizeof *mirror);
+    sim_split_name(mirror->split, offset->topic, offset->partition);
+    mirror->position = offset->offset;
+    (void)snprintf(mirror->metadata, sizeof mirror->metadata, "%s", offset->metadata);
+}
+
+static void act_mirrors(struct request *base, struct kafka_model *model, int64_t now_ms)
+{
+    (void)now_ms;
+    struct mirrors_request *request = (struct mirrors_request *)base;
+    base->error = model_offset_fetch(model, request->group, request->stable, take_mirror, request);
+}
+
+static void clear_mirrors(struct request *base) { free(((struct mirrors_request *)base)->mirrors); }
+
+static enum weir_code read_mirrors(struct sim_decider *decider, bool stable, struct weir_decider_event *event,
+                                   struct weir_error *error)
+{
+    const int64_t until_us = sched_now_us() + PATIENCE_US;
+    do {
+        struct connection connection = { 0 };
+        struct mirrors_request *request = request_create(sizeof *request, act_mirrors, clear_mirrors);
+        (void)snprintf(request->group, sizeof request->group, "%s", decider->job);
+        request->stable = stable;
+        const bool answered = cluster_call(&connection, &request->base, REQUEST_TIMEOUT_US) == CALL_ANSWERED;
+        const bool good = answered && request->base.error == MODEL_OK;
+        if (good) {
+            event->mirrors = request->mirrors;
+            event->mirror_count = request->count;
+            request->mirrors = NULL;
+        }
+        request_release(&request->base);
+        if (good) return WEIR_OK;
+        sched_pause(PENDING_PAUSE_US);
+    } while (sched_now_us() < until_us);
+    return weir_error_set(error, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY, "group '%s': no answer", decider->job);
+}
+
+static void inquire(struct sim_decider *decider, uint32_t attempt, bool committed)
+{
+    struct weir_decider_event event = { .type = committed ? WEIR_DECIDER_READ : WEIR_DECIDER_LOOKED,
+                                        .attempt = attempt };
+    enum weir_code code = read_tail(decider, committed, &event, &event.error);
+    if (code == WEIR_OK) code = read_mirrors(decider, committed, &event, &event.error);
+    if (code != WEIR_OK) {
+        const struct weir_error error = event.error;
+        weir_decider_event_clear(&event);
+        event = (struct weir_decider_event){ .type = WEIR_DECIDER_FAILED, .attempt = attempt,
+                                             .handle = WEIR_HANDLE_NONE, .error = error };
+    }
+    post(decider, &event);
+}
+
+struct create_request {
+    struct request base;
+    char topic[SIM_TOPIC_SIZE * 2];
+};
+
+static void act_create(struct request *base, struct kafka_model *model, int64_t now_ms)
+{
+    (void)now_ms;
+    base->error = model_create_topic(model, ((struct create_request *)base)->topic, 1, true);
+}
+
+static enum weir_code make_ledger(struct sim_decider *decider, struct weir_error *error)
+{
+    const int64_t until_us = sched_now_us() + PATIENCE_US;
+    do {
+        struct connection connection = { 0 };
+        struct create_request *request = request_create(sizeof *request, act_create, NULL);
+        (void)snprintf(request->topic, sizeof request->topic, "%s", decider->ledger);
+        const bool answered = cluster_call(&connection, &request->base, REQUEST_TIMEOUT_US) == CALL_ANSWERED;
+        request_release(&request->base);
+        if (answered) return WEIR_OK;
+        sched_pause(PENDING_PAUSE_US);
+    } while (sched_now_us() < until_us);
+    return weir_error_set(error, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY, "ledger: no answer");
+}
+
+static void fence(struct sim_decider *decider, const struct inquiry *inquiry)
+{
+    struct weir_decider_event event = { .type = WEIR_DECIDER_FAILED, .attempt = inquiry->attempt };
+    uint32_t count = decider->options.ring_size;
+    if (inquiry->handles_named > count) count = inquiry->handles_named;
+    CHECK(count <= HANDLES_MAX);
+    if (make_ledger(decider, &event.error) == WEIR_OK)
+        take_all_over(decider, inquiry->attempt, count, WEIR_DECIDER_FENCED);
+    else
+        post(decider, &event);
+}
+
+static void run_clerk(void *argument)
+{
+    struct sim_decider *decider = argument;
+    while (!decider->is_closing) {
+        struct inquiry *inquiry = decider->first;
+        if (inquiry == NULL) {
+            (void)sched_wait(&decider->work, -1);
+            continue;
+        }
+        decider->first = inquiry->next;
+        if (decider->first == NULL) decider->last = &decider->first;
+        if (inquiry->attempt == decider->attempt) {
+            if (inquiry->type == FENCE) fence(decider, inquiry);
+            else inquire(decider, inquiry->attempt, inquiry->type == READ);
+        }
+        free(inquiry);
+    }
+}
+
+static void ask_clerk(struct sim_decider *decider, enum inquiry_type type, uint32_t attempt, uint32_t handles_named)
+{
+    struct inquiry *inquiry = malloc(sizeof *inquiry);
+    CHECK(inquiry != NULL);
+    *inquiry = (struct inquiry){ .type = type, .attempt = attempt, .handles_named = handles_named };
+    decider->attempt = attempt;
+    *decider->last = inquiry;
+    decider->last = &inquiry->next;
+    sched_signal(&decider->work);
+}
+
+/* ---- Calls ------------------------------------------------------------------------------------------------------- */
+
+static enum weir_code decider_open(const struct weir_decider_options *options, void **opened, struct weir_error *error)
+{
+    if (cluster_is_down())
+        return weir_error_set(error, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY, "no broker");
+    struct sim_decider *decider = calloc(1, sizeof *decider);
+    if (decider == NULL) return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "out of memory");
+    decider->context = *options->context;
+    decider->options = *options;
+    (void)snprintf(decider->job, sizeof decider->job, "%s", options->context->job);
+    (void)snprintf(decider->slot, sizeof decider->slot, "%s", options->slot);
+    (void)snprintf(decider->ledger, sizeof decider->ledger, "%s-ledger", decider->job);
+    const char *timeout = weir_config_text(options->context->config, "kafka.producer.transaction.timeout.ms");
+    decider->transaction_timeout_ms = timeout == NULL ? 60000 : strtoll(timeout, NULL, 10);
+    decider->last = &decider->first;
+    CHECK(thread_start(&decider->clerk, "clerk", run_clerk, decider));
+    *opened = decider;
+    return WEIR_OK;
+}
+
+static void decider_close(void *opaque)
+{
+    struct sim_decider *decider = opaque;
+    decider->is_closing = true;
+    abandon_all(decider);
+    sched_signal(&decider->work);
+    thread_join(&decider->clerk);
+    while (decider->alive > 0) (void)sched_wait(&decider->gone, -1);
+    for (struct inquiry *inquiry = decider->first, *next; inquiry != NULL; inquiry = next) {
+        next = inquiry->next;
+        free(inquiry);
+    }
+    free(decider);
+}
+
+static const char *decider_cluster(void *decider)
+{
+    (void)decider;
+    return "simulated";
+}
+
+static void decider_look(void *decider, uint32_t attempt) { ask_clerk(decider, LOOK, attempt, 0); }
+static void decider_fence(void *decider, uint32_t attempt, uint32_t handles_named)
+{
+    ask_clerk(decider, FENCE, attempt, handles_named);
+}
+static void decider_read(void *decider, uint32_t attempt) { ask_clerk(decider, READ, attempt, 0); }
+
+static void decider_announce(void *decider, uint32_t attempt, struct weir_bytes key, struct weir_bytes value)
+{
+    (void)attempt;
+    submit(decider, 0, (struct command){ .type = ANNOUNCE, .key = copy_bytes(key), .value = copy_bytes(value) });
+}
+
+static void decider_begin(void *decider, uint32_t attempt, uint32_t handle, uint64_t epoch)
+{
+    (void)attempt;
+    submit(decider, handle, (struct command){ .type = BEGIN, .index = handle, .epoch = epoch });
+}
+
+static void decider_flush(void *decider, uint32_t attempt, uint32_t handle, uint64_t epoch,
+                          struct weir_bytes ledger_key, struct weir_bytes ledger_value, bool anchors)
+{
+    (void)attempt;
+    submit(decider, handle, (struct command){ .type = FLUSH, .index = handle, .epoch = epoch, .anchors = anchors,
+                                              .key = copy_bytes(ledger_key), .value = copy_bytes(ledger_value) });
+}
+
+static void decider_offsets(void *decider, uint32_t attempt, uint32_t handle, uint64_t epoch,
+                            const struct weir_splits *positions, const char *metadata)
+{
+    (void)attempt;
+    struct command command = { .type = OFFSETS, .index = handle, .epoch = epoch };
+    (void)snprintf(command.metadata, sizeof command.metadata, "%s", metadata);
+    for (size_t i = 0; i < positions->count; i++)
+        if (positions->items[i].position >= 0) CHECK(weir_splits_add(&command.positions, &positions->items[i]));
+    submit(decider, handle, command);
+}
+
+static void decider_commit(void *decider, uint32_t attempt, uint32_t handle, uint64_t epoch)
+{
+    (void)attempt;
+    submit(decider, handle, (struct command){ .type = COMMIT, .index = handle, .epoch = epoch });
+}
+
+static void decider_renew(void *decider, uint32_t attempt, uint32_t handle)
+{
+    (void)attempt;
+    submit(decider, handle, (struct command){ .type = TAKE_OVER, .index = handle });
+}
+
+static void decider_discard(void *decider, uint32_t attempt)
+{
+    abandon_all(decider);
+    post_simply(decider, WEIR_DECIDER_DISCARDED, attempt);
+}
+
+static void decider_finish(void *opaque, uint32_t attempt)
+{
+    struct sim_decider *decider = opaque;
+    take_all_over(decider, attempt, decider->options.ring_size, WEIR_DECIDER_FINISHED);
+}
+
+const struct weir_decider_type weir_kafka_decider_type = {
+    .size = sizeof(struct weir_decider_type),
+    .kind = "kafka",
+    .needs_prepared_frame = true,
+    .open = decider_open,
+    .close = decider_close,
+    .cluster = decider_cluster,
+    .look = decider_look,
+    .fence = decider_fence,
+    .read = decider_read,
+    .announce = decider_announce,
+    .begin = decider_begin,
+    .flush = decider_flush,
+    .offsets = decider_offsets,
+    .commit = decider_commit,
+    .renew = decider_renew,
+    .discard = decider_discard,
+    .finish = decider_finish,
+};

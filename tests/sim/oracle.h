@@ -1,0 +1,31 @@
+/* What must be true of a job's output, checked when a transaction is decided and at the end of a run. It sees what the
+ * cluster holds, and nothing of the job.
+ *
+ *     decided: the ledger record in the transaction ──> chain (parent), ranges join, positions
+ *              the input in these ranges ──fold──> what must come out == what the transaction wrote, in order per key
+ */
+#ifndef SIM_ORACLE_H
+#define SIM_ORACLE_H
+
+#include "sim/jobs.h"
+#include "sim/kafka_model.h"
+
+/* A violation: what, in one sentence. The first one counts. */
+const char *oracle_violation(void);
+void oracle_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+void oracle_begin(struct kafka_model *model, const struct job_kind *kind, const char *job);
+void oracle_end(void);
+/* Everything that was put into the input is committed output now, and nothing is open. */
+void oracle_check_end(void);
+
+struct oracle_counts {
+    uint64_t epochs, records, incarnations, aborted;
+};
+struct oracle_counts oracle_counts(void);
+/* Committed epochs so far; rises while a job makes progress. */
+uint64_t oracle_progress(void);
+/* All input is covered by committed positions. */
+bool oracle_has_caught_up(void);
+
+#endif

@@ -1,0 +1,38 @@
+/* One run of the simulator: a cluster, a machine with a disk, a job that is started, killed, stopped and started again, and
+ * weather; all drawn from a seed.
+ *
+ *     world_run(seed) ──> draws job, parallelism, intervals, limits ──> storm, quiet, storm, ... ──> calm: catch up, stop
+ *                                                                            oracle at each decision, and at the end
+ *
+ * Leaks what killed processes had: meant for a process of its own (sim.c forks). */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What a run has seen: proof that the interesting states are reached. */
+#define WORLD_SIGHTS(X)                                                                                                \
+    X(starts) X(kills) X(crash_points) X(freezes) X(power_cuts) X(second_starts) X(broker_outages) X(coordinator_moves)  \
+    X(full_disks) X(disk_errors) X(lost_requests) X(lost_answers) X(delayed_requests) X(late_requests) X(aborted)        \
+    X(incarnations) X(epochs) X(records) X(fenced) X(stops) X(compactions) X(forgotten_groups) X(restarts_inside)
+
+struct world_report {
+#define WORLD_SIGHT_FIELD(name) uint64_t name;
+    WORLD_SIGHTS(WORLD_SIGHT_FIELD)
+#undef WORLD_SIGHT_FIELD
+    uint64_t digest;
+    int64_t ended_us;
+    char job[32];
+    char violation[600]; /* "" = everything held */
+};
+
+struct world_options {
+    uint64_t seed;
+    uint32_t steps;      /* faults and other events that are drawn; 0 = as the seed says */
+    bool trace;          /* each event and each log line to stderr */
+};
+
+void world_run(const struct world_options *options, struct world_report *report);
+
+#endif
