@@ -621,10 +621,7 @@ static enum task_result unblock(struct task *task)
 
 static enum task_result work(struct task *task, int64_t now, int64_t *deadline_us)
 {
-    if (task->blocked && unblock(task) == TASK_WAITING) {
-        *deadline_us = now + 10000; /* writers without a wake-up of their own */
-        return TASK_WAITING;
-    }
+    if (task->blocked && unblock(task) == TASK_WAITING) return TASK_WAITING;
     switch (task->phase) {
     case PHASE_EMITTING: return emit_on_commit(task);
     case PHASE_SNAPSHOT: return take_snapshot(task);
