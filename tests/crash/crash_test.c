@@ -99,6 +99,7 @@ struct run {
     struct checker *checker;
     const char *crash_log;
     int fired, in_vain, open;
+    bool waits_for_open;
 };
 
 static void start(struct run *run, struct process *process, const char *crash)
@@ -129,6 +130,18 @@ static void await_point(struct run *run, struct process *process, const struct k
     }
 }
 
+/* At any time, but for every other one, which waits until there is something in the open transaction. */
+static void kill_at_any_time(struct run *run, struct process *process, const struct kill *kill)
+{
+    const int64_t until = process_now_ms() + kill->after_ms, deadline = until + POINT_DEADLINE_MS;
+    while (!process_has_ended(process) && process_now_ms() < until) usleep(1000);
+    if (run->waits_for_open)
+        while (!process_has_ended(process) && process_now_ms() < deadline && checker_open_records(run->checker) == 0)
+            usleep(1000);
+    run->waits_for_open = !run->waits_for_open;
+    process_signal(process, SIGKILL);
+}
+
 static void cycle(struct run *run, const struct kill *kill)
 {
     char crash[64] = "";
@@ -136,13 +149,8 @@ static void cycle(struct run *run, const struct kill *kill)
     const int64_t begin_ms = process_now_ms();
     if (kill->point != NULL) (void)snprintf(crash, sizeof crash, "%s:%u", kill->point, kill->pass);
     start(run, &process, crash);
-    if (kill->point != NULL) {
-        await_point(run, &process, kill);
-    } else {
-        const int64_t until = process_now_ms() + kill->after_ms;
-        while (!process_has_ended(&process) && process_now_ms() < until) usleep(1000);
-        process_signal(&process, SIGKILL);
-    }
+    if (kill->point != NULL) await_point(run, &process, kill);
+    else kill_at_any_time(run, &process, kill);
     process_expect_end(&process, -SIGKILL, NULL);
     const int64_t killed_ms = process_now_ms();
     const int64_t open = checker_open_records(run->checker);
