@@ -34,7 +34,9 @@ struct life {
     weir_job *job;
     weir_config *config;
     uint32_t parallelism;
-    bool stop, is_over, was_frozen, overlapped, met_full_disk;
+    uint32_t ring_size;
+    bool is_foreign; /* has a checkpoint store of its own, and must be refused (R9) */
+    bool stop, is_over, overlapped, met_full_disk;
     struct weir_error outcome;
     uint64_t restarts;
 };
@@ -248,13 +250,16 @@ static void set(weir_config *config, const char *key, const char *value)
 
 static bool create_job(struct life *life)
 {
-    char parallelism[16];
+    char parallelism[16], ring_size[16];
     weir_graph *graph = weir_graph_create();
     life->config = weir_config_create();
     CHECK(graph != NULL && life->config != NULL);
     world.kind->define(graph);
     (void)snprintf(parallelism, sizeof parallelism, "%u", life->parallelism);
     set(life->config, "parallelism.default", parallelism);
+    (void)snprintf(ring_size, sizeof ring_size, "%u", life->ring_size);
+    set(life->config, "sink.ring-size", ring_size);
+    set(life->config, "execution.checkpointing.dir", life->is_foreign ? "/other" : "/data");
     for (size_t i = 0; i < world.setting_count; i++) set(life->config, world.settings[i].key, world.settings[i].value);
     const struct weir_job_options options = { .size = sizeof options, .name = job_name, .log = take_log,
                                               .log_user = life };
@@ -298,11 +303,13 @@ static uint32_t alive(struct life *lives[LIVES_MAX])
  * not begin anew after a failure. */
 static bool is_allowed(const struct life *life)
 {
+    if (life->is_foreign) return life->outcome.code == WEIR_FOREIGN || life->stop || life->met_full_disk;
     if (life->stop && life->outcome.remedy != WEIR_REMEDY_STOP) return true;
     switch (life->outcome.code) {
     case WEIR_OK: return life->stop;
     case WEIR_FENCED: return life->overlapped || cluster_counts().late > 0;
     case WEIR_ENVIRONMENT: return life->met_full_disk;
+    case WEIR_FOREIGN: return life->is_foreign;
     default: return false;
     }
 }
@@ -320,22 +327,27 @@ static void judge(struct life *life)
     disk_model_close_owner(world.disk, life->number + 1);
 }
 
-static void start_life(void)
+static void start(bool is_foreign)
 {
     struct life *others[LIVES_MAX];
     if (world.life_count == LIVES_MAX) return;
     const uint32_t other_count = alive(others);
     struct life *life = &world.lives[world.life_count];
     *life = (struct life){ .number = world.life_count++, .parallelism = 1 + (uint32_t)below(3),
+                           .ring_size = 2 + (uint32_t)below(chance_percent(20) ? 3 : 1), .is_foreign = is_foreign,
                            .overlapped = other_count > 0, .met_full_disk = world.disk_is_bad };
-    for (uint32_t i = 0; i < other_count; i++) others[i]->overlapped = true;
-    world.report->starts++;
-    if (other_count > 0) world.report->second_starts++;
-    trace("life %u: starts, parallelism %u", life->number, life->parallelism);
+    for (uint32_t i = 0; i < other_count && !is_foreign; i++) others[i]->overlapped = true;
+    if (is_foreign) world.report->foreign_starts++;
+    else world.report->starts++;
+    if (other_count > 0 && !is_foreign) world.report->second_starts++;
+    trace("life %u: starts%s, parallelism %u, ring of %u", life->number, is_foreign ? " with another store" : "",
+          life->parallelism, life->ring_size);
     char name[24];
     (void)snprintf(name, sizeof name, "life %u", life->number);
     life->process = sched_spawn(name, life, live, life);
 }
+
+static void start_life(void) { start(false); }
 
 /* ---- Input -------------------------------------------------------------------------------------------------------- */
 
@@ -468,7 +480,6 @@ static void freeze(struct life *life)
 {
     trace("life %u: stands still", life->number);
     world.report->freezes++;
-    life->was_frozen = true;
     sched_freeze(life->process);
     sched_at(sched_now_us() + (int64_t)below(chance_percent(30) ? 8 * SECOND_US : SECOND_US), life->process, thaw, life);
 }
@@ -503,7 +514,7 @@ static void event(void)
     switch (below(14)) {
     case 0: case 1: case 2: if (life != NULL) kill_life(life, "SIGKILL"); break;
     case 3: if (life != NULL) freeze(life); break;
-    case 4: if (count < 4) start_life(); break;
+    case 4: if (count < 4) start(oracle_progress() > 0 && chance_percent(25)); break;
     case 5: if (chance_percent(50)) cut_power(); break;
     case 6:
         world.report->broker_outages++;
@@ -546,7 +557,6 @@ static void draw_settings(void)
 {
     add_setting("execution.checkpointing.interval", "%ms", 5 + below(chance_percent(30) ? 200 : 40));
     add_setting("pipeline.max-parallelism", "%", 4 + below(12));
-    add_setting("sink.ring-size", "%", 2 + below(chance_percent(20) ? 3 : 1));
     add_setting("state.log.segment-size", "%kb", 64);
     add_setting("state.base.min-log-size", "%kb", 64);
     add_setting("state.recovery.max-frames", "%", 3 + below(40));
@@ -557,9 +567,6 @@ static void draw_settings(void)
     add_setting("restart-strategy.exponential-delay.initial-backoff", "%ms", 10 + below(100));
     add_setting("restart-strategy.exponential-delay.max-backoff", "%ms", 500);
     add_setting("kafka.producer.transaction.timeout.ms", "%", chance_percent(25) ? 1500 + below(3000) : 60000);
-    struct setting *directory = &world.settings[world.setting_count++];
-    directory->key = "execution.checkpointing.dir";
-    (void)snprintf(directory->value, sizeof directory->value, "/data");
     if (chance_percent(30)) {
         struct setting *chaining = &world.settings[world.setting_count++];
         chaining->key = "pipeline.operator-chaining.enabled";
@@ -678,7 +685,7 @@ void world_run(const struct world_options *options, struct world_report *report)
     world.disk = disk_model_create(options->seed);
     CHECK(world.disk != NULL);
     const struct disk *disk = disk_model_table(world.disk);
-    CHECK(disk->make_directory(disk->user, "/data") == 0);
+    CHECK(disk->make_directory(disk->user, "/data") == 0 && disk->make_directory(disk->user, "/other") == 0);
     world.kind = &job_kinds[below(job_kind_count)];
     oracle_begin(cluster_model(), world.kind, job_name);
     draw_settings();

@@ -13,9 +13,10 @@
 
 /* What a run has seen: proof that the interesting states are reached. */
 #define WORLD_SIGHTS(X)                                                                                                \
-    X(starts) X(kills) X(crash_points) X(freezes) X(power_cuts) X(second_starts) X(broker_outages) X(coordinator_moves)  \
-    X(full_disks) X(disk_errors) X(lost_requests) X(lost_answers) X(delayed_requests) X(late_requests) X(aborted)        \
-    X(incarnations) X(epochs) X(records) X(fenced) X(stops) X(compactions) X(forgotten_groups) X(restarts_inside)
+    X(starts) X(kills) X(crash_points) X(freezes) X(power_cuts) X(second_starts) X(foreign_starts)                     \
+    X(broker_outages) X(coordinator_moves) X(full_disks) X(disk_errors) X(lost_requests) X(lost_answers)               \
+    X(delayed_requests) X(late_requests) X(aborted) X(incarnations) X(epochs) X(records) X(fenced) X(stops)            \
+    X(compactions) X(forgotten_groups) X(restarts_inside)
 
 struct world_report {
 #define WORLD_SIGHT_FIELD(name) uint64_t name;
