@@ -299,6 +299,13 @@ static enum weir_code missing_id(struct store *store, const struct store_options
     return id_create(store, options, error);
 }
 
+/* Whoever made the id may have been killed before its name was durable, and what is committed now names it. */
+static enum weir_code keep_id(const struct store *store, struct weir_error *error)
+{
+    const int result = store->disk->sync_directory(store->disk->user, store->path);
+    return result == 0 ? WEIR_OK : stop(error, store_disk_error(store, error, result, "syncing", "the directory"));
+}
+
 static enum weir_code examine(struct store *store, const struct store_options *options, struct weir_error *error)
 {
     struct contents contents = { 0 };
@@ -307,6 +314,7 @@ static enum weir_code examine(struct store *store, const struct store_options *o
     bool found;
     enum weir_code code = id_read(store, options, &found, error);
     if (code == WEIR_OK && !found) code = missing_id(store, options, &contents, error);
+    if (code == WEIR_OK && found && options->create) code = keep_id(store, error);
     if (code != WEIR_OK) return code;
 
     if (found && options->create && contents.temporary[0] != '\0') {

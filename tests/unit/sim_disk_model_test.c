@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -876,6 +877,50 @@ START_TEST(a_store_keeps_every_frame_that_it_has_acknowledged_over_power_cuts)
 }
 END_TEST
 
+static struct disk dying; /* the model's table, whose process dies where it would sync a directory */
+static int syncs_left;
+
+static int sync_or_die(void *user, const char *path)
+{
+    return syncs_left-- > 0 ? disk->sync_directory(user, path) : -EIO;
+}
+
+static enum weir_code open_here(struct store **store, struct weir_error *error)
+{
+    static struct weir_environment environment;
+    environment_init_system(&environment);
+    const struct store_options options = { .directory = "/ck", .job = "job", .slot = "0", .create = true,
+                                           .disk = &dying, .environment = &environment };
+    return store_open(&options, store, error);
+}
+
+START_TEST(a_store_id_that_was_used_survives_a_power_cut)
+{
+    uint32_t interrupted = 0;
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        struct store *store = NULL;
+        struct weir_error error;
+        char id[STORE_ID_MAX];
+        new_disk(round);
+        ck_assert_int_eq(disk->make_directory(disk->user, "/ck"), 0);
+        dying = *disk;
+        dying.sync_directory = sync_or_die;
+        syncs_left = (int)(round % 4);
+        if (open_here(&store, &error) == WEIR_OK) store_close(store);
+        else interrupted++;
+        syncs_left = INT_MAX;
+        ck_assert_msg(open_here(&store, &error) == WEIR_OK, "%s", error.text);
+        (void)snprintf(id, sizeof id, "%s", store_id(store));
+        store_close(store);
+        disk_model_cut_power(model);
+        ck_assert_msg(open_here(&store, &error) == WEIR_OK, "%s", error.text);
+        ck_assert_str_eq(store_id(store), id);
+        store_close(store);
+    }
+    ck_assert_uint_gt(interrupted, 10);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     seed = unit_seed();
@@ -907,6 +952,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, damage_is_in_the_cache_and_on_the_disk);
     tcase_add_test(tests, files_are_visited_by_path);
     tcase_add_test(tests, one_seed_is_one_disk);
+    tcase_add_test(tests, a_store_id_that_was_used_survives_a_power_cut);
     tcase_add_test(tests, a_store_keeps_every_frame_that_it_has_acknowledged_over_power_cuts);
 }
 
