@@ -435,11 +435,24 @@ static void begin_log_done(struct work *work, void *user)
     resolved(job);
 }
 
+/* A start that has been overtaken finds files missing too: a newer one has committed since, and deleted what nobody needs
+ * any more. So the ledger is looked at once more; when it still names this frame, the damage is real. */
+static void doubt_damage(struct weir_job *job, struct weir_error *error)
+{
+    const struct weir_frame_name *frame = &job->decision.frame, *doubted = &job->doubted_frame;
+    const bool is_confirmed = doubted->incarnation == frame->incarnation && doubted->epoch == frame->epoch &&
+                              strcmp(doubted->file, frame->file) == 0;
+    if (error->code != WEIR_DAMAGED || is_confirmed) return;
+    job->doubted_frame = *frame;
+    error->remedy = WEIR_REMEDY_REPLAY;
+}
+
 static void resolve_done(struct work *work, void *user)
 {
     struct weir_job *job = user;
     if (is_stale(job, work)) return;
     if (work->code != WEIR_OK) {
+        doubt_damage(job, &work->error);
         job_failed(job, &work->error);
         return;
     }
@@ -912,18 +925,6 @@ static enum weir_code run_restore(struct work *work)
                                          (unsigned long long)restoring.name.epoch,
                                          (unsigned long long)restoring.name.incarnation);
     return code;
-}
-
-/* A start that has been overtaken finds files missing too: a newer one has committed since, and deleted what nobody needs
- * any more. So the ledger is looked at once more; when it still names this frame, the damage is real. */
-static void doubt_damage(struct weir_job *job, struct weir_error *error)
-{
-    const struct weir_frame_name *frame = &job->decision.frame, *doubted = &job->doubted_frame;
-    const bool is_confirmed = doubted->incarnation == frame->incarnation && doubted->epoch == frame->epoch &&
-                              strcmp(doubted->file, frame->file) == 0;
-    if (error->code != WEIR_DAMAGED || is_confirmed) return;
-    job->doubted_frame = *frame;
-    error->remedy = WEIR_REMEDY_REPLAY;
 }
 
 static void restore_done(struct work *work, void *user)
