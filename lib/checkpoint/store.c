@@ -299,9 +299,15 @@ static enum weir_code missing_id(struct store *store, const struct store_options
     return id_create(store, options, error);
 }
 
-/* Whoever made the id may have been killed before its name was durable, and what is committed now names it. */
+/* Whoever made the id may have been killed before its name was durable, and what is committed now names it. A sync that
+ * failed then may have left the directory clean in the kernel's eyes, so it is changed first. */
 static enum weir_code keep_id(const struct store *store, struct weir_error *error)
 {
+    char path[STORE_PATH_MAX];
+    store_file_path(store, ID_TEMPORARY "touch", path);
+    const int file = store->disk->open(store->disk->user, path, DISK_CREATE);
+    if (file >= 0) store->disk->close(store->disk->user, file);
+    (void)store->disk->remove(store->disk->user, path);
     const int result = store->disk->sync_directory(store->disk->user, store->path);
     return result == 0 ? WEIR_OK : stop(error, store_disk_error(store, error, result, "syncing", "the directory"));
 }
