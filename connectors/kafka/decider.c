@@ -52,6 +52,7 @@ struct decider {
     struct transaction *transactions[HANDLES_MAX];
     uint32_t transaction_count;
     struct round round;
+    uint32_t renewals[HANDLES_MAX]; /* asked for and not answered: their answers come before those of a later round */
     uint32_t attempt; /* newest one that was seen */
     struct task *first_task, **last_task;
     bool closing;
@@ -97,7 +98,9 @@ static void on_answer(void *user, struct weir_decider_event *event)
     struct round round;
     pthread_mutex_lock(&decider->mutex);
     round = decider->round;
-    if (event->type == WEIR_DECIDER_RENEWED && round.missing > 0 && round.attempt == event->attempt) {
+    if (event->type == WEIR_DECIDER_RENEWED && decider->renewals[event->handle] > 0) {
+        decider->renewals[event->handle]--;
+    } else if (event->type == WEIR_DECIDER_RENEWED && round.missing > 0 && round.attempt == event->attempt) {
         in_round = true;
         ends_round = --decider->round.missing == 0;
     }
@@ -152,6 +155,7 @@ static void abandon_attempt(struct decider *decider)
     for (uint32_t i = 0; i < decider->transaction_count; i++) transaction_abandon(decider->transactions[i]);
     decider->transaction_count = 0;
     decider->round.missing = 0;
+    memset(decider->renewals, 0, sizeof decider->renewals);
     decider->attempt = 0;
     decider->cancelled = true;
     pthread_mutex_unlock(&decider->mutex);
@@ -515,11 +519,16 @@ static void decider_commit(void *decider, uint32_t attempt, uint32_t handle, uin
     if (transaction != NULL) transaction_commit(transaction, handle, epoch);
 }
 
-static void decider_renew(void *decider, uint32_t attempt, uint32_t handle)
+static void decider_renew(void *argument, uint32_t attempt, uint32_t handle)
 {
     (void)attempt;
+    struct decider *decider = argument;
     struct transaction *transaction = transaction_of(decider, handle);
-    if (transaction != NULL) transaction_take_over(transaction, handle, true);
+    if (transaction == NULL) return;
+    pthread_mutex_lock(&decider->mutex);
+    decider->renewals[handle]++;
+    pthread_mutex_unlock(&decider->mutex);
+    transaction_take_over(transaction, handle, true);
 }
 
 static void decider_discard(void *argument, uint32_t attempt)

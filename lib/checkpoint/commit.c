@@ -138,6 +138,15 @@ static void advance_append(struct step *step)
         act_on_frame(step, COMMIT_DO_APPEND, &closing->append_try);
 }
 
+/* While an id is being taken over anew, another start may have taken it over in between: a commit by the ids that are left
+ * would be that of a life that is over (tests/spin, R5_WAIT). */
+static bool is_renewing(const struct commit *commit)
+{
+    for (uint32_t i = 0; i < commit->options.ring_size; i++)
+        if (commit->handles[i] == COMMIT_HANDLE_RENEWING) return true;
+    return false;
+}
+
 /* The ladder of requests on the handle: each is sent when the one before has been answered. */
 static void advance_closing(struct step *step)
 {
@@ -152,7 +161,7 @@ static void advance_closing(struct step *step)
     } else if (closing->offsets_try < closing->try_number) {
         closing->pending = COMMIT_PENDING_OFFSETS;
         act_on_frame(step, COMMIT_DO_OFFSETS, &closing->offsets_try);
-    } else if (closing->durable || !commit->options.needs_prepared_frame) {
+    } else if ((closing->durable || !commit->options.needs_prepared_frame) && !is_renewing(commit)) {
         closing->pending = COMMIT_PENDING_COMMIT;
         act_on(step, COMMIT_DO_COMMIT, closing->epoch);
     }

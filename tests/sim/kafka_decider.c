@@ -59,6 +59,7 @@ struct sim_decider {
         enum weir_decider_event_type answer;
         uint32_t attempt, missing;
     } round;
+    uint32_t renewals[HANDLES_MAX]; /* asked for and not answered: their answers come before those of a later round */
     uint32_t attempt;
     struct inquiry *first, **last;
     struct sched_event work;
@@ -87,8 +88,10 @@ static void answer(struct transaction *transaction, enum weir_decider_event_type
     struct weir_decider_event event = { .type = type, .attempt = transaction->attempt, .epoch = epoch,
                                         .handle = transaction->index, .renew = renew };
     if (transaction->is_abandoned) return;
-    const bool in_round = type == WEIR_DECIDER_RENEWED && decider->round.missing > 0 &&
+    const bool is_renewal = type == WEIR_DECIDER_RENEWED && decider->renewals[transaction->index] > 0;
+    const bool in_round = type == WEIR_DECIDER_RENEWED && !is_renewal && decider->round.missing > 0 &&
                           decider->round.attempt == transaction->attempt;
+    if (is_renewal) decider->renewals[transaction->index]--;
     if (!in_round) {
         post(decider, &event);
     } else if (--decider->round.missing == 0) {
@@ -315,6 +318,7 @@ static void abandon_all(struct sim_decider *decider)
     for (uint32_t i = 0; i < decider->count; i++) abandon(decider->ring[i]);
     decider->count = 0;
     decider->round.missing = 0;
+    memset(decider->renewals, 0, sizeof decider->renewals);
     decider->attempt = 0;
 }
 
@@ -621,6 +625,7 @@ static void decider_commit(void *decider, uint32_t attempt, uint32_t handle, uin
 static void decider_renew(void *decider, uint32_t attempt, uint32_t handle)
 {
     (void)attempt;
+    ((struct sim_decider *)decider)->renewals[handle]++;
     submit(decider, handle, (struct command){ .type = TAKE_OVER, .index = handle });
 }
 

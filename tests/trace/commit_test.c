@@ -370,17 +370,17 @@ START_TEST(renews_a_handle_before_its_next_epoch)
     ON(FLUSHED, .epoch = 43);
     ON(DURABLE, .epoch = 43, .try_number = 1);
     ON(READY, .epoch = 43);
-    ON(COMMITTED, .epoch = 43);
     ON(RENEWED, .handle = 0);
     ON(BEGUN, .epoch = 44);
+    ON(COMMITTED, .epoch = 43);
     expect("#1 COMMITTED 42 renew | NOTIFY 42, RENEW h0, ALLOW 43\n"
            "#1 SNAPSHOT 43 | APPEND 43, FLUSH 43 h1\n"
            "#1 FLUSHED 43 | OFFSETS 43 h1\n"
            "#1 DURABLE 43\n"
-           "#1 READY 43 | COMMIT 43 h1\n"
-           "#1 COMMITTED 43 | NOTIFY 43\n"
-           "#1 RENEWED h0 | BEGIN 44 h0\n"
-           "#1 BEGUN 44 | PROCEED 44, ALLOW 44\n");
+           "#1 READY 43\n"
+           "#1 RENEWED h0 | COMMIT 43 h1, BEGIN 44 h0\n"
+           "#1 BEGUN 44 | PROCEED 44\n"
+           "#1 COMMITTED 43 | NOTIFY 43, ALLOW 44\n");
 }
 END_TEST
 
