@@ -112,6 +112,19 @@ static enum weir_code make_directory(const struct store *store, const char *path
                           "checkpoint directory %s: cannot be made: %s%s", path, text_of(result), advice_on(result));
 }
 
+/* Makes the names in a directory durable, whoever made them: he may have been killed before they were, and a sync that failed then
+ * may have left the directory clean in the kernel's eyes, so it is changed first. */
+static int sync_names(const struct store *store, const char *directory)
+{
+    char path[STORE_PATH_MAX];
+    const int size = snprintf(path, sizeof path, "%s/" ID_TEMPORARY "touch", directory);
+    CHECK(size > 0 && size < STORE_PATH_MAX);
+    const int file = store->disk->open(store->disk->user, path, DISK_CREATE);
+    if (file >= 0) store->disk->close(store->disk->user, file);
+    (void)store->disk->remove(store->disk->user, path);
+    return store->disk->sync_directory(store->disk->user, directory);
+}
+
 static enum weir_code make_directories(const struct store *store, const char *directory, struct weir_error *error)
 {
     enum weir_code code = make_directory(store, directory, error);
@@ -120,9 +133,9 @@ static enum weir_code make_directories(const struct store *store, const char *di
     char above[STORE_PATH_MAX];
     const int size = snprintf(above, sizeof above, "%s/..", directory);
     CHECK(size > 0 && size < STORE_PATH_MAX);
-    int result = store->disk->sync_directory(store->disk->user, directory);
+    int result = sync_names(store, directory);
     /* Somebody else's directory may be closed to us; then it was there before. */
-    if (result == 0) result = store->disk->sync_directory(store->disk->user, above);
+    if (result == 0) result = sync_names(store, above);
     if (result == 0 || result == -EACCES || result == -EPERM) return WEIR_OK;
     return stop(error, store_disk_error(store, error, result, "syncing", directory));
 }
@@ -247,7 +260,6 @@ static enum weir_code id_create(struct store *store, const struct store_options 
         if (result < 0) (void)store->disk->remove(store->disk->user, temporary);
         if (result == -EEXIST) result = 0;
     }
-    if (result == 0) result = store->disk->sync_directory(store->disk->user, store->path);
     if (result < 0) return stop(error, store_disk_error(store, error, result, "creating", ID_FILE));
     bool found;
     const enum weir_code code = id_read(store, options, &found, error);
@@ -299,29 +311,18 @@ static enum weir_code missing_id(struct store *store, const struct store_options
     return id_create(store, options, error);
 }
 
-/* Whoever made the id may have been killed before its name was durable, and what is committed now names it. A sync that
- * failed then may have left the directory clean in the kernel's eyes, so it is changed first. */
-static enum weir_code keep_id(const struct store *store, struct weir_error *error)
-{
-    char path[STORE_PATH_MAX];
-    store_file_path(store, ID_TEMPORARY "touch", path);
-    const int file = store->disk->open(store->disk->user, path, DISK_CREATE);
-    if (file >= 0) store->disk->close(store->disk->user, file);
-    (void)store->disk->remove(store->disk->user, path);
-    const int result = store->disk->sync_directory(store->disk->user, store->path);
-    return result == 0 ? WEIR_OK : stop(error, store_disk_error(store, error, result, "syncing", "the directory"));
-}
-
 static enum weir_code examine(struct store *store, const struct store_options *options, struct weir_error *error)
 {
     struct contents contents = { 0 };
-    const int result = store->disk->list(store->disk->user, store->path, contents_visit, &contents);
+    int result = store->disk->list(store->disk->user, store->path, contents_visit, &contents);
     if (result < 0) return stop(error, store_disk_error(store, error, result, "listing", "the directory"));
     bool found;
     enum weir_code code = id_read(store, options, &found, error);
     if (code == WEIR_OK && !found) code = missing_id(store, options, &contents, error);
-    if (code == WEIR_OK && found && options->create) code = keep_id(store, error);
     if (code != WEIR_OK) return code;
+    /* What is committed from now on names the id. */
+    result = options->create ? sync_names(store, store->path) : 0;
+    if (result < 0) return stop(error, store_disk_error(store, error, result, "syncing", "the directory"));
 
     if (found && options->create && contents.temporary[0] != '\0') {
         char path[STORE_PATH_MAX];
