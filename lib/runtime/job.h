@@ -162,7 +162,10 @@ struct weir_job {
     struct job_closing closing;
     struct weir_output_totals totals;    /* cumulative, committed or in flight */
     struct restart_decision decision;    /* of this attempt */
-    struct weir_frame_name doubted_frame; /* found damaged once: see doubt_damage */
+    struct {
+        enum weir_code code;
+        struct weir_frame_name frame;
+    } doubted; /* the last verdict against a start: see doubt_verdict */
     uint64_t incarnation_begun;          /* the highest whose log this process began */
     struct weir_decider_event facts;     /* what LOOKED or READ brought */
     bool rewrite_mirrors;

@@ -435,15 +435,17 @@ static void begin_log_done(struct work *work, void *user)
     resolved(job);
 }
 
-/* A start that has been overtaken finds files missing too: a newer one has committed since, and deleted what nobody needs
- * any more. So the ledger is looked at once more; when it still names this frame, the damage is real. */
-static void doubt_damage(struct weir_job *job, struct weir_error *error)
+/* Ledger, group and store are read one after another. A start that is being overtaken by another one, which commits, and
+ * deletes what nobody needs any more, may find that they contradict each other, or that a file is missing. So all is looked
+ * at once more; a verdict that comes a second time about the same frame is a real one. */
+static void doubt_verdict(struct weir_job *job, struct weir_error *error)
 {
-    const struct weir_frame_name *frame = &job->decision.frame, *doubted = &job->doubted_frame;
-    const bool is_confirmed = doubted->incarnation == frame->incarnation && doubted->epoch == frame->epoch &&
-                              strcmp(doubted->file, frame->file) == 0;
-    if (error->code != WEIR_DAMAGED || is_confirmed) return;
-    job->doubted_frame = *frame;
+    const struct weir_frame_name *frame = &job->decision.frame, *doubted = &job->doubted.frame;
+    const bool is_confirmed = job->doubted.code == error->code && doubted->incarnation == frame->incarnation &&
+                              doubted->epoch == frame->epoch && strcmp(doubted->file, frame->file) == 0;
+    if (error->remedy != WEIR_REMEDY_STOP || is_confirmed) return;
+    job->doubted.code = error->code;
+    job->doubted.frame = *frame;
     error->remedy = WEIR_REMEDY_REPLAY;
 }
 
@@ -452,7 +454,7 @@ static void resolve_done(struct work *work, void *user)
     struct weir_job *job = user;
     if (is_stale(job, work)) return;
     if (work->code != WEIR_OK) {
-        doubt_damage(job, &work->error);
+        doubt_verdict(job, &work->error);
         job_failed(job, &work->error);
         return;
     }
@@ -932,7 +934,7 @@ static void restore_done(struct work *work, void *user)
     struct weir_job *job = user;
     if (is_stale(job, work)) return;
     if (work->code != WEIR_OK) {
-        doubt_damage(job, &work->error);
+        doubt_verdict(job, &work->error);
         job_failed(job, &work->error);
         return;
     }
