@@ -7,10 +7,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "round.h"
 #include "weir/kafka.h"
 
 enum {
-    HANDLES_MAX = 256,
     OPEN_PATIENCE_MS = 3000,
     CLERK_PATIENCE_MS = 5000,
     CLOSE_PATIENCE_MS = 5000,
@@ -23,13 +23,6 @@ struct task {
     enum task_type type;
     uint32_t attempt;
     uint32_t handles_named;
-};
-
-/* A call that several transactions answer together. */
-struct round {
-    enum weir_decider_event_type answer; /* FENCED or FINISHED */
-    uint32_t attempt;
-    uint32_t missing; /* 0 = there is no round */
 };
 
 struct decider {
@@ -49,10 +42,10 @@ struct decider {
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
     uint32_t transactions_alive; /* threads, abandoned ones too */
-    struct transaction *transactions[HANDLES_MAX];
+    struct transaction *transactions[ROUND_IDS_MAX];
     uint32_t transaction_count;
     struct round round;
-    uint32_t renewals[HANDLES_MAX]; /* asked for and not answered: their answers come before those of a later round */
+    bool warm; /* the round's: prepare the ids of the ring for producing */
     uint32_t attempt; /* newest one that was seen */
     struct task *first_task, **last_task;
     bool closing;
@@ -90,24 +83,41 @@ static void drop_extra_transactions(struct decider *decider)
         transaction_abandon(decider->transactions[--decider->transaction_count]);
 }
 
+/* For the ids [first, last) of the round. False when there is no memory. Caller holds the mutex. */
+static bool take_over_some(struct decider *decider, uint32_t first, uint32_t last)
+{
+    bool submitted = true;
+    for (uint32_t i = first; submitted && i < last; i++)
+        submitted = transaction_take_over(decider->transactions[i], i, decider->warm && i < decider->ring_size);
+    return submitted;
+}
+
+static enum weir_code out_of_memory(struct weir_error *error)
+{
+    return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "decider: out of memory");
+}
+
 /* The answers of transactions pass through here, on their threads: those that a round waits for become one. */
 static void on_answer(void *user, struct weir_decider_event *event)
 {
     struct decider *decider = user;
-    bool in_round = false, ends_round = false;
-    struct round round;
+    enum round_step step = ROUND_OUTSIDE;
+    bool submitted = true;
     pthread_mutex_lock(&decider->mutex);
-    round = decider->round;
-    if (event->type == WEIR_DECIDER_RENEWED && decider->renewals[event->handle] > 0) {
-        decider->renewals[event->handle]--;
-    } else if (event->type == WEIR_DECIDER_RENEWED && round.missing > 0 && round.attempt == event->attempt) {
-        in_round = true;
-        ends_round = --decider->round.missing == 0;
-    }
-    if (ends_round) drop_extra_transactions(decider);
+    if (event->type == WEIR_DECIDER_RENEWED) step = round_renewed(&decider->round, event->attempt, event->handle);
+    if (step == ROUND_REST) submitted = take_over_some(decider, 1, decider->round.count);
+    if (step == ROUND_ENDS) drop_extra_transactions(decider);
+    const enum weir_decider_event_type answer = decider->round.answer;
     pthread_mutex_unlock(&decider->mutex);
-    if (!in_round) post(decider, event);
-    else if (ends_round) post_simply(decider, round.answer, round.attempt);
+    struct weir_error error;
+    if (step == ROUND_OUTSIDE) {
+        post(decider, event);
+    } else if (step == ROUND_ENDS) {
+        post_simply(decider, answer, event->attempt);
+    } else if (!submitted) {
+        out_of_memory(&error);
+        post_failure(decider, event->attempt, &error);
+    }
 }
 
 static void on_gone(void *user)
@@ -154,8 +164,7 @@ static void abandon_attempt(struct decider *decider)
     pthread_mutex_lock(&decider->mutex);
     for (uint32_t i = 0; i < decider->transaction_count; i++) transaction_abandon(decider->transactions[i]);
     decider->transaction_count = 0;
-    decider->round.missing = 0;
-    memset(decider->renewals, 0, sizeof decider->renewals);
+    round_forget(&decider->round);
     decider->attempt = 0;
     decider->cancelled = true;
     pthread_mutex_unlock(&decider->mutex);
@@ -178,11 +187,11 @@ static enum weir_code take_all_over(struct decider *decider, uint32_t attempt, u
     enum weir_code code = WEIR_OK;
     pthread_mutex_lock(&decider->mutex);
     if (attempt == decider->attempt && !decider->closing) {
-        decider->round = (struct round){ .answer = answer, .attempt = attempt, .missing = count };
+        round_begin(&decider->round, answer, attempt, count);
+        decider->warm = warm;
         for (uint32_t i = decider->transaction_count; code == WEIR_OK && i < count; i++)
             code = start_transaction(decider, attempt, i, error);
-        for (uint32_t i = 0; code == WEIR_OK && i < count; i++)
-            transaction_take_over(decider->transactions[i], i, warm && i < decider->ring_size);
+        if (code == WEIR_OK && !take_over_some(decider, 0, 1)) code = out_of_memory(error);
     }
     pthread_mutex_unlock(&decider->mutex);
     return code;
@@ -265,7 +274,7 @@ static void fence(struct decider *decider, const struct task *task)
     uint32_t count = handles_used(decider);
     if (decider->context.exactly_once && task->handles_named > count) count = task->handles_named;
     enum weir_code code = WEIR_OK;
-    if (count > HANDLES_MAX)
+    if (count > ROUND_IDS_MAX)
         code = weir_error_set(&error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
                               "the ledger '%s' names %u producers, more than any ring has", decider->ledger.name,
                               count);
@@ -310,7 +319,7 @@ static void send_to_clerk(struct decider *decider, enum task_type type, uint32_t
     struct task *task = malloc(sizeof *task);
     if (task == NULL) {
         struct weir_error error;
-        weir_error_set(&error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "decider: out of memory");
+        out_of_memory(&error);
         post_failure(decider, attempt, &error);
         return;
     }
@@ -406,14 +415,14 @@ static bool start_clerk(struct decider *decider)
 static enum weir_code decider_open(const struct weir_decider_options *options, void **opened, struct weir_error *error)
 {
     int64_t slot;
-    if (options->ring_size == 0 || options->ring_size > HANDLES_MAX)
+    if (options->ring_size == 0 || options->ring_size > ROUND_IDS_MAX)
         return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "sink.ring-size is %u, but must be 1 to %d",
-                              options->ring_size, HANDLES_MAX);
+                              options->ring_size, ROUND_IDS_MAX);
     if (!weir_bytes_to_i64(weir_text(options->slot), &slot) || slot < 0 || slot > 9999)
         return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
                               "slot '%s': the ledger's partitions need a number from 0 to 9999", options->slot);
     struct decider *decider = create(options);
-    if (decider == NULL) return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "decider: out of memory");
+    if (decider == NULL) return out_of_memory(error);
     enum weir_code code =
         ledger_topic_open(&decider->ledger, &decider->context, decider->brokers, (int32_t)slot, error);
     if (code == WEIR_OK) code = check(decider, error);
@@ -521,14 +530,16 @@ static void decider_commit(void *decider, uint32_t attempt, uint32_t handle, uin
 
 static void decider_renew(void *argument, uint32_t attempt, uint32_t handle)
 {
-    (void)attempt;
     struct decider *decider = argument;
     struct transaction *transaction = transaction_of(decider, handle);
     if (transaction == NULL) return;
     pthread_mutex_lock(&decider->mutex);
-    decider->renewals[handle]++;
+    round_expect_renewal(&decider->round, handle);
     pthread_mutex_unlock(&decider->mutex);
-    transaction_take_over(transaction, handle, true);
+    struct weir_error error;
+    if (transaction_take_over(transaction, handle, true)) return;
+    out_of_memory(&error);
+    post_failure(decider, attempt, &error);
 }
 
 static void decider_discard(void *argument, uint32_t attempt)

@@ -205,12 +205,13 @@ static void submit_if_complete(struct transaction *transaction, struct transacti
     transaction_free_command(command);
 }
 
-void transaction_take_over(struct transaction *transaction, uint32_t index, bool get_warm)
+bool transaction_take_over(struct transaction *transaction, uint32_t index, bool get_warm)
 {
-    struct transaction_command *command = make_command(transaction, TAKE_OVER, index, 0);
-    if (command == NULL) return;
-    command->warm = get_warm;
+    struct transaction_command *command = calloc(1, sizeof *command);
+    if (command == NULL) return false;
+    *command = (struct transaction_command){ .type = TAKE_OVER, .index = index, .warm = get_warm };
     submit(transaction, command);
+    return true;
 }
 
 void transaction_begin(struct transaction *transaction, uint32_t index, uint64_t epoch)

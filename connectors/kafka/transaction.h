@@ -50,8 +50,8 @@ void transaction_abandon(struct transaction *transaction);
 /* `index` comes back in the answer: at-least-once, one producer stands for all handles of the ring. */
 
 /* A new handle for the id, whose init fences every older one and waits until its last transaction is decided. `warm`:
- * get ready for records too. */
-void transaction_take_over(struct transaction *transaction, uint32_t index, bool warm);
+ * get ready for records too. False when there is no memory: then there will be no answer. */
+bool transaction_take_over(struct transaction *transaction, uint32_t index, bool warm);
 void transaction_begin(struct transaction *transaction, uint32_t index, uint64_t epoch);
 void transaction_flush(struct transaction *transaction, uint32_t index, uint64_t epoch, struct weir_bytes ledger_key,
                        struct weir_bytes ledger_value, bool anchors);

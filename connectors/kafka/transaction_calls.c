@@ -354,6 +354,18 @@ static void commit(struct transaction *transaction, uint64_t epoch)
     transaction_answer(transaction, &event);
 }
 
+/* What was not answered may come late, so the handle has to be made anew (R5). But nothing was committed since the fence by
+ * which another start could be noticed: it may have taken all ids over meanwhile, and gone on. So everything is looked at
+ * once more (tests/spin, R5_LOOK). */
+static void fail_to_look_again(struct transaction *transaction)
+{
+    struct weir_error error;
+    weir_error_set(&error, WEIR_FAILED, WEIR_REMEDY_REPLAY,
+                   "transaction '%s': the brokers did not answer at once when this start was announced; looking again",
+                   transaction->id);
+    transaction_fail(transaction, &error);
+}
+
 static void announce(struct transaction *transaction, const struct transaction_command *command)
 {
     const bool exactly_once = transaction_is_exactly_once(transaction);
@@ -361,11 +373,8 @@ static void announce(struct transaction *transaction, const struct transaction_c
     if (!flush_all(transaction, transaction->ledger_handle)) return;
     if (exactly_once && !commit_transaction(transaction)) return;
     set_closed(transaction);
-    if (handle_unanswered(transaction->handle) > 0) {
-        if (!init(transaction)) return;
-        warm(transaction);
-    }
-    transaction_answer_simply(transaction, WEIR_DECIDER_ANNOUNCED, 0);
+    if (exactly_once && handle_unanswered(transaction->handle) > 0) fail_to_look_again(transaction);
+    else transaction_answer_simply(transaction, WEIR_DECIDER_ANNOUNCED, 0);
 }
 
 /* ---- Any of them ------------------------------------------------------------------------------------------------- */

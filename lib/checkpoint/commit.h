@@ -194,7 +194,9 @@ struct commit_actions {
 };
 
 struct commit_options {
-    uint32_t ring_size;        /* 1 to COMMIT_HANDLES_MAX handles, taking turns: epoch % ring_size (R2) */
+    /* 1 to COMMIT_HANDLES_MAX handles, taking turns: epoch % ring_size (R2). At least 2 for a decider that may answer
+     * `renew`: what keeps a handle that was made anew from being another start's is the commit on the one before (R5). */
+    uint32_t ring_size;
     bool needs_prepared_frame; /* the decider's */
     /* One line for each event: what came, the phase it led to, what follows. May be NULL. */
     void (*trace)(void *user, const char *line);

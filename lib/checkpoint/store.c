@@ -112,8 +112,8 @@ static enum weir_code make_directory(const struct store *store, const char *path
                           "checkpoint directory %s: cannot be made: %s%s", path, text_of(result), advice_on(result));
 }
 
-/* Makes the names in a directory durable, whoever made them: he may have been killed before they were, and a sync that failed then
- * may have left the directory clean in the kernel's eyes, so it is changed first. */
+/* Makes the names in a directory durable, whoever made them: he may have been killed before they were, and a sync that
+ * failed then may have left the directory clean in the kernel's eyes, so it is changed first. */
 static int sync_names(const struct store *store, const char *directory)
 {
     char path[STORE_PATH_MAX];

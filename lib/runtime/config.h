@@ -64,7 +64,7 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
     X("source.discovery.interval", DURATION, "30s", 10, 0, NULL, "Time between two looks for new partitions.")         \
     X("source.prefetch.size", SIZE, "32mb", 65536, 0, NULL, "Memory for records read ahead, for the whole job.")       \
     X("source.max-batch-records", I64, "1024", 1, 1024, NULL, "Records that a source hands over at once.")             \
-    X("sink.ring-size", I64, "2", 1, 16, NULL, "Producers that take turns.")                                           \
+    X("sink.ring-size", I64, "2", 2, 16, NULL, "Producers that take turns.")                                           \
     X("sink.queue.size", SIZE, "8mb", 4096, 0, NULL, "What a sink holds back while an epoch is flushed.")              \
     X("sink.create-topics", BOOL, "false", 0, 0, NULL, "Create output topics that are missing.")                       \
     X("sink.create-topics.partitions", I64, "1", 1, 10000, NULL, "Partitions of output topics that are created.")      \

@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "round.h"
 #include "sim/connector.h"
 
 enum {
-    HANDLES_MAX = 32,
     PATIENCE_US = 5000000,
     REQUEST_TIMEOUT_US = 1000000,
     PENDING_PAUSE_US = 10000,
@@ -53,13 +53,9 @@ struct sim_decider {
     struct weir_decider_options options;
     char job[72], slot[16], ledger[96];
     int64_t transaction_timeout_ms;
-    struct transaction *ring[HANDLES_MAX];
+    struct transaction *ring[ROUND_IDS_MAX];
     uint32_t count;
-    struct {
-        enum weir_decider_event_type answer;
-        uint32_t attempt, missing;
-    } round;
-    uint32_t renewals[HANDLES_MAX]; /* asked for and not answered: their answers come before those of a later round */
+    struct round round;
     uint32_t attempt;
     struct inquiry *first, **last;
     struct sched_event work;
@@ -82,20 +78,20 @@ static void post_simply(struct sim_decider *decider, enum weir_decider_event_typ
     post(decider, &event);
 }
 
+static void take_over_some(struct sim_decider *decider, uint32_t first, uint32_t last);
+
 static void answer(struct transaction *transaction, enum weir_decider_event_type type, uint64_t epoch, bool renew)
 {
     struct sim_decider *decider = transaction->decider;
     struct weir_decider_event event = { .type = type, .attempt = transaction->attempt, .epoch = epoch,
                                         .handle = transaction->index, .renew = renew };
     if (transaction->is_abandoned) return;
-    const bool is_renewal = type == WEIR_DECIDER_RENEWED && decider->renewals[transaction->index] > 0;
-    const bool in_round = type == WEIR_DECIDER_RENEWED && !is_renewal && decider->round.missing > 0 &&
-                          decider->round.attempt == transaction->attempt;
-    if (is_renewal) decider->renewals[transaction->index]--;
-    if (!in_round) {
-        post(decider, &event);
-    } else if (--decider->round.missing == 0) {
-        post_simply(decider, decider->round.answer, decider->round.attempt);
+    switch (type == WEIR_DECIDER_RENEWED ? round_renewed(&decider->round, transaction->attempt, transaction->index)
+                                         : ROUND_OUTSIDE) {
+    case ROUND_OUTSIDE: post(decider, &event); break;
+    case ROUND_REST: take_over_some(decider, 1, decider->round.count); break;
+    case ROUND_WAITS: break;
+    case ROUND_ENDS: post_simply(decider, decider->round.answer, transaction->attempt); break;
     }
 }
 
@@ -198,8 +194,13 @@ static void announce(struct transaction *transaction, const struct command *comm
 {
     begin(transaction, 0);
     if (!flush(transaction, command) || !commit(transaction)) return;
-    if (producer_unanswered(transaction->producer) > 0 && !take_over(transaction)) return;
-    answer(transaction, WEIR_DECIDER_ANNOUNCED, 0, false);
+    if (producer_unanswered(transaction->producer) == 0) {
+        answer(transaction, WEIR_DECIDER_ANNOUNCED, 0, false);
+        return;
+    }
+    struct weir_error error;
+    weir_error_set(&error, WEIR_FAILED, WEIR_REMEDY_REPLAY, "the announcement was repeated");
+    fail(transaction, &error);
 }
 
 static void execute(struct transaction *transaction, const struct command *command)
@@ -317,20 +318,22 @@ static void abandon_all(struct sim_decider *decider)
 {
     for (uint32_t i = 0; i < decider->count; i++) abandon(decider->ring[i]);
     decider->count = 0;
-    decider->round.missing = 0;
-    memset(decider->renewals, 0, sizeof decider->renewals);
+    round_forget(&decider->round);
     decider->attempt = 0;
+}
+
+static void take_over_some(struct sim_decider *decider, uint32_t first, uint32_t last)
+{
+    for (uint32_t i = first; i < last; i++) submit(decider, i, (struct command){ .type = TAKE_OVER, .index = i });
 }
 
 static void take_all_over(struct sim_decider *decider, uint32_t attempt, uint32_t count,
                           enum weir_decider_event_type type)
 {
     if (attempt != decider->attempt || decider->is_closing) return;
-    decider->round.answer = type;
-    decider->round.attempt = attempt;
-    decider->round.missing = count;
+    round_begin(&decider->round, type, attempt, count);
     for (uint32_t i = decider->count; i < count; i++) start_transaction(decider, attempt, i);
-    for (uint32_t i = 0; i < count; i++) submit(decider, i, (struct command){ .type = TAKE_OVER, .index = i });
+    take_over_some(decider, 0, 1);
 }
 
 struct producer *sim_decider_acquire(struct sim_decider *decider, uint64_t epoch)
@@ -499,7 +502,7 @@ static void fence(struct sim_decider *decider, const struct inquiry *inquiry)
     struct weir_decider_event event = { .type = WEIR_DECIDER_FAILED, .attempt = inquiry->attempt };
     uint32_t count = decider->options.ring_size;
     if (inquiry->handles_named > count) count = inquiry->handles_named;
-    CHECK(count <= HANDLES_MAX);
+    CHECK(count <= ROUND_IDS_MAX);
     if (make_ledger(decider, &event.error) == WEIR_OK)
         take_all_over(decider, inquiry->attempt, count, WEIR_DECIDER_FENCED);
     else
@@ -625,7 +628,7 @@ static void decider_commit(void *decider, uint32_t attempt, uint32_t handle, uin
 static void decider_renew(void *decider, uint32_t attempt, uint32_t handle)
 {
     (void)attempt;
-    ((struct sim_decider *)decider)->renewals[handle]++;
+    round_expect_renewal(&((struct sim_decider *)decider)->round, handle);
     submit(decider, handle, (struct command){ .type = TAKE_OVER, .index = handle });
 }
 

@@ -41,7 +41,7 @@
 #define R4 4
 #define R5 5
 #define R5_WAIT 51 /* nothing is committed while a handle is made anew */
-#define R5_LOOK 52 /* who has made a handle anew looks whether it was a newer start's */
+#define R5_LOOK 52 /* where no other id stands in between, making a handle anew means looking again */
 #define R5_READ 53 /* a commit that was given up may have come through: the ledger tells */
 #define R6 6
 #define R7_AGE 7
@@ -85,7 +85,7 @@ mtype = { EMPTY, OPEN, COMMITTED };                                             
 mtype = { SEND_NOTHING, SEND_OUTPUT, SEND_RECORD, SEND_OFFSETS, SEND_COMMIT };          /* requests */
 mtype = { OK, FENCED, FAILED };                                                         /* answers */
 mtype = { IDLE, LOOKING, FENCING, READING, RESTORING, ANNOUNCING, RUNNING, UNWINDING, ENDED };  /* a life */
-mtype = { FREE, PRODUCED, CLOSING, FLUSHED, READY, RENEWING, RENEWED };                 /* a handle */
+mtype = { FREE, PRODUCED, CLOSING, FLUSHED, READY, RENEWING };                 /* a handle */
 
 typedef Transaction {
     mtype state;
@@ -247,9 +247,8 @@ end:
 
 #define NEXT (epoch % ring)
 #define IN_FLIGHT(k) (h[k].stage == CLOSING || h[k].stage == FLUSHED || h[k].stage == READY)
-#define AT_REST(k) (h[k].stage == FREE || IN_RENEWAL(k))
-#define IN_RENEWAL(k) (h[k].stage == RENEWING || h[k].stage == RENEWED)
-#define MAY_COMMIT(k) ((h[k].durable || !HAS(R3)) && (!IN_RENEWAL(1 - k) || !HAS(R5_WAIT)))
+#define AT_REST(k) (h[k].stage == FREE || h[k].stage == RENEWING)
+#define MAY_COMMIT(k) ((h[k].durable || !HAS(R3)) && (h[1 - k].stage != RENEWING || !HAS(R5_WAIT)))
 #define IS_OVER(seen) (HAS(R7_LOOK) && incarnation && seen > incarnation) /* R7: a newer start has announced itself */
 
 inline forget(k)
@@ -428,14 +427,20 @@ inline write_record()
     written_ring = MAX(written_ring, ring)
 }
 
-/* NOTIFY, ALLOW; R5: a handle with an unanswered request is made anew before it is used again. */
+/* NOTIFY, ALLOW; R5: a handle with an unanswered request is made anew before it is used again. By then another start may
+ * have taken it. The next commit on another id would be fenced by that start; where there is none in between, the whole
+ * start is done again. */
 inline on_committed()
 {
     number = (h[k].repeated && HAS(R5));
-    forget(k);
-    h[k].stage = (number -> RENEWING : FREE);
-    phase = RUNNING;
-    if :: !has_tasks -> start_tasks() :: else fi
+    if
+    :: number && (ring == 1 || phase == ANNOUNCING) && HAS(R5_LOOK) -> phase = UNWINDING
+    :: else ->
+        forget(k);
+        h[k].stage = (number -> RENEWING : FREE);
+        phase = RUNNING;
+        if :: !has_tasks -> start_tasks() :: else fi
+    fi
 }
 
 inline on_ok()
@@ -496,11 +501,6 @@ inline append(k)
     HOLDS(DURABLE, frame[PLACE(tail)] == tail || tail == 0 || damages)
 }
 
-inline look_again(k)
-{
-    if :: HAS(R5_LOOK) && IS_OVER(written_incarnation) -> end_fenced() :: else -> h[k].stage = FREE fi
-}
-
 /* One call of the decider and what follows from its answer. */
 inline call()
 {
@@ -554,10 +554,8 @@ end:
         :: phase == READING -> read()
         :: IN_FLIGHT(0) && !h[0].durable -> append(0)
         :: IN_FLIGHT(1) && !h[1].durable -> append(1)
-        :: h[0].stage == RENEWING -> take_over(0); h[0].stage = RENEWED
-        :: h[1].stage == RENEWING -> take_over(1); h[1].stage = RENEWED
-        :: h[0].stage == RENEWED -> look_again(0)
-        :: h[1].stage == RENEWED -> look_again(1)
+        :: h[0].stage == RENEWING -> take_over(0); h[0].stage = FREE
+        :: h[1].stage == RENEWING -> take_over(1); h[1].stage = FREE
         :: phase == RUNNING && has_tasks && position == INPUTS && AT_REST(0) && AT_REST(1) -> finish()
         :: call()
         fi;

@@ -266,6 +266,30 @@ START_TEST(unanswered_init_is_done_once_more)
 }
 END_TEST
 
+START_TEST(announces_in_a_transaction_of_its_own)
+{
+    struct run run;
+    start(&run);
+    take_over(&run);
+    transaction_announce(run.transaction, weir_text("k"), weir_text("v"));
+    expect(&run, WEIR_DECIDER_ANNOUNCED);
+    finish(&run);
+}
+END_TEST
+
+/* R5: a lost request may arrive late, so the handle may not be used again, and another start may have come meanwhile. */
+START_TEST(unanswered_announcement_looks_again)
+{
+    struct run run;
+    start(&run);
+    take_over(&run);
+    lose_answers(&run, END_TXN, 1);
+    transaction_announce(run.transaction, weir_text("k"), weir_text("v"));
+    expect_failure(&run, WEIR_FAILED, WEIR_REMEDY_REPLAY);
+    finish(&run);
+}
+END_TEST
+
 START_TEST(fenced_commit_is_reported_once)
 {
     struct run run;
@@ -351,6 +375,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, unanswered_positions_ask_for_a_new_handle);
     tcase_add_test(tests, answered_refusal_is_no_reason_to_renew);
     tcase_add_test(tests, unanswered_init_is_done_once_more);
+    tcase_add_test(tests, announces_in_a_transaction_of_its_own);
+    tcase_add_test(tests, unanswered_announcement_looks_again);
     tcase_add_test(tests, fenced_commit_is_reported_once);
     tcase_add_test(tests, lost_right_stops_the_job);
     tcase_add_test(tests, expired_id_asks_for_a_replay);

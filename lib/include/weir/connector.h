@@ -312,10 +312,12 @@ struct weir_decider_type {
     const char *(*cluster)(void *decider);
 
     void (*look)(void *decider, uint32_t attempt);
-    /* Takes over the ids 0..max(ring_size, handles_named)-1, `handles_named` being what the ledger names (R10). */
+    /* Takes over the ids 0..max(ring_size, handles_named)-1, `handles_named` being what the ledger names (R10): the one
+     * that announces first, the others when it is taken (R8). */
     void (*fence)(void *decider, uint32_t attempt, uint32_t handles_named);
     void (*read)(void *decider, uint32_t attempt);
-    /* Commits the incarnation record alone (R7). */
+    /* Commits the incarnation record alone (R7). When a request was repeated meanwhile: FAILED with REPLAY, because the
+     * handle must be made anew, and all may have been taken over by another start before that (R5). */
     void (*announce)(void *decider, uint32_t attempt, struct weir_bytes key, struct weir_bytes value);
     void (*begin)(void *decider, uint32_t attempt, uint32_t handle, uint64_t epoch);
     /* The ledger record goes into the transaction, and everything in it is flushed. */
