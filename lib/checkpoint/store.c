@@ -518,7 +518,7 @@ static void reverse(struct weir_frame_name *names, size_t count)
     }
 }
 
-enum weir_code store_chain(struct store *store, const struct weir_frame_name *newest, uint64_t redo_epoch,
+enum weir_code store_chain(struct store *store, const struct weir_frame_name *newest, uint64_t epoch_first,
                            struct store_chain *chain, struct weir_error *error)
 {
     *chain = (struct store_chain){ 0 };
@@ -535,7 +535,7 @@ enum weir_code store_chain(struct store *store, const struct weir_frame_name *ne
         }
         *place = name;
         code = read_parent(store, &name, &frame, &arena, &parent, error);
-        if (code == WEIR_OK && (parent.incarnation == 0 || parent.epoch <= redo_epoch)) break;
+        if (code == WEIR_OK && (parent.incarnation == 0 || parent.epoch < epoch_first)) break;
     }
     reverse(chain->frames.items, chain->frames.count);
     arena_deinit(&arena);

@@ -152,10 +152,10 @@ struct store_chain {
     VEC(struct weir_frame_name) frames;
 };
 
-/* Follows parents from `newest` back to the first frame (parts included) whose epoch is above `redo_epoch`, and
+/* Follows parents from `newest` back to the first frame (parts included) whose epoch is `epoch_first` or above, and
  * verifies every one on the way, before anything is used. Holds one frame at a time. Clear `chain` afterwards also on
  * failure. */
-enum weir_code store_chain(struct store *store, const struct weir_frame_name *newest, uint64_t redo_epoch,
+enum weir_code store_chain(struct store *store, const struct weir_frame_name *newest, uint64_t epoch_first,
                            struct store_chain *chain, struct weir_error *error);
 void store_chain_clear(struct store_chain *chain);
 

@@ -363,9 +363,9 @@ static void mark_ancestors(struct weir_job *job, struct facts *facts)
     for (size_t i = 1; i < facts->frames.count; i++)
         if (facts->frames.items[i].name.epoch < oldest) oldest = facts->frames.items[i].name.epoch;
     if (oldest == UINT64_MAX || facts->frames.items[0].state != RESTART_FRAME_VERIFIED) return;
-    store_chain(job->store, &facts->frames.items[0].name, oldest == 0 ? 0 : oldest - 1, &chain, &error);
+    store_chain(job->store, &facts->frames.items[0].name, oldest, &chain, &error);
     for (size_t i = 1; i < facts->frames.count; i++)
-        for (size_t k = 0; k + 1 < chain.frames.count; k++)
+        for (size_t k = 0; k + 1 < chain.frames.count; k++) /* the last is the newest itself */
             facts->frames.items[i].is_ancestor |= same_frame(&facts->frames.items[i].name, &chain.frames.items[k]);
     store_chain_clear(&chain);
 }
@@ -803,7 +803,7 @@ static enum weir_code replay_deltas(struct restoring *restoring, struct weir_err
     struct arena arena;
     buffer_init(&bytes);
     arena_init(&arena, 64 * 1024);
-    enum weir_code code = store_chain(restoring->job->store, &restoring->name, restoring->redo_epoch, &chain, error);
+    enum weir_code code = store_chain(restoring->job->store, &restoring->name, restoring->redo_epoch + 1, &chain, error);
     for (size_t i = 0; code == WEIR_OK && i < chain.frames.count; i++) {
         code = replay_frame(restoring, &chain.frames.items[i], &bytes, &arena, error);
         /* The last one is the checkpoint itself. */

@@ -417,7 +417,7 @@ void checker_disk(struct checker *checker)
     check_ok(store_open(&options, &store, &error), &error);
     check_ok(store_read_frame(store, newest, &frame, &error), &error);
     check_ok(manifest_decode((struct weir_bytes){ frame.data, frame.size }, newest, &arena, &manifest, &error), &error);
-    check_ok(store_chain(store, newest, manifest_redo_epoch(&manifest), &chain, &error), &error);
+    check_ok(store_chain(store, newest, manifest_redo_epoch(&manifest) + 1, &chain, &error), &error);
     struct files files = { .checker = checker, .manifest = &manifest, .chain = &chain, .incarnation = newest->incarnation };
     struct store_file first;
     for (size_t i = chain.frames.count; i-- > 0;)

@@ -69,7 +69,7 @@ static void write_and_read_frames(struct store *store)
     buffer_init(&frame);
     if (write_frame(store, &frame, &parent, 1, &first) && write_frame(store, &frame, &first, 2, &second)) {
         struct store_chain chain;
-        if (passed(store_chain(store, &second, 0, &chain, &error))) CHECK(chain.frames.count == 2);
+        if (passed(store_chain(store, &second, 1, &chain, &error))) CHECK(chain.frames.count == 2);
         store_chain_clear(&chain);
         (void)passed(store_read_frame(store, &first, &frame, &error));
     }

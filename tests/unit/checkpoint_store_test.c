@@ -545,12 +545,12 @@ START_TEST(a_chain_follows_parents_over_aborted_frames_and_incarnations)
     chain[5] = commit(store, 4, 5, &chain[4], 10);
 
     static const struct {
-        uint64_t redo;
+        uint64_t epoch_first;
         size_t first;
-    } cases[] = { { 0, 1 }, { 1, 2 }, { 2, 2 }, { 3, 3 }, { 4, 5 }, { 5, 5 }, { 99, 5 } };
+    } cases[] = { { 0, 0 }, { 1, 1 }, { 2, 2 }, { 3, 2 }, { 4, 3 }, { 5, 5 }, { 6, 5 }, { 99, 5 } };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct store_chain found;
-        ck_assert_msg(store_chain(store, &chain[5], cases[i].redo, &found, &error) == WEIR_OK, "%s", error.text);
+        ck_assert_msg(store_chain(store, &chain[5], cases[i].epoch_first, &found, &error) == WEIR_OK, "%s", error.text);
         ck_assert_uint_eq(found.frames.count, 6 - cases[i].first);
         for (size_t j = 0; j < found.frames.count; j++)
             ck_assert_mem_eq(&found.frames.items[j], &chain[cases[i].first + j], sizeof chain[0]);
@@ -569,9 +569,9 @@ START_TEST(a_chain_with_a_damaged_link_is_damaged)
     chain[1] = commit(store, 1, 2, &chain[0], 10);
     chain[2] = commit(store, 1, 3, &chain[1], 10);
     faulty_disk_flip(disk, path_of(chain[1].file), chain[1].offset * 8 + 1000);
-    ck_assert_int_eq(store_chain(store, &chain[2], 2, &found, &error), WEIR_OK);
+    ck_assert_int_eq(store_chain(store, &chain[2], 3, &found, &error), WEIR_OK);
     store_chain_clear(&found);
-    ck_assert_int_eq(store_chain(store, &chain[2], 1, &found, &error), WEIR_DAMAGED);
+    ck_assert_int_eq(store_chain(store, &chain[2], 2, &found, &error), WEIR_DAMAGED);
     ck_assert_ptr_nonnull(strstr(error.text, "checkpoint 2 of incarnation 1 is damaged: log-1-1 at offset 4096"));
     store_chain_clear(&found);
     store_close(store);
@@ -763,7 +763,7 @@ START_TEST(power_cuts_lose_nothing_that_was_acknowledged)
             if (newest.epoch == 0) continue;
             struct store_chain chain;
             store = open_store();
-            ck_assert_msg(store_chain(store, &newest, 0, &chain, &error) == WEIR_OK, "%s", error.text);
+            ck_assert_msg(store_chain(store, &newest, 1, &chain, &error) == WEIR_OK, "%s", error.text);
             store_chain_clear(&chain);
             store_close(store);
         }
@@ -819,7 +819,7 @@ START_TEST(works_with_system_calls)
     ck_assert_int_eq(store_open(&options, &store, &error), WEIR_OK);
     ck_assert_str_eq(store_id(store), id);
     struct store_chain chain;
-    ck_assert_msg(store_chain(store, &name, 10, &chain, &error) == WEIR_OK, "%s", error.text);
+    ck_assert_msg(store_chain(store, &name, 11, &chain, &error) == WEIR_OK, "%s", error.text);
     ck_assert_uint_eq(chain.frames.count, 19);
     store_chain_clear(&chain);
     store_close(store);
