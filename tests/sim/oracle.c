@@ -9,41 +9,34 @@
 #include "base/base.h"
 #include "weir/connector.h"
 
-enum { PLACES_MAX = 32, VIOLATION_SIZE = 600 };
+enum { VIOLATION_SIZE = 600, LEDGER = WEIR_TEST_TOPICS_MAX };
 
 struct place_state {
-    char topic[16];
+    const char *topic; /* the author's, or the ledger */
     int32_t partition;
     int64_t position; /* inputs: committed; outputs: scanned up to here */
     bool is_known;
 };
+struct places {
+    size_t count;
+    struct place_state items[2 * WEIR_TEST_TOPICS_MAX * WEIR_TEST_PARTITIONS_MAX];
+};
 
 /* A record of an output or of the ledger whose transaction is not decided. */
 struct pending {
-    uint32_t output; /* JOB_OUTPUTS = the ledger */
+    uint32_t output; /* or LEDGER */
+    int32_t partition;
     struct model_producer producer;
-    int32_t key;
-    int64_t value;
-    struct weir_bytes ledger; /* owned */
-};
-
-struct expected {
-    uint32_t output;
-    int32_t key;
-    int64_t value;
+    struct weir_record record; /* key and value are owned */
 };
 
 static struct {
     struct kafka_model *model;
-    const struct job_kind *kind;
+    const struct weir_test_job *test;
     char job[72], ledger[96], violation[VIOLATION_SIZE];
-    struct place_state inputs[PLACES_MAX], outputs[PLACES_MAX];
-    size_t input_count, output_count;
+    struct places inputs, outputs;
     VEC(struct pending) pending;
-    VEC(struct expected) expected;
-    int64_t totals[JOB_KEYS];
-    bool changed[JOB_KEYS];
-    bool is_founded;
+    bool is_founded, is_deciding;
     uint64_t incarnation, epoch; /* of the newest commit */
     struct oracle_counts counts;
 } oracle;
@@ -52,161 +45,152 @@ const char *oracle_violation(void) { return oracle.violation[0] == '\0' ? NULL :
 struct oracle_counts oracle_counts(void) { return oracle.counts; }
 uint64_t oracle_progress(void) { return oracle.counts.epochs; }
 
+/* While a commit is looked at, sentences begin with its epoch. */
 void oracle_fail(const char *format, ...)
 {
     if (oracle.violation[0] != '\0') return;
+    int size = 0;
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(oracle.violation, sizeof oracle.violation, format, arguments);
+    if (oracle.is_deciding)
+        size = snprintf(oracle.violation, sizeof oracle.violation, "epoch %" PRIu64 ": ", oracle.epoch);
+    (void)vsnprintf(oracle.violation + size, sizeof oracle.violation - (size_t)size, format, arguments);
     va_end(arguments);
 }
 
 /* ---- What the cluster holds -------------------------------------------------------------------------------------- */
 
-static struct place_state *place_of(struct place_state *places, size_t *count, const char *topic, int32_t partition)
+static struct place_state *place_of(struct places *places, const char *topic, int32_t partition)
 {
-    for (size_t i = 0; i < *count; i++)
-        if (places[i].partition == partition && strcmp(places[i].topic, topic) == 0) return &places[i];
-    CHECK(*count < PLACES_MAX);
-    struct place_state *place = &places[(*count)++];
-    *place = (struct place_state){ .partition = partition };
-    (void)snprintf(place->topic, sizeof place->topic, "%s", topic);
+    for (size_t i = 0; i < places->count; i++)
+        if (places->items[i].partition == partition && strcmp(places->items[i].topic, topic) == 0)
+            return &places->items[i];
+    CHECK(places->count < sizeof places->items / sizeof places->items[0]);
+    struct place_state *place = &places->items[places->count++];
+    *place = (struct place_state){ .topic = topic, .partition = partition };
     return place;
 }
 
+static struct weir_bytes keep(struct weir_bytes bytes)
+{
+    if (weir_is_null(bytes)) return bytes;
+    char *copy = malloc(bytes.size + 1);
+    CHECK(copy != NULL);
+    memcpy(copy, bytes.data, bytes.size);
+    return (struct weir_bytes){ copy, bytes.size };
+}
+
+static void drop(const struct pending *pending)
+{
+    if (!weir_is_null(pending->record.key)) free((void *)(uintptr_t)pending->record.key.data);
+    if (!weir_is_null(pending->record.value)) free((void *)(uintptr_t)pending->record.value.data);
+}
+
+struct scanned {
+    uint32_t output;
+    int32_t partition;
+};
+
 static bool keep_pending(void *user, const struct model_record *record)
 {
-    const uint32_t output = *(const uint32_t *)user;
+    const struct scanned *scanned = user;
     struct pending *pending = vec_push(&oracle.pending);
     CHECK(pending != NULL);
-    *pending = (struct pending){ .output = output, .producer = record->producer, .key = -1 };
-    if (output == JOB_OUTPUTS) {
-        char *copy = malloc(record->value.size + 1);
-        CHECK(copy != NULL);
-        memcpy(copy, record->value.data, record->value.size);
-        pending->ledger = (struct weir_bytes){ copy, record->value.size };
-        return true;
-    }
-    pending->key = job_key_parse(record->key);
-    if (pending->key < 0 || !weir_bytes_to_i64(record->value, &pending->value))
-        oracle_fail("out%u holds a record that no job wrote", output);
+    *pending = (struct pending){ .output = scanned->output, .partition = scanned->partition,
+                                 .producer = record->producer,
+                                 .record = { .key = keep(record->key), .value = keep(record->value),
+                                             .time_ms = record->time_ms, .time_type = WEIR_TIME_CREATE } };
     return true;
 }
 
-static void scan_place(const char *topic, int32_t partition, uint32_t output)
+static void scan_place(const char *topic, struct scanned at_output)
 {
-    const struct model_place at = { topic, partition };
-    struct place_state *place = place_of(oracle.outputs, &oracle.output_count, topic, partition);
+    const struct model_place at = { topic, at_output.partition };
+    struct place_state *place = place_of(&oracle.outputs, topic, at_output.partition);
     int64_t end;
     if (model_list_offset(oracle.model, &at, MODEL_LATEST, false, &end) != MODEL_OK) return;
     while (place->position < end) {
         int64_t next = place->position;
-        if (model_fetch(oracle.model, &at, place->position, false, 1000, keep_pending, &output, &next) != MODEL_OK ||
+        if (model_fetch(oracle.model, &at, place->position, false, 1000, keep_pending, &at_output, &next) != MODEL_OK ||
             next == place->position)
             break;
         place->position = next;
     }
 }
 
+static void scan_topic(const char *topic, uint32_t output)
+{
+    uint64_t id;
+    int32_t partitions = 0;
+    if (model_describe_topic(oracle.model, topic, &id, &partitions) != MODEL_OK) return;
+    for (int32_t i = 0; i < partitions; i++) scan_place(topic, (struct scanned){ output, i });
+}
+
 static void scan_outputs(void)
 {
-    for (uint32_t output = 0; output < oracle.kind->outputs; output++) {
-        char topic[16];
-        uint64_t id;
-        int32_t partitions = 0;
-        (void)snprintf(topic, sizeof topic, "out%u", output);
-        if (model_describe_topic(oracle.model, topic, &id, &partitions) != MODEL_OK) continue;
-        for (int32_t i = 0; i < partitions; i++) scan_place(topic, i, output);
-    }
-    uint64_t id;
-    int32_t partitions;
-    if (model_describe_topic(oracle.model, oracle.ledger, &id, &partitions) == MODEL_OK)
-        scan_place(oracle.ledger, 0, JOB_OUTPUTS);
+    for (uint32_t i = 0; i < WEIR_TEST_TOPICS_MAX && oracle.test->outputs[i].name != NULL; i++)
+        scan_topic(oracle.test->outputs[i].name, i);
+    scan_topic(oracle.ledger, LEDGER);
 }
 
-/* ---- What must come out ------------------------------------------------------------------------------------------ */
+/* ---- What a commit covers ---------------------------------------------------------------------------------------- */
 
-static void expect(void *user, uint32_t output, int64_t value)
-{
-    struct expected *expected = vec_push(&oracle.expected);
-    CHECK(expected != NULL);
-    *expected = (struct expected){ .output = output, .key = *(const int32_t *)user, .value = value };
-}
+struct covered {
+    const struct place_state *place;
+    int64_t end;
+};
 
-static bool fold_record(void *user, const struct model_record *record)
+static bool take_record(void *user, const struct model_record *record)
 {
-    if (record->offset >= *(const int64_t *)user) return false;
-    int32_t key = job_key_parse(record->key);
-    int64_t value;
-    CHECK(key >= 0 && weir_bytes_to_i64(record->value, &value));
+    const struct covered *covered = user;
+    if (record->offset >= covered->end) return false;
+    const struct weir_record taken = { .key = record->key, .value = record->value, .time_ms = record->time_ms,
+                                       .time_type = WEIR_TIME_CREATE };
     oracle.counts.records++;
-    oracle.changed[key] = true;
-    if (oracle.kind->fold != NULL) oracle.kind->fold(&oracle.totals[key], value, expect, &key);
-    else oracle.totals[key]++;
+    author_take(covered->place->topic, covered->place->partition, &taken);
     return true;
 }
 
-static void fold_range(const struct weir_ledger_range *range)
+/* The place of a split, "topic/partition"; NULL when it is of no input. */
+static struct place_state *input_of(const char *split)
 {
-    const char *slash = strrchr(range->split, '/');
-    char topic[16];
-    CHECK(slash != NULL);
-    (void)snprintf(topic, sizeof topic, "%.*s", (int)(slash - range->split), range->split);
-    struct place_state *place = place_of(oracle.inputs, &oracle.input_count, topic, (int32_t)atoi(slash + 1));
+    const char *slash = strrchr(split, '/');
+    if (slash == NULL) return NULL;
+    for (uint32_t i = 0; i < WEIR_TEST_TOPICS_MAX && oracle.test->inputs[i].name != NULL; i++) {
+        const char *topic = oracle.test->inputs[i].name;
+        if (strlen(topic) == (size_t)(slash - split) && strncmp(topic, split, strlen(topic)) == 0)
+            return place_of(&oracle.inputs, topic, (int32_t)strtol(slash + 1, NULL, 10));
+    }
+    return NULL;
+}
+
+static void take_range(const struct weir_ledger_range *range)
+{
+    struct place_state *place = input_of(range->split);
+    if (place == NULL) {
+        oracle_fail("the job reads %s, which is none of the test's inputs", range->split);
+        return;
+    }
     if (place->is_known && range->begin != place->position)
-        oracle_fail("epoch %" PRIu64 ": the range of %s begins at %" PRId64 ", but the one before ended at %" PRId64,
-                    oracle.epoch, range->split, range->begin, place->position);
+        oracle_fail("the range of %s begins at %" PRId64 ", but the one before ended at %" PRId64, range->split,
+                    range->begin, place->position);
     if (!place->is_known && range->begin != 0)
         oracle_fail("%s is read from %" PRId64 " on, not from its beginning", range->split, range->begin);
     place->is_known = true;
     const struct model_place at = { place->topic, place->partition };
-    int64_t end = range->end;
-    for (int64_t offset = range->begin; offset < end;) {
+    struct covered covered = { place, range->end };
+    for (int64_t offset = range->begin; offset < range->end;) {
         int64_t next = offset;
-        const enum model_error reason = model_fetch(oracle.model, &at, offset, true, 1000, fold_record, &end, &next);
+        const enum model_error reason =
+            model_fetch(oracle.model, &at, offset, true, 1000, take_record, &covered, &next);
         if (reason != MODEL_OK || next == offset) {
-            oracle_fail("epoch %" PRIu64 ": %s up to %" PRId64 " is committed, but at %" PRId64
-                        " there is nothing to read yet (%s)", oracle.epoch, range->split, end, offset, model_error_name(reason));
+            oracle_fail("%s up to %" PRId64 " is committed, but at %" PRId64 " there is nothing to read yet (%s)",
+                        range->split, range->end, offset, model_error_name(reason));
             break;
         }
         offset = next;
     }
     place->position = range->end;
-}
-
-/* The next record that must come out for this output and key; false when there is none. */
-static bool take_expected(uint32_t output, int32_t key, int64_t *value)
-{
-    for (size_t i = 0; i < oracle.expected.count; i++) {
-        struct expected *expected = &oracle.expected.items[i];
-        if (expected->output != output || expected->key != key) continue;
-        *value = expected->value;
-        expected->key = -1;
-        return true;
-    }
-    return false;
-}
-
-static void compare(const struct pending *pending)
-{
-    int64_t value;
-    if (!take_expected(pending->output, pending->key, &value))
-        oracle_fail("epoch %" PRIu64 ": out%u has k%d = %" PRId64 ", which nothing in the input asks for", oracle.epoch,
-                    pending->output, pending->key, pending->value);
-    else if (value != pending->value)
-        oracle_fail("epoch %" PRIu64 ": out%u has k%d = %" PRId64 " instead of %" PRId64, oracle.epoch, pending->output,
-                    pending->key, pending->value, value);
-}
-
-static void check_rest(void)
-{
-    for (size_t i = 0; i < oracle.expected.count; i++) {
-        const struct expected *expected = &oracle.expected.items[i];
-        if (expected->key >= 0)
-            oracle_fail("epoch %" PRIu64 ": out%u lacks k%d = %" PRId64, oracle.epoch, expected->output, expected->key,
-                        expected->value);
-    }
-    oracle.expected.count = 0;
 }
 
 /* ---- Decisions --------------------------------------------------------------------------------------------------- */
@@ -225,13 +209,11 @@ static void take_commit(const struct weir_ledger_entry *entry)
     if (!oracle.is_founded && entry->epoch != 0)
         oracle_fail("the first commit is epoch %" PRIu64 ", not the founding one", entry->epoch);
     oracle.is_founded = true;
+    oracle.is_deciding = true;
     oracle.incarnation = entry->incarnation;
     oracle.epoch = entry->epoch;
     oracle.counts.epochs++;
-    memset(oracle.changed, 0, sizeof oracle.changed);
-    for (size_t i = 0; i < entry->range_count; i++) fold_range(&entry->ranges[i]);
-    for (int32_t key = 0; oracle.kind->fold == NULL && key < JOB_KEYS; key++)
-        if (oracle.changed[key]) expect(&key, 0, oracle.totals[key]);
+    for (size_t i = 0; i < entry->range_count; i++) take_range(&entry->ranges[i]);
 }
 
 /* The ledger record of a transaction. A frame that had to go to another place brings a second one: the last counts. */
@@ -240,7 +222,7 @@ static const struct pending *ledger_of(struct model_producer producer)
     const struct pending *last = NULL;
     for (size_t i = 0; i < oracle.pending.count; i++) {
         const struct pending *pending = &oracle.pending.items[i];
-        if (pending->output == JOB_OUTPUTS && is_of(pending, producer)) last = pending;
+        if (pending->output == LEDGER && is_of(pending, producer)) last = pending;
     }
     return last;
 }
@@ -253,7 +235,7 @@ static bool take_ledger(struct model_producer producer)
     struct weir_error error;
     if (pending == NULL) return false;
     memset(&entry, 0, sizeof entry);
-    const enum weir_code code = weir_ledger_decode(pending->ledger, &entry, &error);
+    const enum weir_code code = weir_ledger_decode(pending->record.value, &entry, &error);
     const bool is_commit = code == WEIR_OK && entry.kind == WEIR_LEDGER_COMMIT;
     if (code != WEIR_OK) oracle_fail("ledger: %s", error.text);
     else if (is_commit) take_commit(&entry);
@@ -267,10 +249,21 @@ static void forget(struct model_producer producer)
     size_t kept = 0;
     for (size_t i = 0; i < oracle.pending.count; i++) {
         struct pending *pending = &oracle.pending.items[i];
-        if (is_of(pending, producer)) free((void *)(uintptr_t)pending->ledger.data);
+        if (is_of(pending, producer)) drop(pending);
         else oracle.pending.items[kept++] = *pending;
     }
     oracle.pending.count = kept;
+}
+
+static void put_all(struct model_producer producer, bool is_commit)
+{
+    for (size_t i = 0; i < oracle.pending.count; i++) {
+        const struct pending *pending = &oracle.pending.items[i];
+        if (pending->output == LEDGER || !is_of(pending, producer)) continue;
+        if (!is_commit) oracle_fail("output was committed without a ledger record");
+        else author_put(oracle.test->outputs[pending->output].name, pending->partition, &pending->record);
+    }
+    if (is_commit) author_decide();
 }
 
 static void on_decided(void *user, const char *transactional_id, struct model_producer producer, bool committed)
@@ -279,50 +272,47 @@ static void on_decided(void *user, const char *transactional_id, struct model_pr
     const size_t size = strlen(oracle.job);
     if (strncmp(transactional_id, oracle.job, size) != 0 || transactional_id[size] != '-') return;
     scan_outputs();
-    if (committed) {
-        const bool is_commit = take_ledger(producer);
-        for (size_t i = 0; i < oracle.pending.count; i++) {
-            const struct pending *pending = &oracle.pending.items[i];
-            if (pending->output == JOB_OUTPUTS || !is_of(pending, producer)) continue;
-            if (!is_commit) oracle_fail("output was committed without a ledger record");
-            else compare(pending);
-        }
-        check_rest();
-    } else {
-        oracle.counts.aborted++;
-    }
+    if (committed) put_all(producer, take_ledger(producer));
+    else oracle.counts.aborted++;
+    oracle.is_deciding = false;
     forget(producer);
 }
 
 /* ---- The end ----------------------------------------------------------------------------------------------------- */
 
+static bool is_caught_up(const char *topic)
+{
+    uint64_t id;
+    int32_t partitions;
+    if (model_describe_topic(oracle.model, topic, &id, &partitions) != MODEL_OK) return false;
+    for (int32_t i = 0; i < partitions; i++) {
+        const struct model_place at = { topic, i };
+        int64_t end;
+        if (model_list_offset(oracle.model, &at, MODEL_LATEST, false, &end) != MODEL_OK) return false;
+        if (place_of(&oracle.inputs, topic, i)->position < end) return false;
+    }
+    return true;
+}
+
 bool oracle_has_caught_up(void)
 {
-    for (uint32_t input = 0; input < oracle.kind->inputs; input++) {
-        char topic[16];
-        uint64_t id;
-        int32_t partitions;
-        (void)snprintf(topic, sizeof topic, "in%u", input);
-        if (model_describe_topic(oracle.model, topic, &id, &partitions) != MODEL_OK) return false;
-        for (int32_t i = 0; i < partitions; i++) {
-            const struct model_place at = { topic, i };
-            int64_t end;
-            const struct place_state *place = place_of(oracle.inputs, &oracle.input_count, topic, i);
-            if (model_list_offset(oracle.model, &at, MODEL_LATEST, false, &end) != MODEL_OK) return false;
-            if (place->position < end) return false;
-        }
-    }
+    for (uint32_t i = 0; i < WEIR_TEST_TOPICS_MAX && oracle.test->inputs[i].name != NULL; i++)
+        if (!is_caught_up(oracle.test->inputs[i].name)) return false;
     return true;
 }
 
 static void check_group(void *user, const struct model_offset *offset)
 {
     (void)user;
-    const struct place_state *place =
-        place_of(oracle.inputs, &oracle.input_count, offset->topic, offset->partition);
-    if (offset->offset != place->position)
-        oracle_fail("the group stands at %" PRId64 " of %s/%d, the ledger at %" PRId64, offset->offset, offset->topic,
-                    (int)offset->partition, place->position);
+    for (size_t i = 0; i < oracle.inputs.count; i++) {
+        const struct place_state *place = &oracle.inputs.items[i];
+        if (place->partition != offset->partition || strcmp(place->topic, offset->topic) != 0) continue;
+        if (offset->offset != place->position)
+            oracle_fail("the group stands at %" PRId64 " of %s/%d, the ledger at %" PRId64, offset->offset,
+                        offset->topic, (int)offset->partition, place->position);
+        return;
+    }
+    oracle_fail("the group stands at %s/%d, which the job does not read", offset->topic, (int)offset->partition);
 }
 
 static void check_transaction(void *user, const struct model_transaction *transaction)
@@ -339,21 +329,23 @@ void oracle_check_end(void)
     model_each_transaction(oracle.model, check_transaction, NULL);
     if (model_offset_fetch(oracle.model, oracle.job, true, check_group, NULL) != MODEL_OK)
         oracle_fail("the group's offsets are still pending");
+    if (oracle_violation() == NULL) author_finish();
 }
 
-void oracle_begin(struct kafka_model *model, const struct job_kind *kind, const char *job)
+void oracle_begin(struct kafka_model *model, const struct weir_test_job *test, const char *job)
 {
     memset(&oracle, 0, sizeof oracle);
     oracle.model = model;
-    oracle.kind = kind;
+    oracle.test = test;
     (void)snprintf(oracle.job, sizeof oracle.job, "%s", job);
     (void)snprintf(oracle.ledger, sizeof oracle.ledger, "%s-ledger", job);
     model_on_decided(model, on_decided, NULL);
+    author_begin(test);
 }
 
 void oracle_end(void)
 {
-    for (size_t i = 0; i < oracle.pending.count; i++) free((void *)(uintptr_t)oracle.pending.items[i].ledger.data);
+    for (size_t i = 0; i < oracle.pending.count; i++) drop(&oracle.pending.items[i]);
     vec_free(&oracle.pending);
-    vec_free(&oracle.expected);
+    author_end();
 }

@@ -1,20 +1,20 @@
 /* What must be true of a job's output, checked when a transaction is decided and at the end of a run. It sees what the
- * cluster holds, and nothing of the job.
+ * cluster holds, and nothing of the job; what the output must be, the job's author says (author.h).
  *
  *     decided: the ledger record in the transaction ──> chain (parent), ranges join, positions
- *              the input in these ranges ──fold──> what must come out == what the transaction wrote, in order per key
+ *              the input in these ranges ──take──> author <──put── what the transaction wrote
  */
 #ifndef SIM_ORACLE_H
 #define SIM_ORACLE_H
 
-#include "sim/jobs.h"
+#include "sim/author.h"
 #include "sim/kafka_model.h"
 
 /* A violation: what, in one sentence. The first one counts. */
 const char *oracle_violation(void);
 void oracle_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-void oracle_begin(struct kafka_model *model, const struct job_kind *kind, const char *job);
+void oracle_begin(struct kafka_model *model, const struct weir_test_job *test, const char *job);
 void oracle_end(void);
 /* Everything that was put into the input is committed output now, and nothing is open. */
 void oracle_check_end(void);

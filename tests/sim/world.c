@@ -12,6 +12,7 @@
 #include "checkpoint/disk.h"
 #include "sim/cluster.h"
 #include "sim/disk_model.h"
+#include "sim/load.h"
 #include "sim/oracle.h"
 
 enum {
@@ -49,25 +50,17 @@ struct setting {
 static struct {
     const struct world_options *options;
     struct world_report *report;
-    const struct job_kind *kind;
+    const struct weir_test_job *test;
     struct disk_model *disk;
     struct life lives[LIVES_MAX];
     uint32_t life_count;
     struct setting settings[SETTINGS_MAX];
     size_t setting_count;
-    int32_t partitions;
-    int64_t next_value;
-    struct model_producer loader;
     uint32_t crash_chance; /* in a million, at each crash point */
     uint32_t storm;        /* 0 = quiet, to 3 */
     bool has_ended_well; /* the last life that ended did so when it was told to, with all input taken in */
     bool disk_is_bad;
     int64_t disk_delay_us;
-    struct {
-        const char *topic; /* of the loader's open transaction; NULL = none */
-        int32_t partition, sequence[2][8];
-        char name[8];
-    } loading;
 } world;
 
 static void trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -241,26 +234,42 @@ static void take_log(void *user, enum weir_log_level level, const char *text)
     trace("life %u: %s", ((const struct life *)user)->number, text);
 }
 
-static void set(weir_config *config, const char *key, const char *value)
+static void set(weir_config *config, enum weir_config_rank rank, const char *key, const char *value)
 {
     struct weir_error error;
-    if (weir_config_set(config, WEIR_CONFIG_COMMAND_LINE, key, value, "sim", &error) != WEIR_OK)
+    if (weir_config_set(config, rank, key, value, "sim", &error) != WEIR_OK)
         oracle_fail("configuration: %s", error.text);
+}
+
+/* What is drawn gives way to what the author wants, but for where the checkpoints are. */
+static void configure(const struct life *life)
+{
+    char number[16];
+    weir_config *config = life->config;
+    for (size_t i = 0; i < world.setting_count; i++)
+        set(config, WEIR_CONFIG_CODE, world.settings[i].key, world.settings[i].value);
+    (void)snprintf(number, sizeof number, "%u", life->parallelism);
+    set(config, WEIR_CONFIG_CODE, "parallelism.default", number);
+    (void)snprintf(number, sizeof number, "%u", life->ring_size);
+    set(config, WEIR_CONFIG_CODE, "sink.ring-size", number);
+    for (const struct weir_option *option = world.test->options; option != NULL && option->name != NULL; option++)
+        weir_config_declare(config, option->name, option->default_value);
+    for (const char *const *setting = world.test->settings; setting != NULL && *setting != NULL; setting++) {
+        char key[128];
+        const size_t size = strcspn(*setting, "=");
+        (void)snprintf(key, sizeof key, "%.*s", (int)size, *setting);
+        set(config, WEIR_CONFIG_COMMAND_LINE, key, *setting + size + 1);
+    }
+    set(config, WEIR_CONFIG_COMMAND_LINE, "execution.checkpointing.dir", life->is_foreign ? "/other" : "/data");
 }
 
 static bool create_job(struct life *life)
 {
-    char parallelism[16], ring_size[16];
     weir_graph *graph = weir_graph_create();
     life->config = weir_config_create();
     CHECK(graph != NULL && life->config != NULL);
-    world.kind->define(graph);
-    (void)snprintf(parallelism, sizeof parallelism, "%u", life->parallelism);
-    set(life->config, "parallelism.default", parallelism);
-    (void)snprintf(ring_size, sizeof ring_size, "%u", life->ring_size);
-    set(life->config, "sink.ring-size", ring_size);
-    set(life->config, "execution.checkpointing.dir", life->is_foreign ? "/other" : "/data");
-    for (size_t i = 0; i < world.setting_count; i++) set(life->config, world.settings[i].key, world.settings[i].value);
+    configure(life);
+    world.test->define(graph, life->config);
     const struct weir_job_options options = { .size = sizeof options, .name = job_name, .log = take_log,
                                               .log_user = life };
     if (weir_job_create(graph, life->config, &options, &life->job, &life->outcome) == WEIR_OK) return true;
@@ -348,65 +357,6 @@ static void start(bool is_foreign)
 }
 
 static void start_life(void) { start(false); }
-
-/* ---- Input -------------------------------------------------------------------------------------------------------- */
-
-static void load_records(const char *topic, int32_t partition, bool in_transaction, int32_t *sequence)
-{
-    enum { BATCH_MAX = 12 };
-    char keys[BATCH_MAX][8], values[BATCH_MAX][24];
-    struct model_record records[BATCH_MAX];
-    const size_t count = 1 + below(BATCH_MAX);
-    for (size_t i = 0; i < count; i++) {
-        (void)snprintf(keys[i], sizeof keys[i], "k%d", (int)(partition + world.partitions * (int32_t)below(JOB_KEYS / 8)));
-        (void)snprintf(values[i], sizeof values[i], "%" PRId64, ++world.next_value);
-        records[i] = (struct model_record){ .time_ms = sched_now_us() / 1000, .key = weir_text(keys[i]),
-                                            .value = weir_text(values[i]) };
-    }
-    const struct model_place place = { topic, partition };
-    const struct model_producer nobody = { -1, -1 };
-    int64_t offset;
-    const enum model_error reason =
-        model_produce(cluster_model(), sched_now_us() / 1000, in_transaction ? "loader" : NULL,
-                      in_transaction ? world.loader : nobody, in_transaction ? *sequence : -1, &place, records, count,
-                      &offset);
-    if (in_transaction && reason == MODEL_OK) *sequence += (int32_t)count;
-}
-
-/* Most of the input is written plainly; some in transactions of the loader's, which may be aborted. */
-static void load(void)
-{
-    struct kafka_model *model = cluster_model();
-    const int64_t now_ms = sched_now_us() / 1000;
-    if (world.loading.topic != NULL) {
-        if (chance_percent(50)) {
-            load_records(world.loading.topic, world.loading.partition, true,
-                         &world.loading.sequence[world.loading.topic[2] - '0'][world.loading.partition]);
-        } else if (model_end_txn(model, now_ms, "loader", world.loader, chance_percent(60)) == MODEL_OK) {
-            world.loading.topic = NULL;
-        }
-        cluster_touched();
-        return;
-    }
-    (void)snprintf(world.loading.name, sizeof world.loading.name, "in%d", (int)below(world.kind->inputs));
-    const int32_t partition = (int32_t)below((uint64_t)world.partitions);
-    const struct model_place place = { world.loading.name, partition };
-    if (chance_percent(15) && model_add_partitions(model, now_ms, "loader", world.loader, &place, 1) == MODEL_OK) {
-        world.loading.topic = world.loading.name;
-        world.loading.partition = partition;
-    } else {
-        load_records(world.loading.name, partition, false, NULL);
-    }
-    cluster_touched();
-}
-
-static void end_loading(void)
-{
-    if (world.loading.topic == NULL) return;
-    if (model_end_txn(cluster_model(), sched_now_us() / 1000, "loader", world.loader, true) == MODEL_OK)
-        world.loading.topic = NULL;
-    cluster_touched();
-}
 
 /* ---- Weather ------------------------------------------------------------------------------------------------------ */
 
@@ -574,20 +524,13 @@ static void draw_settings(void)
     }
 }
 
-static void create_topics(void)
+static void create_topics(const struct weir_test_topic topics[WEIR_TEST_TOPICS_MAX], int32_t drawn)
 {
-    struct kafka_model *model = cluster_model();
-    char topic[16];
-    world.partitions = 1 + (int32_t)below(4);
-    for (uint32_t i = 0; i < world.kind->inputs; i++) {
-        (void)snprintf(topic, sizeof topic, "in%u", i);
-        CHECK(model_create_topic(model, topic, world.partitions, false) == MODEL_OK);
+    for (uint32_t i = 0; i < WEIR_TEST_TOPICS_MAX && topics[i].name != NULL; i++) {
+        const int32_t partitions = topics[i].partitions > 0 ? topics[i].partitions : drawn;
+        CHECK(model_create_topic(cluster_model(), topics[i].name, partitions, false) == MODEL_OK);
+        trace("topic '%s', %d partitions", topics[i].name, (int)partitions);
     }
-    for (uint32_t i = 0; i < world.kind->outputs; i++) {
-        (void)snprintf(topic, sizeof topic, "out%u", i);
-        CHECK(model_create_topic(model, topic, 1 + (int32_t)below(3), false) == MODEL_OK);
-    }
-    CHECK(model_init_producer_id(model, 0, "loader", 900000, &world.loader) == MODEL_OK);
 }
 
 static bool has_violation(void *unused)
@@ -613,7 +556,7 @@ static void storm(void)
     const uint32_t steps = world.options->steps > 0 ? world.options->steps : 40 + (uint32_t)below(120);
     for (uint32_t i = 0; i < steps && !has_violation(NULL); i++) {
         if (i % 30 == 0) set_weather((uint32_t)below(4));
-        for (uint64_t n = below(4); n > 0; n--) load();
+        for (uint64_t n = below(4); n > 0; n--) load_some();
         if (chance_percent(35)) event();
         pass_time((int64_t)below(2 * SLICE_US));
         judge_all();
@@ -639,12 +582,12 @@ static void calm(void)
     cluster_set_down(false);
     model_coordinators_back(cluster_model());
     disk_good(NULL);
-    end_loading();
+    load_end();
     const int64_t until_us = sched_now_us() + CALM_US;
     while (sched_now_us() < until_us && !has_violation(NULL) && !world.has_ended_well) {
         const uint32_t count = alive(lives);
         if (count == 0) start_life();
-        end_loading();
+        load_end();
         for (uint32_t i = 0; i < count; i++) lives[i]->stop |= count > 1 || oracle_has_caught_up();
         pass_time(SLICE_US);
         judge_all();
@@ -669,7 +612,7 @@ static void fill_report(void)
     report->records = seen.records;
     report->ended_us = sched_now_us();
     report->digest = sched_digest();
-    (void)snprintf(report->job, sizeof report->job, "%s", world.kind->name);
+    (void)snprintf(report->job, sizeof report->job, "%s", world.test->name);
     const char *violation = oracle_violation();
     (void)snprintf(report->violation, sizeof report->violation, "%s", violation == NULL ? "" : violation);
 }
@@ -686,11 +629,13 @@ void world_run(const struct world_options *options, struct world_report *report)
     CHECK(world.disk != NULL);
     const struct disk *disk = disk_model_table(world.disk);
     CHECK(disk->make_directory(disk->user, "/data") == 0 && disk->make_directory(disk->user, "/other") == 0);
-    world.kind = &job_kinds[below(job_kind_count)];
-    oracle_begin(cluster_model(), world.kind, job_name);
+    world.test = &options->jobs[below(options->job_count)];
+    trace("job '%s'", world.test->name);
+    oracle_begin(cluster_model(), world.test, job_name);
     draw_settings();
-    create_topics();
-    trace("job '%s', %d partitions", world.kind->name, (int)world.partitions);
+    create_topics(world.test->inputs, 1 + (int32_t)below(4));
+    create_topics(world.test->outputs, 1 + (int32_t)below(3));
+    load_begin(world.test);
     start_life();
     storm();
     calm();

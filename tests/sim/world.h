@@ -8,8 +8,7 @@
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "weir/weir_test.h"
 
 /* What a run has seen: proof that the interesting states are reached. */
 #define WORLD_SIGHTS(X)                                                                                                \
@@ -24,11 +23,13 @@ struct world_report {
 #undef WORLD_SIGHT_FIELD
     uint64_t digest;
     int64_t ended_us;
-    char job[32];
+    char job[64];
     char violation[600]; /* "" = everything held */
 };
 
 struct world_options {
+    const struct weir_test_job *jobs; /* one of these is drawn */
+    uint32_t job_count;
     uint64_t seed;
     uint32_t steps;      /* faults and other events that are drawn; 0 = as the seed says */
     bool trace;          /* each event and each log line to stderr */

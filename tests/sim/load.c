@@ -1,0 +1,105 @@
+#include "sim/load.h"
+
+#include <string.h>
+
+#include "base/base.h"
+#include "partitioner.h"
+#include "sim/author.h"
+#include "sim/cluster.h"
+
+enum { BATCH_MAX = 12, TIMEOUT_MS = 900000 };
+
+static const char loader[] = "loader";
+
+static struct {
+    const struct weir_test_job *test;
+    uint32_t topic_count;
+    struct model_producer producer;
+    bool is_open; /* a transaction, on `topic` */
+    uint32_t topic;
+    bool is_added[WEIR_TEST_PARTITIONS_MAX];
+    bool has_any; /* else there is nothing to end */
+    int32_t sequences[WEIR_TEST_TOPICS_MAX][WEIR_TEST_PARTITIONS_MAX];
+} load;
+
+static int64_t now_ms(void) { return sched_now_us() / 1000; }
+static bool chance_percent(uint32_t percent) { return sched_chance(percent * 10000); }
+
+static int32_t partition_of(const char *topic, struct weir_bytes key)
+{
+    uint64_t id;
+    int32_t count;
+    CHECK(model_describe_topic(cluster_model(), topic, &id, &count) == MODEL_OK);
+    return weir_is_null(key) ? (int32_t)sched_random_below((uint64_t)count) : partitioner_of_key(key, count);
+}
+
+static void write_plainly(const struct model_place *place, const struct model_record *record)
+{
+    const struct model_producer nobody = { -1, -1 };
+    int64_t offset;
+    (void)model_produce(cluster_model(), now_ms(), NULL, nobody, -1, place, record, 1, &offset);
+}
+
+/* What the coordinator refuses now is not written. */
+static void write_in_transaction(const struct model_place *place, const struct model_record *record)
+{
+    bool *added = &load.is_added[place->partition];
+    int32_t *sequence = &load.sequences[load.topic][place->partition];
+    int64_t offset;
+    if (!*added)
+        *added = model_add_partitions(cluster_model(), now_ms(), loader, load.producer, place, 1) == MODEL_OK;
+    load.has_any |= *added;
+    if (*added && model_produce(cluster_model(), now_ms(), loader, load.producer, *sequence, place, record, 1, &offset) ==
+                      MODEL_OK)
+        ++*sequence;
+}
+
+static void write_some(void)
+{
+    const char *topic = load.test->inputs[load.topic].name;
+    for (uint64_t count = 1 + sched_random_below(BATCH_MAX); count > 0; count--) {
+        struct weir_record record = { .time_ms = now_ms(), .time_type = WEIR_TIME_CREATE };
+        author_next(topic, &record);
+        const struct model_place place = { topic, partition_of(topic, record.key) };
+        const struct model_record written = { .time_ms = record.time_ms, .key = record.key, .value = record.value };
+        if (load.is_open) write_in_transaction(&place, &written);
+        else write_plainly(&place, &written);
+    }
+}
+
+static void decide(bool commit)
+{
+    if (!load.has_any || model_end_txn(cluster_model(), now_ms(), loader, load.producer, commit) == MODEL_OK)
+        load.is_open = false;
+}
+
+void load_some(void)
+{
+    if (load.is_open && chance_percent(50)) {
+        decide(chance_percent(60));
+    } else {
+        if (!load.is_open) {
+            load.topic = (uint32_t)sched_random_below(load.topic_count);
+            load.is_open = chance_percent(15);
+            load.has_any = false;
+            memset(load.is_added, 0, sizeof load.is_added);
+        }
+        write_some();
+    }
+    cluster_touched();
+}
+
+void load_end(void)
+{
+    if (!load.is_open) return;
+    decide(true);
+    cluster_touched();
+}
+
+void load_begin(const struct weir_test_job *test)
+{
+    memset(&load, 0, sizeof load);
+    load.test = test;
+    while (load.topic_count < WEIR_TEST_TOPICS_MAX && test->inputs[load.topic_count].name != NULL) load.topic_count++;
+    CHECK(model_init_producer_id(cluster_model(), 0, loader, TIMEOUT_MS, &load.producer) == MODEL_OK);
+}

@@ -1,0 +1,15 @@
+/* The input of a run: records that the job's author draws, written to the input topics. Most of them plainly; some in
+ * transactions, which may be aborted. */
+#ifndef SIM_LOAD_H
+#define SIM_LOAD_H
+
+#include "weir/weir_test.h"
+
+/* The topics are there. */
+void load_begin(const struct weir_test_job *test);
+/* Some records, or a step of a transaction. */
+void load_some(void);
+/* Nothing stays open, unless the coordinator is away: ask again then. */
+void load_end(void);
+
+#endif
