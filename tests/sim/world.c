@@ -38,6 +38,7 @@ struct life {
     uint32_t ring_size;
     bool is_foreign; /* has a checkpoint store of its own, and must be refused (R9) */
     bool stop, is_over, overlapped, met_full_disk;
+    bool has_finished; /* committed once more when it was told to stop: what others left open is decided too */
     struct weir_error outcome;
     uint64_t restarts;
 };
@@ -281,16 +282,22 @@ static bool create_job(struct life *life)
 static void live(void *argument)
 {
     struct life *life = argument;
+    struct weir_job_status status = { .size = sizeof status };
+    uint64_t epochs_before = 0;
     bool stopped = false;
     if (create_job(life)) {
         CHECK(weir_job_start(life->job, &life->outcome) == WEIR_OK);
         while (!weir_job_wait(life->job, 0, &life->outcome)) {
-            if (life->stop && !stopped) weir_job_stop(life->job);
+            weir_job_status(life->job, &status);
+            if (life->stop && !stopped) {
+                epochs_before = status.epochs;
+                weir_job_stop(life->job);
+            }
             stopped = life->stop;
             sched_pause(3000);
         }
-        struct weir_job_status status = { .size = sizeof status };
         weir_job_status(life->job, &status);
+        life->has_finished = stopped && status.epochs > epochs_before;
         life->restarts = status.restarts;
         weir_job_destroy(life->job);
         life->job = NULL;
@@ -327,7 +334,8 @@ static void judge(struct life *life)
 {
     if (sched_was_killed(life->process)) return;
     struct life *others[LIVES_MAX];
-    world.has_ended_well = life->outcome.code == WEIR_OK && alive(others) == 0 && oracle_has_caught_up();
+    world.has_ended_well =
+        life->outcome.code == WEIR_OK && life->has_finished && alive(others) == 0 && oracle_has_caught_up();
     if (life->outcome.code == WEIR_FENCED) world.report->fenced++;
     world.report->restarts_inside += life->restarts;
     if (!is_allowed(life))
