@@ -1,7 +1,7 @@
 # `cmake --install`: libraries in both forms, public headers, programs, a CMake package and pkg-config files. All of it finds
 # itself from where it lies, so that --prefix, DESTDIR and a later move work.
 #
-#   find_package(weir CONFIG)          weir::weir weir::kafka weir::local weir::main, and each with -static
+#   find_package(weir CONFIG)          weir::weir weir::kafka weir::local weir::main, and each with -static; weir::test
 #   pkg-config --cflags --libs weir-main weir-kafka
 set(weir_cmake_folder ${CMAKE_INSTALL_LIBDIR}/cmake/weir)
 set(weir_pc_folder ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
@@ -19,6 +19,8 @@ foreach(library IN LISTS weir_libraries)
     install(DIRECTORY ${folder}/weir DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
   endforeach()
 endforeach()
+install(TARGETS weir-test EXPORT weir-test ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY tests/sim/include/weir DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 if(weir_programs)
   install(TARGETS ${weir_programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
@@ -36,6 +38,7 @@ install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
 
 install(EXPORT weir-shared NAMESPACE weir:: DESTINATION ${weir_cmake_folder})
 install(EXPORT weir-static NAMESPACE weir:: DESTINATION ${weir_cmake_folder})
+install(EXPORT weir-test NAMESPACE weir:: DESTINATION ${weir_cmake_folder})
 configure_package_config_file(config/cmake/weir-config.cmake.in ${PROJECT_BINARY_DIR}/package/weir-config.cmake
   INSTALL_DESTINATION ${weir_cmake_folder} PATH_VARS weir_rdkafka_folder
   NO_CHECK_REQUIRED_COMPONENTS_MACRO)
@@ -85,3 +88,11 @@ foreach(library IN LISTS weir_libraries)
   configure_file(config/cmake/pkg-config.pc.in ${PROJECT_BINARY_DIR}/package/${pc_name}.pc @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/package/${pc_name}.pc DESTINATION ${weir_pc_folder})
 endforeach()
+# Static only: what it needs beside is needed by everybody.
+set(pc_name weir-test)
+set(pc_description "Weir: a job in the simulator, against an oracle")
+set(pc_requires yaml-0.1)
+set(pc_packages "")
+set(pc_libs_private "")
+configure_file(config/cmake/pkg-config.pc.in ${PROJECT_BINARY_DIR}/package/weir-test.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/package/weir-test.pc DESTINATION ${weir_pc_folder})

@@ -23,6 +23,17 @@ if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
 endif()
 set(weir_link_hardening -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed)
 
+# weir_join(FILE OBJECTS... DEPENDS targets): one object out of many, in the current binary folder, in which hidden symbols are
+# local.
+function(weir_join file)
+  cmake_parse_arguments(J "" "" "DEPENDS" ${ARGN})
+  set(joined "${CMAKE_CURRENT_BINARY_DIR}/${file}")
+  add_custom_command(OUTPUT ${joined}
+    COMMAND ${CMAKE_LINKER} -r -o ${joined} ${J_UNPARSED_ARGUMENTS}
+    COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${joined}
+    DEPENDS ${J_DEPENDS} ${J_UNPARSED_ARGUMENTS} COMMAND_EXPAND_LISTS VERBATIM)
+endfunction()
+
 # weir_library(TARGET NAME n DESCRIPTION text SOURCES ... [INCLUDES dirs] [PRIVATE_INCLUDES dirs] [LINKS targets] [PACKAGES p])
 # makes
 #   <TARGET>-objects  the sources, compiled once
@@ -56,12 +67,8 @@ function(weir_library target)
   # exclude-libs: what comes out of an archive, a private librdkafka, is not exported again.
   target_link_options(${target} PRIVATE ${weir_link_hardening} -Wl,--no-undefined -Wl,--exclude-libs,ALL)
 
-  set(joined "${CMAKE_CURRENT_BINARY_DIR}/${L_NAME}-joined.o")
-  add_custom_command(OUTPUT ${joined}
-    COMMAND ${CMAKE_LINKER} -r -o ${joined} $<TARGET_OBJECTS:${target}-objects>
-    COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${joined}
-    DEPENDS ${target}-objects $<TARGET_OBJECTS:${target}-objects> COMMAND_EXPAND_LISTS VERBATIM)
-  add_library(${target}-static STATIC ${joined})
+  weir_join(${L_NAME}-joined.o $<TARGET_OBJECTS:${target}-objects> DEPENDS ${target}-objects)
+  add_library(${target}-static STATIC ${CMAKE_CURRENT_BINARY_DIR}/${L_NAME}-joined.o)
   set_target_properties(${target}-static PROPERTIES OUTPUT_NAME ${L_NAME} LINKER_LANGUAGE C)
 
   foreach(form ${target} ${target}-static)

@@ -24,10 +24,11 @@
 #include "base/check.h"
 #include "base/vec.h"
 
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
+/* AddressSanitizer's, where the program has it: this file may come out of an archive that was built without. */
+#define MAYBE __attribute__((weak))
+void __asan_unpoison_memory_region(void const volatile *address, size_t size) MAYBE;
+void __sanitizer_start_switch_fiber(void **fake_stack, const void *bottom, size_t size) MAYBE;
+void __sanitizer_finish_switch_fiber(void *fake_stack, const void **bottom, size_t *size) MAYBE;
 
 #define MILLION 1000000u
 #define NEVER INT64_MAX
@@ -36,11 +37,7 @@
 enum {
     NAME_SIZE = 32,
     GUARD_BYTES = 4096,
-#ifdef __SANITIZE_ADDRESS__
-    STACK_BYTES = 1024 * 1024, /* its frames are several times larger */
-#else
-    STACK_BYTES = 256 * 1024,
-#endif
+    STACK_BYTES = 1024 * 1024, /* operators are other people's code, and AddressSanitizer's frames are large */
     SWITCH_US_MAX = 30,
     READING_US_MAX = 2,   /* what a look at the clock costs: who only looks sees time pass */
     HOLD_US_MAX = 100000, /* how long one fiber is kept from running */
@@ -171,9 +168,8 @@ static char *stack_take(void)
 
 static void stack_give_back(char *stack)
 {
-#ifdef __SANITIZE_ADDRESS__
-    __asan_unpoison_memory_region(stack, STACK_BYTES); /* frames that never returned lie there */
-#endif
+    /* Frames that never returned lie there. */
+    if (__asan_unpoison_memory_region != NULL) __asan_unpoison_memory_region(stack, STACK_BYTES);
     char **place = vec_push(&free_stacks);
     CHECK(place != NULL);
     *place = stack;
@@ -184,20 +180,12 @@ static void stack_give_back(char *stack)
 /* AddressSanitizer is told before each switch where the stack goes, and after it that it has arrived. */
 static void before_switch(void **fake_stack, const void *bottom, size_t size)
 {
-#ifdef __SANITIZE_ADDRESS__
-    __sanitizer_start_switch_fiber(fake_stack, bottom, size);
-#else
-    (void)fake_stack, (void)bottom, (void)size;
-#endif
+    if (__sanitizer_start_switch_fiber != NULL) __sanitizer_start_switch_fiber(fake_stack, bottom, size);
 }
 
 static void after_switch(void *fake_stack, const void **bottom, size_t *size)
 {
-#ifdef __SANITIZE_ADDRESS__
-    __sanitizer_finish_switch_fiber(fake_stack, bottom, size);
-#else
-    (void)fake_stack, (void)bottom, (void)size;
-#endif
+    if (__sanitizer_finish_switch_fiber != NULL) __sanitizer_finish_switch_fiber(fake_stack, bottom, size);
 }
 
 /* From the scheduler into a fiber, until it gives way. */
@@ -486,7 +474,7 @@ bool sched_run(int64_t until_us, bool (*stop)(void *user), void *user)
     return may_go_on;
 }
 
-/* ---- The watchdog: a fiber that never gives way would hang the program ---------------------------------------------- */
+/* ---- The watchdog: what never gives way would hang the program ------------------------------------------------------ */
 
 static struct sigaction action_before;
 static volatile uint64_t switches_seen;
@@ -501,14 +489,14 @@ static void watch(int signal_number)
 {
     (void)signal_number;
     const struct sched_fiber *fiber = sched.current;
-    if (fiber == NULL || switches_seen != sched.switches) seconds_without_switch = 0;
+    if (switches_seen != sched.switches) seconds_without_switch = 0;
     switches_seen = sched.switches;
     if (++seconds_without_switch <= WATCHDOG_S) return;
-    say("sched: fiber '");
-    say(fiber->name);
-    say("' of process '");
-    say(fiber->process->name);
-    say("' has not given way for 10 s\n");
+    say("sched: ");
+    say(fiber == NULL ? "the world" : fiber->name);
+    say(" of ");
+    say(fiber == NULL ? "the simulation" : fiber->process->name);
+    say(" has not given way for 10 s\n");
     _exit(3);
 }
 

@@ -118,7 +118,7 @@ struct weir_test_report {
     size_t size;
     uint64_t runs;
     uint64_t violations;
-    uint64_t crashes;      /* runs that died, or took longer than a minute of real time */
+    uint64_t crashes;      /* runs that died, or hung for 10 s of real time */
     uint64_t seed_failed;  /* the first one, in the order of ending */
     char violation[600];   /* its sentence; "" = everything held */
     size_t counter_count;
