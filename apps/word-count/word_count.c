@@ -1,9 +1,9 @@
-/* Counts words: reads lines (or JSON objects) from one topic, writes word -> count to another, exactly once. */
+#include "word_count.h"
+
 #include <string.h>
 
 #include "json_field.h"
 #include "weir/kafka.h"
-#include "weir/main.h"
 
 struct word_count {
     struct weir_bytes field; /* of JSON objects; unset = plain text */
@@ -42,7 +42,7 @@ static enum weir_code add(weir_keyed_task *task, void *accumulator, const struct
 
 static struct word_count options;
 
-static void define(weir_graph *graph, const weir_config *config)
+void word_count_define(weir_graph *graph, const weir_config *config)
 {
     const char *format = weir_config_text(config, "format");
     const bool json = strncmp(format, "json:", 5) == 0;
@@ -59,7 +59,7 @@ static void define(weir_graph *graph, const weir_config *config)
     weir_kafka_sink(counts, .name = "counts", .topic = weir_config_text(config, "output"));
 }
 
-static const struct weir_option own[] = {
+const struct weir_option word_count_options[] = {
     { .name = "input", .kind = WEIR_TOPIC, .help = "topic with lines of text, or JSON objects" },
     { .name = "output", .kind = WEIR_TOPIC, .help = "topic for word -> count" },
     { .name = "format", .kind = WEIR_CHOICE, .default_value = "text", .choices = "text|json:",
@@ -70,9 +70,3 @@ static const struct weir_option own[] = {
       .help = "what a value that is not JSON does" },
     { 0 },
 };
-
-int main(int argc, char **argv)
-{
-    return weir_main(argc, argv, .define = define, .options = own,
-                     .about = "Counts the words of a Kafka topic into another one, exactly once.");
-}
