@@ -49,9 +49,10 @@ static void write_in_transaction(const struct model_place *place, const struct m
     if (!*added)
         *added = model_add_partitions(cluster_model(), now_ms(), loader, load.producer, place, 1) == MODEL_OK;
     load.has_any |= *added;
-    if (*added && model_produce(cluster_model(), now_ms(), loader, load.producer, *sequence, place, record, 1, &offset) ==
-                      MODEL_OK)
-        ++*sequence;
+    if (!*added) return;
+    const enum model_error reason =
+        model_produce(cluster_model(), now_ms(), loader, load.producer, *sequence, place, record, 1, &offset);
+    if (reason == MODEL_OK) ++*sequence;
 }
 
 static void write_some(void)

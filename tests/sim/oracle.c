@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "sim/world.h"
 #include "weir/connector.h"
 
 enum { VIOLATION_SIZE = 600, LEDGER = WEIR_TEST_TOPICS_MAX };
@@ -33,7 +34,7 @@ struct pending {
 static struct {
     struct kafka_model *model;
     const struct weir_test_job *test;
-    char job[72], ledger[96], violation[VIOLATION_SIZE];
+    char ledger[96], violation[VIOLATION_SIZE];
     struct places inputs, outputs;
     VEC(struct pending) pending;
     bool is_founded, is_deciding;
@@ -56,6 +57,7 @@ void oracle_fail(const char *format, ...)
         size = snprintf(oracle.violation, sizeof oracle.violation, "epoch %" PRIu64 ": ", oracle.epoch);
     (void)vsnprintf(oracle.violation + size, sizeof oracle.violation - (size_t)size, format, arguments);
     va_end(arguments);
+    world_trace("VIOLATION: %s", oracle.violation);
 }
 
 /* ---- What the cluster holds -------------------------------------------------------------------------------------- */
@@ -257,20 +259,25 @@ static void forget(struct model_producer producer)
 
 static void put_all(struct model_producer producer, bool is_commit)
 {
+    size_t count = 0;
     for (size_t i = 0; i < oracle.pending.count; i++) {
         const struct pending *pending = &oracle.pending.items[i];
         if (pending->output == LEDGER || !is_of(pending, producer)) continue;
+        count++;
         if (!is_commit) oracle_fail("output was committed without a ledger record");
         else author_put(oracle.test->outputs[pending->output].name, pending->partition, &pending->record);
     }
-    if (is_commit) author_decide();
+    if (!is_commit) return;
+    author_decide();
+    world_trace("commit of %" PRIu64 "/%" PRIu64 ": %" PRIu64 " records in so far, %zu out now", oracle.incarnation,
+                oracle.epoch, oracle.counts.records, count);
 }
 
 static void on_decided(void *user, const char *transactional_id, struct model_producer producer, bool committed)
 {
     (void)user;
-    const size_t size = strlen(oracle.job);
-    if (strncmp(transactional_id, oracle.job, size) != 0 || transactional_id[size] != '-') return;
+    const size_t size = strlen(oracle.test->name);
+    if (strncmp(transactional_id, oracle.test->name, size) != 0 || transactional_id[size] != '-') return;
     scan_outputs();
     if (committed) put_all(producer, take_ledger(producer));
     else oracle.counts.aborted++;
@@ -318,7 +325,7 @@ static void check_group(void *user, const struct model_offset *offset)
 static void check_transaction(void *user, const struct model_transaction *transaction)
 {
     (void)user;
-    if (strncmp(transaction->transactional_id, oracle.job, strlen(oracle.job)) == 0 &&
+    if (strncmp(transaction->transactional_id, oracle.test->name, strlen(oracle.test->name)) == 0 &&
         (transaction->open || transaction->preparing))
         oracle_fail("the transaction of '%s' is still open", transaction->transactional_id);
 }
@@ -327,18 +334,17 @@ void oracle_check_end(void)
 {
     if (!oracle_has_caught_up()) oracle_fail("not all of the input was taken in");
     model_each_transaction(oracle.model, check_transaction, NULL);
-    if (model_offset_fetch(oracle.model, oracle.job, true, check_group, NULL) != MODEL_OK)
+    if (model_offset_fetch(oracle.model, oracle.test->name, true, check_group, NULL) != MODEL_OK)
         oracle_fail("the group's offsets are still pending");
     if (oracle_violation() == NULL) author_finish();
 }
 
-void oracle_begin(struct kafka_model *model, const struct weir_test_job *test, const char *job)
+void oracle_begin(struct kafka_model *model, const struct weir_test_job *test)
 {
     memset(&oracle, 0, sizeof oracle);
     oracle.model = model;
     oracle.test = test;
-    (void)snprintf(oracle.job, sizeof oracle.job, "%s", job);
-    (void)snprintf(oracle.ledger, sizeof oracle.ledger, "%s-ledger", job);
+    (void)snprintf(oracle.ledger, sizeof oracle.ledger, "%s-ledger", test->name);
     model_on_decided(model, on_decided, NULL);
     author_begin(test);
 }

@@ -14,7 +14,7 @@
 const char *oracle_violation(void);
 void oracle_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-void oracle_begin(struct kafka_model *model, const struct weir_test_job *test, const char *job);
+void oracle_begin(struct kafka_model *model, const struct weir_test_job *test);
 void oracle_end(void);
 /* Everything that was put into the input is committed output now, and nothing is open. */
 void oracle_check_end(void);

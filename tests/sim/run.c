@@ -137,7 +137,9 @@ static void finish_some(struct many *many, uint32_t jobs)
 
 static void fill_counters(struct weir_test_report *report, const struct world_report *sum)
 {
-#define FILL_COUNTER(sight) report->counters[report->counter_count++] = (struct weir_test_counter){ #sight, sum->sight };
+    _Static_assert(WORLD_SIGHT_COUNT <= sizeof report->counters / sizeof report->counters[0], "counters in the report");
+#define FILL_COUNTER(sight)                                                                                            \
+    report->counters[report->counter_count++] = (struct weir_test_counter){ #sight, sum->sight };
     WORLD_SIGHTS(FILL_COUNTER)
 #undef FILL_COUNTER
 }
@@ -282,7 +284,8 @@ static bool parse_all(struct program *program, int argc, char **argv)
 
 int run_main(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count)
 {
-    struct program program = { .name = argc > 0 ? argv[0] : "test", .options = { .size = sizeof program.options, .jobs = 2 } };
+    struct program program = { .name = argc > 0 ? argv[0] : "test",
+                               .options = { .size = sizeof program.options, .jobs = 2 } };
     for (uint32_t i = 0; i < job_count; i++) {
         const char *lack = author_lacks(&jobs[i]);
         if (lack == NULL) continue;

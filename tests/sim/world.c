@@ -26,8 +26,6 @@ enum {
     SYNC_US = 300,
 };
 
-static const char job_name[] = "sim";
-
 /* One start of the program. */
 struct life {
     uint32_t number;
@@ -64,8 +62,7 @@ static struct {
     int64_t disk_delay_us;
 } world;
 
-static void trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void trace(const char *format, ...)
+void world_trace(const char *format, ...)
 {
     if (!world.options->trace) return;
     va_list arguments;
@@ -207,7 +204,7 @@ static void bury(struct life *life)
 
 static void kill_life(struct life *life, const char *how)
 {
-    trace("life %u: killed (%s)", life->number, how);
+    world_trace("life %u: killed (%s)", life->number, how);
     world.report->kills++;
     life->is_over = true;
     bury(life);
@@ -232,7 +229,7 @@ void crash_point_pass(enum crash_point point)
 static void take_log(void *user, enum weir_log_level level, const char *text)
 {
     (void)level;
-    trace("life %u: %s", ((const struct life *)user)->number, text);
+    world_trace("life %u: %s", ((const struct life *)user)->number, text);
 }
 
 static void set(weir_config *config, enum weir_config_rank rank, const char *key, const char *value)
@@ -271,7 +268,7 @@ static bool create_job(struct life *life)
     CHECK(graph != NULL && life->config != NULL);
     configure(life);
     world.test->define(graph, life->config);
-    const struct weir_job_options options = { .size = sizeof options, .name = job_name, .log = take_log,
+    const struct weir_job_options options = { .size = sizeof options, .name = world.test->name, .log = take_log,
                                               .log_user = life };
     if (weir_job_create(graph, life->config, &options, &life->job, &life->outcome) == WEIR_OK) return true;
     oracle_fail("the job cannot be made: %s", life->outcome.text);
@@ -304,7 +301,7 @@ static void live(void *argument)
         weir_config_destroy(life->config);
     }
     life->is_over = true;
-    trace("life %u: ends with %s: %s", life->number, weir_code_name(life->outcome.code), life->outcome.text);
+    world_trace("life %u: ends with %s: %s", life->number, weir_code_name(life->outcome.code), life->outcome.text);
 }
 
 static uint32_t alive(struct life *lives[LIVES_MAX])
@@ -357,7 +354,7 @@ static void start(bool is_foreign)
     if (is_foreign) world.report->foreign_starts++;
     else world.report->starts++;
     if (other_count > 0 && !is_foreign) world.report->second_starts++;
-    trace("life %u: starts%s, parallelism %u, ring of %u", life->number, is_foreign ? " with another store" : "",
+    world_trace("life %u: starts%s, parallelism %u, ring of %u", life->number, is_foreign ? " with another store" : "",
           life->parallelism, life->ring_size);
     char name[24];
     (void)snprintf(name, sizeof name, "life %u", life->number);
@@ -384,14 +381,14 @@ static void set_weather(uint32_t storm)
         if (chance_percent(60)) world.crash_chance = (uint32_t)below(density * 300);
     }
     cluster_set_weather(&weather);
-    trace("weather: storm %u", storm);
+    world_trace("weather: storm %u", storm);
 }
 
 static void broker_up(void *unused)
 {
     (void)unused;
     cluster_set_down(false);
-    trace("the broker is back");
+    world_trace("the broker is back");
 }
 
 static void coordinators_back(void *unused)
@@ -407,7 +404,7 @@ static void disk_good(void *unused)
     disk_model_set_faults(world.disk, &none);
     world.disk_is_bad = false;
     world.disk_delay_us = 0;
-    trace("the disk is good again");
+    world_trace("the disk is good again");
 }
 
 static void disk_bad(void)
@@ -422,7 +419,7 @@ static void disk_bad(void)
     disk_model_set_faults(world.disk, &faults);
     world.disk_is_bad = true;
     for (uint32_t i = 0, count = alive(lives); i < count; i++) lives[i]->met_full_disk = true;
-    trace("the disk is bad");
+    world_trace("the disk is bad");
     sched_at(sched_now_us() + (int64_t)below(2 * SECOND_US), NULL, disk_good, NULL);
 }
 
@@ -430,13 +427,13 @@ static void thaw(void *argument)
 {
     struct life *life = argument;
     if (life->is_over) return;
-    trace("life %u: goes on", life->number);
+    world_trace("life %u: goes on", life->number);
     sched_thaw(life->process);
 }
 
 static void freeze(struct life *life)
 {
-    trace("life %u: stands still", life->number);
+    world_trace("life %u: stands still", life->number);
     world.report->freezes++;
     sched_freeze(life->process);
     sched_at(sched_now_us() + (int64_t)below(chance_percent(30) ? 8 * SECOND_US : SECOND_US), life->process, thaw, life);
@@ -445,7 +442,7 @@ static void freeze(struct life *life)
 static void cut_power(void)
 {
     struct life *lives[LIVES_MAX];
-    trace("power cut");
+    world_trace("power cut");
     world.report->power_cuts++;
     for (uint32_t i = 0, count = alive(lives); i < count; i++) kill_life(lives[i], "power cut");
     disk_model_cut_power(world.disk);
@@ -453,7 +450,9 @@ static void cut_power(void)
 
 static void compact(void)
 {
-    const struct model_place ledger = { "sim-ledger", 0 };
+    char topic[128];
+    const struct model_place ledger = { topic, 0 };
+    (void)snprintf(topic, sizeof topic, "%s-ledger", world.test->name);
     if (model_compact(cluster_model(), &ledger) == MODEL_OK) world.report->compactions++;
 }
 
@@ -477,7 +476,7 @@ static void event(void)
     case 6:
         world.report->broker_outages++;
         cluster_set_down(true);
-        trace("the broker is gone");
+        world_trace("the broker is gone");
         sched_at(sched_now_us() + (int64_t)below(2 * SECOND_US), NULL, broker_up, NULL);
         break;
     case 7:
@@ -493,8 +492,8 @@ static void event(void)
     default:
         if (!chance_percent(30)) break;
         world.report->forgotten_groups++;
-        model_forget_group(cluster_model(), job_name);
-        trace("the group's offsets are forgotten");
+        model_forget_group(cluster_model(), world.test->name);
+        world_trace("the group's offsets are forgotten");
         break;
     }
 }
@@ -537,7 +536,7 @@ static void create_topics(const struct weir_test_topic topics[WEIR_TEST_TOPICS_M
     for (uint32_t i = 0; i < WEIR_TEST_TOPICS_MAX && topics[i].name != NULL; i++) {
         const int32_t partitions = topics[i].partitions > 0 ? topics[i].partitions : drawn;
         CHECK(model_create_topic(cluster_model(), topics[i].name, partitions, false) == MODEL_OK);
-        trace("topic '%s', %d partitions", topics[i].name, (int)partitions);
+        world_trace("topic '%s', %d partitions", topics[i].name, (int)partitions);
     }
 }
 
@@ -576,7 +575,7 @@ static void trace_status(const struct life *life)
     struct weir_job_status status = { .size = sizeof status };
     if (life->job == NULL) return;
     weir_job_status(life->job, &status);
-    trace("life %u: %s, committed epoch %" PRIu64 ", %" PRIu64 " records in, %" PRIu64 " out in the open epoch",
+    world_trace("life %u: %s, committed epoch %" PRIu64 ", %" PRIu64 " records in, %" PRIu64 " out in the open epoch",
           life->number, status.running ? "running" : "not running", status.epoch_committed, status.records_in,
           status.records_out_open);
 }
@@ -638,8 +637,8 @@ void world_run(const struct world_options *options, struct world_report *report)
     const struct disk *disk = disk_model_table(world.disk);
     CHECK(disk->make_directory(disk->user, "/data") == 0 && disk->make_directory(disk->user, "/other") == 0);
     world.test = &options->jobs[below(options->job_count)];
-    trace("job '%s'", world.test->name);
-    oracle_begin(cluster_model(), world.test, job_name);
+    world_trace("job '%s'", world.test->name);
+    oracle_begin(cluster_model(), world.test);
     draw_settings();
     create_topics(world.test->inputs, 1 + (int32_t)below(4));
     create_topics(world.test->outputs, 1 + (int32_t)below(3));

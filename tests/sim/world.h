@@ -17,6 +17,10 @@
     X(delayed_requests) X(late_requests) X(aborted) X(incarnations) X(epochs) X(records) X(fenced) X(stops)            \
     X(compactions) X(forgotten_groups) X(restarts_inside)
 
+#define WORLD_SIGHT_ONE(name) +1
+enum { WORLD_SIGHT_COUNT = 0 WORLD_SIGHTS(WORLD_SIGHT_ONE) };
+#undef WORLD_SIGHT_ONE
+
 struct world_report {
 #define WORLD_SIGHT_FIELD(name) uint64_t name;
     WORLD_SIGHTS(WORLD_SIGHT_FIELD)
@@ -34,6 +38,9 @@ struct world_options {
     uint32_t steps;      /* faults and other events that are drawn; 0 = as the seed says */
     bool trace;          /* each event and each log line to stderr */
 };
+
+/* A line of the trace, with the time before it. Nothing when the run is not traced. */
+void world_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 void world_run(const struct world_options *options, struct world_report *report);
 
