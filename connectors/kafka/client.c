@@ -1,11 +1,14 @@
 #include "client.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include <time.h>
+
+enum { REPEAT_S = 10 };
 
 #define ON_CONSUMER (1u << KAFKA_CONSUMER)
 #define ON_PRODUCER (1u << KAFKA_PRODUCER)
@@ -217,8 +220,20 @@ enum weir_code kafka_conf_default(enum kafka_role role, const struct weir_connec
 
 /* ---- The log ----------------------------------------------------------------------------------------------------- */
 
+/* Every handle tells of every failing attempt to connect: of all of them together one is news in ten seconds. */
+static bool is_repeated(const char *facility, const char *text)
+{
+    static _Atomic int64_t said_s = INT64_MIN / 2;
+    struct timespec now;
+    if (strcmp(facility, "FAIL") != 0 && strstr(text, "brokers are down") == NULL) return false;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t last_s = said_s;
+    return now.tv_sec - last_s < REPEAT_S || !atomic_compare_exchange_strong(&said_s, &last_s, now.tv_sec);
+}
+
 static enum weir_log_level log_level(int level, const char *facility, const char *text)
 {
+    if (level > LOG_CRIT && is_repeated(facility, text)) return WEIR_LOG_DEBUG;
     /* What a common kafka.NAME means to one role only is no mistake. */
     if (strcmp(facility, "CONFWARN") == 0 &&
         (strstr(text, "is a producer property") != NULL || strstr(text, "is a consumer property") != NULL))

@@ -21,11 +21,19 @@ static const char *end_text(const struct kafka_source *source)
     return source->context.bounded ? "latest" : NULL;
 }
 
-static const char *start_text(const struct kafka_source *source)
+static const char *start_text(const struct weir_kafka_source_options *options, const weir_config *config)
 {
-    if (source->options.start != NULL) return source->options.start;
-    const char *configured = weir_config_text(source->context.config, "source.start");
+    if (options->start != NULL) return options->start;
+    const char *configured = weir_config_text(config, "source.start");
     return configured != NULL ? configured : "earliest";
+}
+
+static enum weir_code source_check(const void *options, const weir_config *config, struct weir_error *error)
+{
+    struct kafka_bound start = { 0 };
+    const enum weir_code code = kafka_bound_parse(start_text(options, config), &start, error);
+    kafka_bound_clear(&start);
+    return code;
 }
 
 static enum weir_code check_end(const struct kafka_bound *end, const char *text, struct weir_error *error)
@@ -39,7 +47,8 @@ static enum weir_code check_end(const struct kafka_bound *end, const char *text,
 static enum weir_code parse_options(struct kafka_source *source, struct weir_error *error)
 {
     enum weir_code code = kafka_topics_parse(source->options.topic, &source->topics, error);
-    if (code == WEIR_OK) code = kafka_bound_parse(start_text(source), &source->start, error);
+    if (code == WEIR_OK)
+        code = kafka_bound_parse(start_text(&source->options, source->context.config), &source->start, error);
     const char *end = end_text(source);
     source->is_bounded = end != NULL;
     if (code != WEIR_OK || end == NULL) return code;
@@ -97,6 +106,7 @@ static const char *source_cluster(void *opaque)
 const struct weir_source_type kafka_source_type = {
     .size = sizeof(struct weir_source_type),
     .kind = "kafka",
+    .check = source_check,
     .open = source_open,
     .discover = kafka_discover,
     .close = source_close,

@@ -230,13 +230,8 @@ bool plan_explain(const weir_graph *graph, const struct plan *plan, struct buffe
 
 char *weir_graph_explain(const weir_graph *graph, const weir_config *config, struct weir_error *error)
 {
-    const struct plan_options options = {
-        .parallelism = (uint32_t)weir_config_i64(config, "parallelism.default"),
-        .max_parallelism = (uint32_t)weir_config_i64(config, "pipeline.max-parallelism"),
-        .chaining = weir_config_bool(config, "pipeline.operator-chaining.enabled"),
-    };
     struct plan *plan;
-    if (plan_create(graph, &options, &plan, error) != WEIR_OK) return NULL;
+    if (plan_configure(graph, config, &plan, error) != WEIR_OK) return NULL;
     struct buffer text;
     buffer_init(&text);
     bool explained = plan_explain(graph, plan, &text);

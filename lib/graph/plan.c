@@ -417,6 +417,34 @@ enum weir_code plan_create(const weir_graph *graph, const struct plan_options *o
     return code;
 }
 
+static enum weir_code check_sources(const struct plan *plan, const weir_config *config, struct weir_error *error)
+{
+    enum weir_code code = WEIR_OK;
+    for (uint32_t i = 0; code == WEIR_OK && i < plan->vertex_count; i++) {
+        const struct operator_spec *spec = plan->vertices[i].source;
+        if (spec == NULL || spec->source.type->check == NULL) continue;
+        code = spec->source.type->check(spec->source.options, config, error);
+        if (code != WEIR_OK) weir_error_wrap(error, "source '%s'", spec->name);
+    }
+    return code;
+}
+
+enum weir_code plan_configure(const weir_graph *graph, const weir_config *config, struct plan **plan,
+                              struct weir_error *error)
+{
+    const struct plan_options options = {
+        .parallelism = (uint32_t)weir_config_i64(config, "parallelism.default"),
+        .max_parallelism = (uint32_t)weir_config_i64(config, "pipeline.max-parallelism"),
+        .chaining = weir_config_bool(config, "pipeline.operator-chaining.enabled"),
+    };
+    enum weir_code code = plan_create(graph, &options, plan, error);
+    if (code == WEIR_OK) code = check_sources(*plan, config, error);
+    if (code == WEIR_OK) return WEIR_OK;
+    plan_destroy(*plan);
+    *plan = NULL;
+    return code;
+}
+
 void plan_destroy(struct plan *plan)
 {
     if (plan == NULL) return;

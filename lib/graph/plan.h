@@ -54,6 +54,9 @@ uint32_t plan_max_parallelism_default(uint32_t parallelism);
  * plan borrows the graph. */
 enum weir_code plan_create(const weir_graph *graph, const struct plan_options *options, struct plan **plan,
                            struct weir_error *error);
+/* The same with the options that `config` says, and with what the sources have to say to it. */
+enum weir_code plan_configure(const weir_graph *graph, const weir_config *config, struct plan **plan,
+                              struct weir_error *error);
 void plan_destroy(struct plan *plan);
 
 /* The job graph and the execution plan as text (without a NUL), for --plan. False when out of memory. */

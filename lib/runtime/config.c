@@ -146,6 +146,7 @@ static bool choice_matches(const char *choice, size_t size, const char *value)
 }
 
 #define CHOICE_MAX 32
+#define SUGGESTION_MAX 128
 
 static const char *find_choice(const char *choices, const char *value, size_t *size)
 {
@@ -303,7 +304,8 @@ static void consider_nearest(const char *wanted, const char *key, const char **n
     if (d < *distance) *distance = d, *nearest = key;
 }
 
-static const char *nearest_key(const weir_config *config, const char *wanted)
+/* "; the nearest known key is 'KEY'", or "" when none is near. */
+static void suggest_key(const weir_config *config, const char *wanted, char text[static SUGGESTION_MAX])
 {
     const char *nearest = keys[0].key;
     size_t distance = SIZE_MAX;
@@ -311,7 +313,9 @@ static const char *nearest_key(const weir_config *config, const char *wanted)
     for (size_t i = 0; i < config->entries.count; i++)
         if (config->entries.items[i].declared)
             consider_nearest(wanted, config->entries.items[i].key, &nearest, &distance);
-    return nearest;
+    text[0] = '\0';
+    if (distance <= strlen(wanted) / 2)
+        (void)snprintf(text, SUGGESTION_MAX, "; the nearest known key is '%s'", nearest);
 }
 
 /* A choice is kept as the table writes it, whatever way the user did: readers compare with strcmp. */
@@ -331,10 +335,12 @@ enum weir_code weir_config_set(weir_config *config, enum weir_config_rank rank, 
 {
     const char *key = resolve_alias(name);
     const struct config_key *known = find_key(key);
-    if (known == NULL && !is_passed_through(key) && !is_declared(config, key))
-        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
-                              "%s: the key '%.100s' is not known; the nearest known key is '%s'", origin, name,
-                              nearest_key(config, name));
+    if (known == NULL && !is_passed_through(key) && !is_declared(config, key)) {
+        char suggestion[SUGGESTION_MAX];
+        suggest_key(config, name, suggestion);
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s: the key '%.100s' is not known%s", origin, name,
+                              suggestion);
+    }
     char canonical[CHOICE_MAX];
     if (known != NULL) {
         const enum weir_code code = check_value(known, value, origin, error);

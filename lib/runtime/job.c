@@ -779,16 +779,6 @@ static enum weir_code read_strategy(struct weir_job *job, struct weir_error *err
     return code;
 }
 
-static enum weir_code make_plan(struct weir_job *job, struct weir_error *error)
-{
-    const struct plan_options options = {
-        .parallelism = (uint32_t)weir_config_i64(job->config, "parallelism.default"),
-        .max_parallelism = (uint32_t)weir_config_i64(job->config, "pipeline.max-parallelism"),
-        .chaining = weir_config_bool(job->config, "pipeline.operator-chaining.enabled"),
-    };
-    return plan_create(job->graph, &options, &job->plan, error);
-}
-
 static void init_machines(struct weir_job *job)
 {
     const struct commit_options options = {
@@ -839,7 +829,7 @@ enum weir_code weir_job_create(weir_graph *graph, const weir_config *config, con
     job->exactly_once = strcasecmp(weir_config_text(config, "execution.checkpointing.mode"), "EXACTLY_ONCE") == 0;
     job->bounded = weir_config_bool(config, "start.bounded");
     code = read_strategy(job, error);
-    if (code == WEIR_OK) code = make_plan(job, error);
+    if (code == WEIR_OK) code = plan_configure(graph, config, &job->plan, error);
     if (code != WEIR_OK) goto failed;
     job->decider_type = job->plan->decider != NULL ? job->plan->decider : &pointer_decider;
     job->ended_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

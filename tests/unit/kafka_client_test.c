@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/base.h"
 #include "harness/unit.h"
 
 static weir_config *config;
@@ -176,6 +177,40 @@ START_TEST(tells_why_a_broker_cannot_be_reached)
 }
 END_TEST
 
+struct warnings {
+    _Atomic int count;
+};
+
+static void count_warnings(void *user, enum weir_log_level level, const char *text)
+{
+    (void)text;
+    if (level <= WEIR_LOG_WARN) ((struct warnings *)user)->count++;
+}
+
+/* Three handles, each of which tries and fails twice in a second. */
+START_TEST(a_missing_broker_is_told_once_for_all_handles)
+{
+    struct warnings warnings = { 0 };
+    struct weir_environment environment;
+    environment_init_system(&environment);
+    environment.log = count_warnings;
+    environment.log_user = &warnings;
+    prepare();
+    set("kafka.bootstrap.servers", "127.0.0.1:1");
+    for (int i = 0; i < 3; i++) {
+        rd_kafka_conf_t *conf;
+        struct kafka_client *client;
+        struct weir_error error;
+        char id[64];
+        ck_assert_int_eq(create(KAFKA_CONSUMER, &conf, &error), WEIR_OK);
+        ck_assert_int_eq(kafka_client_open(KAFKA_CONSUMER, conf, &environment, "client", NULL, &client, &error), WEIR_OK);
+        ck_assert_int_eq(kafka_cluster_id(client, 1200, NULL, id, &error), WEIR_OUT_OF_PATIENCE);
+        kafka_client_close(client);
+    }
+    ck_assert_int_eq(warnings.count, 1);
+}
+END_TEST
+
 START_TEST(says_what_to_do_about_an_error)
 {
     const struct {
@@ -229,6 +264,7 @@ static void add_facts(TCase *tests)
     tcase_add_test(tests, explains_unknown_and_foreign_names);
     tcase_add_test(tests, asks_for_brokers_where_none_are_named);
     tcase_add_test(tests, tells_why_a_broker_cannot_be_reached);
+    tcase_add_test(tests, a_missing_broker_is_told_once_for_all_handles);
     tcase_add_test(tests, says_what_to_do_about_an_error);
     tcase_add_test(tests, waits_for_clients_that_were_given_up);
 }

@@ -2,7 +2,10 @@
 #include "harness/unit.h"
 #include "source.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "weir/kafka.h"
 
 START_TEST(reads_every_kind_of_bound)
 {
@@ -114,8 +117,30 @@ START_TEST(names_partitions_and_back)
 }
 END_TEST
 
+/* Without a broker, as --validate does. */
+START_TEST(a_configured_start_is_checked_with_the_plan)
+{
+    struct weir_error error;
+    weir_config *config = weir_config_create();
+    for (int is_legal = 0; is_legal < 2; is_legal++) {
+        weir_graph *graph = weir_graph_create();
+        struct weir_stream lines = weir_kafka_source(graph, .name = "lines", .topic = "in");
+        weir_kafka_sink(lines, .name = "copies", .topic = "out");
+        ck_assert_int_eq(weir_config_set(config, WEIR_CONFIG_CODE, "source.start", is_legal ? "latest" : "yesterday",
+                                         "test", &error), WEIR_OK);
+        char *plan = weir_graph_explain(graph, config, &error);
+        ck_assert(is_legal == (plan != NULL));
+        if (!is_legal) ck_assert_msg(strstr(error.text, "source 'lines': 'yesterday'") != NULL, "%s", error.text);
+        free(plan);
+        weir_graph_destroy(graph);
+    }
+    weir_config_destroy(config);
+}
+END_TEST
+
 static void add_facts(TCase *tests)
 {
+    tcase_add_test(tests, a_configured_start_is_checked_with_the_plan);
     tcase_add_test(tests, reads_every_kind_of_bound);
     tcase_add_test(tests, reads_given_offsets);
     tcase_add_test(tests, refuses_what_is_no_bound);

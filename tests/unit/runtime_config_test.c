@@ -179,6 +179,8 @@ START_TEST(names_the_nearest_known_key)
     weir_config_declare(config, "input", NULL);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         EXPECT_REFUSED(set(cases[i].wrong, "1"), "not known", cases[i].wrong, cases[i].nearest);
+    ck_assert_int_eq(weir_config_set(config, WEIR_CONFIG_CODE, "nonsense", "1", "test", &error), WEIR_USAGE);
+    ck_assert_str_eq(error.text, "test: the key 'nonsense' is not known"); /* nothing is near */
     char long_name[5000];
     memset(long_name, 'x', sizeof long_name);
     long_name[sizeof long_name - 1] = '\0';

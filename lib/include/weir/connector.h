@@ -113,6 +113,9 @@ struct weir_source_type {
     size_t size;
     const char *kind; /* "kafka" */
 
+    /* What can be told from options and configuration alone, before anything is opened: WEIR_OK, or WEIR_USAGE with a
+     * sentence. May be NULL. */
+    enum weir_code (*check)(const void *options, const weir_config *config, struct weir_error *error);
     /* Environment thread. `options` is what was given to weir_source(); the copy lives as long as the graph. */
     enum weir_code (*open)(const void *options, const struct weir_connector_context *context, void **source,
                            struct weir_error *error);
