@@ -109,20 +109,6 @@ enum weir_code sim_ask_offset(const struct model_place *place, int64_t spec, boo
 
 /* ---- Fetching ---------------------------------------------------------------------------------------------------- */
 
-static struct weir_bytes copy_bytes(struct weir_bytes bytes)
-{
-    if (!weir_is_set(bytes) || weir_is_null(bytes)) return WEIR_NULL;
-    char *copy = malloc(bytes.size + 1);
-    CHECK(copy != NULL);
-    memcpy(copy, bytes.data, bytes.size);
-    return (struct weir_bytes){ copy, bytes.size };
-}
-
-static void free_bytes(struct weir_bytes bytes)
-{
-    if (!weir_is_null(bytes)) free((void *)(uintptr_t)bytes.data);
-}
-
 static bool take_record(void *user, const struct model_record *record)
 {
     struct sim_fetched *fetched = user;
@@ -131,8 +117,7 @@ static bool take_record(void *user, const struct model_record *record)
     fetched->records = records;
     struct model_record *copy = &records[fetched->count++];
     *copy = *record;
-    copy->key = copy_bytes(record->key);
-    copy->value = copy_bytes(record->value);
+    model_record_keep(copy);
     return true;
 }
 
@@ -165,10 +150,7 @@ enum model_error sim_fetch(struct connection *connection, const struct model_pla
 
 void sim_fetched_clear(struct sim_fetched *fetched)
 {
-    for (size_t i = 0; i < fetched->count; i++) {
-        free_bytes(fetched->records[i].key);
-        free_bytes(fetched->records[i].value);
-    }
+    for (size_t i = 0; i < fetched->count; i++) model_record_drop(&fetched->records[i]);
     free(fetched->records);
     *fetched = (struct sim_fetched){ 0 };
 }

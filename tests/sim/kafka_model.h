@@ -92,9 +92,16 @@ struct model_record {
     int64_t time_ms;
     struct weir_bytes key;   /* null apart from empty */
     struct weir_bytes value;
+    const struct weir_headers *headers; /* NULL when there are none */
     struct model_producer producer; /* out */
     bool transactional;             /* out */
+    char *memory;                   /* see model_record_keep */
 };
+/* Copies what key, value and headers stand for into memory of the record's own. */
+void model_record_keep(struct model_record *record);
+/* Frees that; a record that keeps nothing is left alone. */
+void model_record_drop(struct model_record *record);
+
 /* One batch: all or nothing. `sequence` is that of its first record, as idempotent producers number them for each
  * partition, from 0 for each new epoch. A batch that is there already answers OK and the old offset. `transactional_id`
  * NULL: outside of any transaction (and with producer.id -1: not idempotent). Contents are copied.

@@ -4,7 +4,7 @@
 
 void model_free_partition(struct model_partition *partition)
 {
-    for (size_t i = 0; i < partition->entries.count; i++) free(partition->entries.items[i].bytes);
+    for (size_t i = 0; i < partition->entries.count; i++) model_record_drop(&partition->entries.items[i].record);
     vec_free(&partition->entries);
     vec_free(&partition->producers);
 }
@@ -145,29 +145,16 @@ static enum model_error check_sequence(const struct log_producer *producer, int1
     return sequence == expected ? MODEL_OK : MODEL_OUT_OF_ORDER_SEQUENCE;
 }
 
-static struct weir_bytes place_bytes(char **at, struct weir_bytes bytes)
-{
-    if (!weir_is_set(bytes) || weir_is_null(bytes)) return WEIR_NULL;
-    const struct weir_bytes placed = { *at, bytes.size };
-    if (bytes.size > 0) memcpy(*at, bytes.data, bytes.size);
-    *at += bytes.size;
-    return placed;
-}
-
 static void append_record(struct model_partition *partition, const struct model_record *record, int64_t batch_offset,
                           struct model_producer producer, bool transactional)
 {
     struct log_entry *entry = model_push(&partition->entries);
     entry->batch_offset = batch_offset;
-    char *at = entry->bytes = model_allocate(record->key.size + record->value.size);
-    entry->record = (struct model_record){
-        .offset = partition->end++,
-        .time_ms = record->time_ms,
-        .key = place_bytes(&at, record->key),
-        .value = place_bytes(&at, record->value),
-        .producer = producer,
-        .transactional = transactional,
-    };
+    entry->record = *record;
+    entry->record.offset = partition->end++;
+    entry->record.producer = producer;
+    entry->record.transactional = transactional;
+    model_record_keep(&entry->record);
 }
 
 static void append_batch(struct model_partition *partition, struct model_producer producer, bool transactional,
@@ -313,7 +300,7 @@ enum model_error model_trim(struct kafka_model *model, const struct model_place 
     if (offset < 0 || offset > partition->end) return MODEL_OFFSET_OUT_OF_RANGE;
     if (offset <= partition->start) return MODEL_OK;
     const size_t gone = find_entry(partition, offset);
-    for (size_t i = 0; i < gone; i++) free(partition->entries.items[i].bytes);
+    for (size_t i = 0; i < gone; i++) model_record_drop(&partition->entries.items[i].record);
     partition->entries.count -= gone;
     memmove(partition->entries.items, partition->entries.items + gone,
             partition->entries.count * sizeof *partition->entries.items);
@@ -358,7 +345,7 @@ enum model_error model_compact(struct kafka_model *model, const struct model_pla
     size_t kept = 0;
     for (size_t i = 0; i < partition->entries.count; i++) {
         struct log_entry *entry = &partition->entries.items[i];
-        if (i < end && entry->is_aborted) free(entry->bytes);
+        if (i < end && entry->is_aborted) model_record_drop(&entry->record);
         else partition->entries.items[kept++] = *entry;
     }
     partition->entries.count = kept;

@@ -51,8 +51,7 @@ void model_mark_log_producer(struct log_producer *producer, int16_t epoch);
 /* ---- Topics ------------------------------------------------------------------------------------------------------ */
 
 struct log_entry {
-    struct model_record record;
-    char *bytes; /* key and value stand here */
+    struct model_record record; /* keeps its contents */
     int64_t batch_offset; /* of the first record that came in its batch */
     bool is_marker;
     bool is_aborted;

@@ -27,7 +27,7 @@ struct held {
     struct held *next;
     const struct output *output;
     int32_t partition;
-    struct weir_record record; /* owns key and value */
+    struct model_record record; /* keeps its contents */
 };
 
 struct writer {
@@ -43,19 +43,30 @@ struct writer {
 
 /* ---- Environment thread ------------------------------------------------------------------------------------------ */
 
-static enum weir_code add_output(struct sink *sink, const char *topic, struct weir_error *error)
+/* `partitions` 0: there is no such topic. */
+static enum weir_code add_output(struct sink *sink, const char *topic, int32_t partitions,
+                                 const struct output **added, struct weir_error *error)
 {
-    uint64_t id;
-    struct output *output = &sink->outputs[sink->output_count];
-    CHECK(sink->output_count < OUTPUTS_MAX);
-    (void)snprintf(output->topic, sizeof output->topic, "%s", topic);
-    const enum weir_code code = sim_ask_topic(topic, &id, &output->partitions, PATIENCE_US, error);
-    if (code != WEIR_OK) return code;
-    if (id == 0)
+    if (partitions == 0)
         return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "sink '%s': there is no topic '%s'",
                               sink->context.operator_name, topic);
-    sink->output_count++;
+    if (sink->output_count == OUTPUTS_MAX)
+        return weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_STOP, "sink '%s' writes to more than %d topics",
+                              sink->context.operator_name, OUTPUTS_MAX);
+    struct output *output = &sink->outputs[sink->output_count++];
+    (void)snprintf(output->topic, sizeof output->topic, "%s", topic);
+    output->partitions = partitions;
+    *added = output;
     return WEIR_OK;
+}
+
+static enum weir_code look_up(struct sink *sink, const char *topic, struct weir_error *error)
+{
+    uint64_t id;
+    int32_t partitions = 0;
+    const struct output *added;
+    const enum weir_code code = sim_ask_topic(topic, &id, &partitions, PATIENCE_US, error);
+    return code != WEIR_OK ? code : add_output(sink, topic, id == 0 ? 0 : partitions, &added, error);
 }
 
 static enum weir_code sink_open(const void *options, const struct weir_connector_context *context, void *decider,
@@ -66,12 +77,13 @@ static enum weir_code sink_open(const void *options, const struct weir_connector
     sink->context = *context;
     sink->options = *(const struct weir_kafka_sink_options *)options;
     sink->decider = decider;
-    struct weir_bytes rest = weir_text(sink->options.topic != NULL ? sink->options.topic : sink->options.topics), name;
+    const char *topics = sink->options.topic != NULL ? sink->options.topic : sink->options.topics;
+    struct weir_bytes rest = topics == NULL ? WEIR_EMPTY : weir_text(topics), name;
     enum weir_code code = WEIR_OK;
     while (code == WEIR_OK && weir_bytes_token(&rest, ',', &name)) {
         char topic[SIM_TOPIC_SIZE];
         (void)snprintf(topic, sizeof topic, "%.*s", (int)name.size, name.data);
-        code = add_output(sink, topic, error);
+        code = look_up(sink, topic, error);
     }
     if (code != WEIR_OK) free(sink);
     else *opened = sink;
@@ -105,61 +117,73 @@ static bool writer_room(void *opaque)
     return false;
 }
 
-static struct weir_bytes copy_bytes(struct weir_bytes bytes)
-{
-    if (!weir_is_set(bytes) || weir_is_null(bytes)) return WEIR_NULL;
-    char *copy = malloc(bytes.size + 1);
-    CHECK(copy != NULL);
-    memcpy(copy, bytes.data, bytes.size);
-    return (struct weir_bytes){ copy, bytes.size };
-}
-
-static void free_bytes(struct weir_bytes bytes)
-{
-    if (!weir_is_null(bytes)) free((void *)(uintptr_t)bytes.data);
-}
-
 static void hold(struct writer *writer, const struct output *output, int32_t partition,
                  const struct weir_record *record)
 {
     struct held *held = calloc(1, sizeof *held);
     CHECK(held != NULL);
-    *held = (struct held){ .output = output, .partition = partition, .record = *record };
-    held->record.key = copy_bytes(record->key);
-    held->record.value = copy_bytes(record->value);
-    held->record.headers = NULL;
+    *held = (struct held){ .output = output, .partition = partition,
+                           .record = { .key = record->key, .value = record->value, .time_ms = record->time_ms,
+                                       .headers = record->headers } };
+    model_record_keep(&held->record);
     *writer->last = held;
     writer->last = &held->next;
     writer->held_count++;
 }
 
-static const struct output *output_of(const struct writer *writer, const struct weir_record *record)
+/* The topic of a record. One that was not looked up at the start is looked up now, which takes no time in here. */
+static enum weir_code choose_output(struct writer *writer, const struct weir_record *record,
+                                    const struct output **output, struct weir_error *error)
 {
-    const struct sink *sink = writer->sink;
-    if (sink->options.topic_of == NULL) return &sink->outputs[0];
+    struct sink *sink = writer->sink;
+    *output = &sink->outputs[0];
+    if (sink->options.topic_of == NULL) return WEIR_OK;
     const char *topic = sink->options.topic_of(sink->options.user, record);
-    for (size_t i = 0; topic != NULL && i < sink->output_count; i++)
-        if (strcmp(sink->outputs[i].topic, topic) == 0) return &sink->outputs[i];
-    return NULL;
+    if (topic == NULL)
+        return weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_REPLAY, "sink '%s': topic_of named no topic for a record",
+                              sink->context.operator_name);
+    for (size_t i = 0; i < sink->output_count; i++) {
+        *output = &sink->outputs[i];
+        if (strcmp((*output)->topic, topic) == 0) return WEIR_OK;
+    }
+    uint64_t id;
+    int32_t partitions = 0;
+    if (model_describe_topic(cluster_model(), topic, &id, &partitions) != MODEL_OK) partitions = 0;
+    return add_output(sink, topic, partitions, output, error);
+}
+
+static enum weir_code choose_partition(struct writer *writer, const struct weir_record *record,
+                                       const struct output *output, int32_t *partition, struct weir_error *error)
+{
+    const struct weir_kafka_sink_options *options = &writer->sink->options;
+    *partition = options->partition_of == NULL
+                     ? -1 : options->partition_of(options->user, record, output->partitions);
+    if (*partition < 0)
+        *partition = partitioner_choose(&writer->partitioner, record->key, record->key.size + record->value.size,
+                                        output->partitions);
+    if (*partition < output->partitions) return WEIR_OK;
+    return weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_STOP,
+                          "sink '%s': partition_of chose partition %d of '%s', which has %d",
+                          writer->sink->context.operator_name, (int)*partition, output->topic, (int)output->partitions);
 }
 
 static enum weir_code writer_write(void *opaque, const struct weir_record *record, struct weir_error *error)
 {
     struct writer *writer = opaque;
     char name[264];
-    const struct output *output = output_of(writer, record);
-    if (output == NULL)
-        return weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_REPLAY, "sink '%s': topic_of named no topic of .topics",
-                              writer->sink->context.operator_name);
-    const int32_t partition = partitioner_choose(&writer->partitioner, record->key,
-                                                 record->key.size + record->value.size, output->partitions);
-    struct weir_record bare = *record; /* the model keeps no headers */
-    bare.headers = NULL;
+    const struct output *output;
+    int32_t partition;
+    enum weir_code code = choose_output(writer, record, &output, error);
+    if (code == WEIR_OK) code = choose_partition(writer, record, output, &partition, error);
+    if (code != WEIR_OK) return code;
     sim_split_name(name, output->topic, partition);
-    if (!weir_output_totals_add(&writer->totals, name, 1, weir_digest_record(&bare)))
+    if (!weir_output_totals_add(&writer->totals, name, 1, weir_digest_record(record)))
         return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "out of memory");
-    if (writer->producer != NULL) producer_send(writer->producer, output->topic, partition, &bare);
-    else hold(writer, output, partition, &bare);
+    struct weir_record timed = *record;
+    if (writer->sink->options.time == WEIR_KAFKA_TIME_OF_WRITE || record->time_ms <= 0)
+        timed.time_ms = sched_now_us() / 1000;
+    if (writer->producer != NULL) producer_send(writer->producer, output->topic, partition, &timed);
+    else hold(writer, output, partition, &timed);
     return WEIR_OK;
 }
 
@@ -190,10 +214,11 @@ static enum weir_code writer_proceed(void *opaque, uint64_t epoch, struct weir_e
     if (writer->producer == NULL) return WEIR_OK; /* the attempt is ending */
     while (writer->first != NULL) {
         struct held *held = writer->first;
-        producer_send(writer->producer, held->output->topic, held->partition, &held->record);
+        const struct weir_record record = { .key = held->record.key, .value = held->record.value,
+                                            .time_ms = held->record.time_ms, .headers = held->record.headers };
+        producer_send(writer->producer, held->output->topic, held->partition, &record);
         writer->first = held->next;
-        free_bytes(held->record.key);
-        free_bytes(held->record.value);
+        model_record_drop(&held->record);
         free(held);
     }
     writer->last = &writer->first;
@@ -206,8 +231,7 @@ static void writer_close(void *opaque)
     struct writer *writer = opaque;
     for (struct held *held = writer->first, *next; held != NULL; held = next) {
         next = held->next;
-        free_bytes(held->record.key);
-        free_bytes(held->record.value);
+        model_record_drop(&held->record);
         free(held);
     }
     producer_release(writer->producer);
@@ -234,7 +258,7 @@ void weir_kafka_sink_(struct weir_stream input, const struct weir_kafka_sink_opt
     struct weir_kafka_sink_options copy = *options;
     copy.topic = weir_graph_text(input.graph, options->topic);
     copy.topics = weir_graph_text(input.graph, options->topics);
-    if (copy.topic == NULL && (copy.topics == NULL || copy.topic_of == NULL))
+    if (copy.topic == NULL && copy.topic_of == NULL)
         weir_graph_mistake(input.graph, "sink '%s' has no topic", options->name);
     weir_sink(input, .name = options->name, .parallelism = options->parallelism, .user = options->user,
               .type = &sink_type, .options = &copy, .options_size = sizeof copy);

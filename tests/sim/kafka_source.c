@@ -86,7 +86,7 @@ static enum weir_code check_known(const struct weir_split *known, const char *id
 }
 
 static enum weir_code find_split(struct source *source, const struct weir_splits *known, const char *topic,
-                                 int32_t partition, const char *identity, bool founding, bool verify,
+                                 int32_t partition, const char *identity, bool verify,
                                  struct weir_splits *found, struct weir_error *error)
 {
     char name[264];
@@ -99,8 +99,7 @@ static enum weir_code find_split(struct source *source, const struct weir_splits
         code = check_known(before, identity, verify, error);
         split.position = before->position;
     } else {
-        const bool latest = founding && source->options.start != NULL && strcmp(source->options.start, "latest") == 0;
-        code = sim_ask_offset(&place, latest ? MODEL_LATEST : MODEL_EARLIEST, true, PATIENCE_US, &split.position, error);
+        code = sim_ask_offset(&place, MODEL_EARLIEST, true, PATIENCE_US, &split.position, error);
     }
     if (code == WEIR_OK && source->context.bounded)
         code = sim_ask_offset(&place, MODEL_LATEST, true, PATIENCE_US, &split.end, error);
@@ -111,7 +110,7 @@ static enum weir_code find_split(struct source *source, const struct weir_splits
 }
 
 static enum weir_code discover_topic(struct source *source, const char *topic, const struct weir_splits *known,
-                                     bool founding, bool verify, struct weir_splits *found, struct weir_error *error)
+                                     bool verify, struct weir_splits *found, struct weir_error *error)
 {
     uint64_t id;
     int32_t partitions;
@@ -123,7 +122,7 @@ static enum weir_code discover_topic(struct source *source, const char *topic, c
                               "there is no topic '%s'", topic);
     (void)snprintf(identity, sizeof identity, "%" PRIu64, id);
     for (int32_t i = 0; code == WEIR_OK && i < partitions; i++)
-        code = find_split(source, known, topic, i, identity, founding, verify, found, error);
+        code = find_split(source, known, topic, i, identity, verify, found, error);
     return code;
 }
 
@@ -131,10 +130,11 @@ static enum weir_code source_discover(void *opaque, const struct weir_splits *kn
                                       const volatile bool *cancelled, struct weir_splits *found,
                                       struct weir_error *error)
 {
+    (void)founding;
     struct source *source = opaque;
     enum weir_code code = WEIR_OK;
     for (size_t i = 0; code == WEIR_OK && i < source->topic_count && !*cancelled; i++)
-        code = discover_topic(source, source->topics[i], known, founding, verify, found, error);
+        code = discover_topic(source, source->topics[i], known, verify, found, error);
     return code;
 }
 
@@ -254,7 +254,7 @@ static int64_t stop_of(const struct part *part)
 static bool add_record(weir_batch *batch, const struct model_record *from)
 {
     const struct weir_record record = { .key = from->key, .value = from->value, .time_ms = from->time_ms,
-                                        .time_type = WEIR_TIME_CREATE };
+                                        .time_type = WEIR_TIME_CREATE, .headers = from->headers };
     return weir_batch_add(batch, &record);
 }
 
@@ -369,6 +369,12 @@ struct weir_stream weir_kafka_source_(weir_graph *graph, const struct weir_kafka
     copy.start = weir_graph_text(graph, options->start);
     copy.end = weir_graph_text(graph, options->end);
     if (copy.topic == NULL) weir_graph_mistake(graph, "source '%s' has no topic", options->name);
+    else if (copy.topic[0] == '^')
+        weir_graph_mistake(graph, "source '%s': the simulator knows no patterns of topics", options->name);
+    if ((copy.start != NULL && strcmp(copy.start, "earliest") != 0) || copy.end != NULL ||
+        copy.isolation != WEIR_KAFKA_READ_COMMITTED)
+        weir_graph_mistake(graph, "source '%s': the simulator reads committed records, from the earliest on, without end",
+                           options->name);
     return weir_source(graph, .name = options->name, .parallelism = options->parallelism, .type = &source_type,
                        .options = &copy, .options_size = sizeof copy);
 }

@@ -62,7 +62,8 @@ static void write_some(void)
         struct weir_record record = { .time_ms = now_ms(), .time_type = WEIR_TIME_CREATE };
         author_next(topic, &record);
         const struct model_place place = { topic, partition_of(topic, record.key) };
-        const struct model_record written = { .time_ms = record.time_ms, .key = record.key, .value = record.value };
+        const struct model_record written = { .time_ms = record.time_ms, .key = record.key, .value = record.value,
+                                              .headers = record.headers };
         if (load.is_open) write_in_transaction(&place, &written);
         else write_plainly(&place, &written);
     }

@@ -27,8 +27,7 @@ struct places {
 struct pending {
     uint32_t output; /* or LEDGER */
     int32_t partition;
-    struct model_producer producer;
-    struct weir_record record; /* key and value are owned */
+    struct model_record record; /* keeps its contents */
 };
 
 static struct {
@@ -73,19 +72,10 @@ static struct place_state *place_of(struct places *places, const char *topic, in
     return place;
 }
 
-static struct weir_bytes keep(struct weir_bytes bytes)
+static struct weir_record as_author_sees(const struct model_record *record)
 {
-    if (weir_is_null(bytes)) return bytes;
-    char *copy = malloc(bytes.size + 1);
-    CHECK(copy != NULL);
-    memcpy(copy, bytes.data, bytes.size);
-    return (struct weir_bytes){ copy, bytes.size };
-}
-
-static void drop(const struct pending *pending)
-{
-    if (!weir_is_null(pending->record.key)) free((void *)(uintptr_t)pending->record.key.data);
-    if (!weir_is_null(pending->record.value)) free((void *)(uintptr_t)pending->record.value.data);
+    return (struct weir_record){ .key = record->key, .value = record->value, .time_ms = record->time_ms,
+                                 .time_type = WEIR_TIME_CREATE, .headers = record->headers };
 }
 
 struct scanned {
@@ -98,10 +88,8 @@ static bool keep_pending(void *user, const struct model_record *record)
     const struct scanned *scanned = user;
     struct pending *pending = vec_push(&oracle.pending);
     CHECK(pending != NULL);
-    *pending = (struct pending){ .output = scanned->output, .partition = scanned->partition,
-                                 .producer = record->producer,
-                                 .record = { .key = keep(record->key), .value = keep(record->value),
-                                             .time_ms = record->time_ms, .time_type = WEIR_TIME_CREATE } };
+    *pending = (struct pending){ .output = scanned->output, .partition = scanned->partition, .record = *record };
+    model_record_keep(&pending->record);
     return true;
 }
 
@@ -146,8 +134,7 @@ static bool take_record(void *user, const struct model_record *record)
 {
     const struct covered *covered = user;
     if (record->offset >= covered->end) return false;
-    const struct weir_record taken = { .key = record->key, .value = record->value, .time_ms = record->time_ms,
-                                       .time_type = WEIR_TIME_CREATE };
+    const struct weir_record taken = as_author_sees(record);
     oracle.counts.records++;
     author_take(covered->place->topic, covered->place->partition, &taken);
     return true;
@@ -199,7 +186,7 @@ static void take_range(const struct weir_ledger_range *range)
 
 static bool is_of(const struct pending *pending, struct model_producer producer)
 {
-    return pending->producer.id == producer.id && pending->producer.epoch == producer.epoch;
+    return pending->record.producer.id == producer.id && pending->record.producer.epoch == producer.epoch;
 }
 
 static void take_commit(const struct weir_ledger_entry *entry)
@@ -251,7 +238,7 @@ static void forget(struct model_producer producer)
     size_t kept = 0;
     for (size_t i = 0; i < oracle.pending.count; i++) {
         struct pending *pending = &oracle.pending.items[i];
-        if (is_of(pending, producer)) drop(pending);
+        if (is_of(pending, producer)) model_record_drop(&pending->record);
         else oracle.pending.items[kept++] = *pending;
     }
     oracle.pending.count = kept;
@@ -263,9 +250,10 @@ static void put_all(struct model_producer producer, bool is_commit)
     for (size_t i = 0; i < oracle.pending.count; i++) {
         const struct pending *pending = &oracle.pending.items[i];
         if (pending->output == LEDGER || !is_of(pending, producer)) continue;
+        const struct weir_record put = as_author_sees(&pending->record);
         count++;
         if (!is_commit) oracle_fail("output was committed without a ledger record");
-        else author_put(oracle.test->outputs[pending->output].name, pending->partition, &pending->record);
+        else author_put(oracle.test->outputs[pending->output].name, pending->partition, &put);
     }
     if (!is_commit) return;
     author_decide();
@@ -351,7 +339,7 @@ void oracle_begin(struct kafka_model *model, const struct weir_test_job *test)
 
 void oracle_end(void)
 {
-    for (size_t i = 0; i < oracle.pending.count; i++) drop(&oracle.pending.items[i]);
+    for (size_t i = 0; i < oracle.pending.count; i++) model_record_drop(&oracle.pending.items[i].record);
     vec_free(&oracle.pending);
     author_end();
 }

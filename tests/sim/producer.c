@@ -16,7 +16,7 @@ enum {
 
 struct queued {
     struct queued *next;
-    struct model_record record; /* owns key and value */
+    struct model_record record; /* keeps its contents */
 };
 
 /* A partition that was written to since the producer was opened. */
@@ -71,12 +71,7 @@ void producer_retain(struct producer *producer) { producer->references++; }
 
 static void free_record(struct queued *queued)
 {
-    union {
-        const char *is_const;
-        char *is_owned;
-    } key = { queued->record.key.data }, value = { queued->record.value.data };
-    if (!weir_is_null(queued->record.key)) free(key.is_owned);
-    if (!weir_is_null(queued->record.value)) free(value.is_owned);
+    model_record_drop(&queued->record);
     free(queued);
 }
 
@@ -159,20 +154,6 @@ static char *copy_text(const char *text)
     return copy;
 }
 
-static struct weir_bytes copy_bytes(struct weir_bytes bytes)
-{
-    if (!weir_is_set(bytes) || weir_is_null(bytes)) return WEIR_NULL;
-    char *copy = malloc(bytes.size + 1);
-    CHECK(copy != NULL);
-    memcpy(copy, bytes.data, bytes.size);
-    return (struct weir_bytes){ copy, bytes.size };
-}
-
-static void free_bytes(struct weir_bytes bytes)
-{
-    if (!weir_is_null(bytes)) free((void *)(uintptr_t)bytes.data);
-}
-
 static void clear_request(struct request *base)
 {
     struct transaction_request *request = (struct transaction_request *)base;
@@ -181,10 +162,7 @@ static void clear_request(struct request *base)
         free((void *)(uintptr_t)request->offsets[i].metadata);
     }
     free(request->offsets);
-    for (size_t i = 0; i < request->record_count; i++) {
-        free_bytes(request->records[i].key);
-        free_bytes(request->records[i].value);
-    }
+    for (size_t i = 0; i < request->record_count; i++) model_record_drop(&request->records[i]);
     free(request->records);
 }
 
@@ -368,8 +346,9 @@ void producer_send(struct producer *producer, const char *topic, int32_t partiti
 {
     struct queued *queued = calloc(1, sizeof *queued);
     CHECK(queued != NULL);
-    queued->record = (struct model_record){ .time_ms = record->time_ms, .key = copy_bytes(record->key),
-                                            .value = copy_bytes(record->value), .transactional = true };
+    queued->record = (struct model_record){ .time_ms = record->time_ms, .key = record->key, .value = record->value,
+                                            .headers = record->headers };
+    model_record_keep(&queued->record);
     struct lane *lane = lane_of(producer, topic, partition);
     *lane->last = queued;
     lane->last = &queued->next;
@@ -400,8 +379,7 @@ static struct transaction_request *make_batch(const struct producer *producer, c
          queued = queued->next) {
         struct model_record *record = &request->records[request->record_count++];
         *record = queued->record;
-        record->key = copy_bytes(record->key);
-        record->value = copy_bytes(record->value);
+        model_record_keep(record);
     }
     return request;
 }
