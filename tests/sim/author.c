@@ -1,5 +1,6 @@
 #include "sim/author.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct value {
 struct expected {
     const char *topic;
     struct weir_bytes key, value;
+    int64_t time_ms;
     enum weir_test_order order;
     bool has_come;
 };
@@ -125,7 +127,8 @@ void weir_test_expect_(weir_test *test, const struct weir_test_expected *expecte
     if (expected->order == WEIR_TEST_LAST) place = find_last(test, expected->topic, key);
     if (place == NULL) place = checked(vec_push(&test->expected));
     *place = (struct expected){ .topic = checked(arena_text(&test->commit, expected->topic)), .key = key,
-                                .value = value, .order = weir_is_null(key) ? WEIR_TEST_ANY_ORDER : expected->order };
+                                .value = value, .time_ms = expected->time_ms,
+                                .order = weir_is_null(key) ? WEIR_TEST_ANY_ORDER : expected->order };
 }
 
 /* Bytes for a person: quoted, what cannot be printed as \xNN, cut when long. */
@@ -143,6 +146,12 @@ static const char *shown(char text[SHOWN_SIZE], struct weir_bytes bytes)
     return text;
 }
 
+static bool is_equal(const struct expected *expected, const struct weir_record *record)
+{
+    return weir_bytes_equal(expected->value, record->value) &&
+           (expected->time_ms == 0 || expected->time_ms == record->time_ms);
+}
+
 /* A record has come out: it must be the next one for its key, or any one where order is free. */
 static void compare(struct weir_test *test, const char *topic, const struct weir_record *record)
 {
@@ -151,16 +160,20 @@ static void compare(struct weir_test *test, const char *topic, const struct weir
     for (size_t i = 0; i < test->expected.count; i++) {
         struct expected *expected = &test->expected.items[i];
         if (!is_same_place(expected, topic, record->key)) continue;
-        if (weir_bytes_equal(expected->value, record->value)) {
+        if (is_equal(expected, record)) {
             expected->has_come = true;
             return;
         }
-        if (instead == NULL) instead = expected;
-        if (expected->order != WEIR_TEST_ANY_ORDER) break;
+        if (expected->order == WEIR_TEST_ANY_ORDER) continue;
+        instead = expected;
+        break;
     }
     if (instead == NULL)
         oracle_fail("%s has %s = %s, which nothing in the input asks for", topic, shown(key, record->key),
                     shown(value, record->value));
+    else if (weir_bytes_equal(instead->value, record->value))
+        oracle_fail("%s has %s = %s of time %" PRId64 " instead of %" PRId64, topic, shown(key, record->key),
+                    shown(value, record->value), record->time_ms, instead->time_ms);
     else
         oracle_fail("%s has %s = %s instead of %s", topic, shown(key, record->key), shown(value, record->value),
                     shown(wanted, instead->value));

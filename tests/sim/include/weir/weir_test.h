@@ -89,6 +89,7 @@ struct weir_test_expected {
     const char *topic;
     struct weir_bytes key;   /* unset = null */
     struct weir_bytes value; /* unset = null */
+    int64_t time_ms;         /* 0 = any */
     enum weir_test_order order;
 };
 /* From `take`: the commit that covers this record makes that one visible. Copied. Whatever else comes out, and whatever
