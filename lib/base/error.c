@@ -76,6 +76,7 @@ enum weir_code weir_error_wrap(struct weir_error *error, const char *format, ...
     va_end(arguments);
 
     append(text, sizeof text, ": ");
+    if (strncmp(error->text, text, strlen(text)) == 0) return error->code;
     append(text, sizeof text, error->text);
     memcpy(error->text, text, sizeof text);
     return error->code;

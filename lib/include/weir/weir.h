@@ -145,7 +145,7 @@ WEIR_API int weir_code_exit_status(enum weir_code code);
 /* Fills `*error` (ignored when NULL) and returns `code`, so that a failing function ends in one line. */
 WEIR_API enum weir_code weir_error_set(struct weir_error *error, enum weir_code code, enum weir_remedy remedy,
                                        const char *format, ...) WEIR_PRINTF(4, 5);
-/* Puts "context: " before the sentence while an error rises. Returns error->code. */
+/* Puts "context: " before the sentence while an error rises, unless it begins so already. Returns error->code. */
 WEIR_API enum weir_code weir_error_wrap(struct weir_error *error, const char *format, ...) WEIR_PRINTF(2, 3);
 
 /* ---- Records ------------------------------------------------------------------------------------------------------- */
