@@ -20,10 +20,8 @@ enum command_type { TAKE_OVER, BEGIN, FLUSH, OFFSETS, COMMIT, ANNOUNCE };
 struct command {
     struct command *next;
     enum command_type type;
-    uint32_t index;
     uint64_t epoch;
-    bool anchors;
-    struct weir_bytes key, value; /* owned */
+    struct model_record record; /* of the ledger; keeps its contents */
     struct weir_splits positions;
     char metadata[256];
 };
@@ -49,7 +47,6 @@ struct inquiry {
 };
 
 struct sim_decider {
-    struct weir_connector_context context;
     struct weir_decider_options options;
     char job[72], slot[16], ledger[96];
     int64_t transaction_timeout_ms;
@@ -106,25 +103,15 @@ static void fail(struct transaction *transaction, const struct weir_error *error
 
 /* ---- Commands ---------------------------------------------------------------------------------------------------- */
 
-static void free_bytes(struct weir_bytes bytes)
+static void clear_command(struct command *command)
 {
-    if (weir_is_set(bytes) && !weir_is_null(bytes)) free((void *)(uintptr_t)bytes.data);
-}
-
-static struct weir_bytes copy_bytes(struct weir_bytes bytes)
-{
-    if (!weir_is_set(bytes) || weir_is_null(bytes)) return WEIR_NULL;
-    char *copy = malloc(bytes.size + 1);
-    CHECK(copy != NULL);
-    memcpy(copy, bytes.data, bytes.size);
-    return (struct weir_bytes){ copy, bytes.size };
+    model_record_drop(&command->record);
+    weir_splits_clear(&command->positions);
 }
 
 static void free_command(struct command *command)
 {
-    free_bytes(command->key);
-    free_bytes(command->value);
-    weir_splits_clear(&command->positions);
+    clear_command(command);
     free(command);
 }
 
@@ -165,7 +152,7 @@ static void begin(struct transaction *transaction, uint64_t epoch)
 
 static void write_ledger(struct transaction *transaction, const struct command *command)
 {
-    const struct weir_record record = { .key = command->key, .value = command->value };
+    const struct weir_record record = { .key = command->record.key, .value = command->record.value };
     producer_send(transaction->producer, transaction->decider->ledger, 0, &record);
 }
 
@@ -276,9 +263,13 @@ static void run_transaction(void *argument)
     sched_signal(&decider->gone);
 }
 
+/* What `command` holds moves in. One for a ring that was discarded is dropped. */
 static void submit(struct sim_decider *decider, uint32_t handle, struct command command)
 {
-    if (handle >= decider->count) return;
+    if (handle >= decider->count) {
+        clear_command(&command);
+        return;
+    }
     struct transaction *transaction = decider->ring[handle];
     struct command *copy = malloc(sizeof *copy);
     CHECK(copy != NULL);
@@ -324,7 +315,7 @@ static void abandon_all(struct sim_decider *decider)
 
 static void take_over_some(struct sim_decider *decider, uint32_t first, uint32_t last)
 {
-    for (uint32_t i = first; i < last; i++) submit(decider, i, (struct command){ .type = TAKE_OVER, .index = i });
+    for (uint32_t i = first; i < last; i++) submit(decider, i, (struct command){ .type = TAKE_OVER });
 }
 
 static void take_all_over(struct sim_decider *decider, uint32_t attempt, uint32_t count,
@@ -348,6 +339,15 @@ struct producer *sim_decider_acquire(struct sim_decider *decider, uint64_t epoch
 }
 
 /* ---- The clerk --------------------------------------------------------------------------------------------------- */
+
+static struct weir_bytes copy_bytes(struct weir_bytes bytes)
+{
+    if (weir_is_null(bytes)) return WEIR_NULL;
+    char *copy = malloc(bytes.size + 1);
+    CHECK(copy != NULL);
+    memcpy(copy, bytes.data, bytes.size);
+    return (struct weir_bytes){ copy, bytes.size };
+}
 
 static void append_record(struct weir_decider_event *event, const struct model_record *from)
 {
@@ -547,7 +547,6 @@ static enum weir_code decider_open(const struct weir_decider_options *options, v
         return weir_error_set(error, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY, "no broker");
     struct sim_decider *decider = calloc(1, sizeof *decider);
     if (decider == NULL) return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "out of memory");
-    decider->context = *options->context;
     decider->options = *options;
     (void)snprintf(decider->job, sizeof decider->job, "%s", options->context->job);
     (void)snprintf(decider->slot, sizeof decider->slot, "%s", options->slot);
@@ -591,28 +590,32 @@ static void decider_read(void *decider, uint32_t attempt) { ask_clerk(decider, R
 static void decider_announce(void *decider, uint32_t attempt, struct weir_bytes key, struct weir_bytes value)
 {
     (void)attempt;
-    submit(decider, 0, (struct command){ .type = ANNOUNCE, .key = copy_bytes(key), .value = copy_bytes(value) });
+    struct command command = { .type = ANNOUNCE, .record = { .key = key, .value = value } };
+    model_record_keep(&command.record);
+    submit(decider, 0, command);
 }
 
 static void decider_begin(void *decider, uint32_t attempt, uint32_t handle, uint64_t epoch)
 {
     (void)attempt;
-    submit(decider, handle, (struct command){ .type = BEGIN, .index = handle, .epoch = epoch });
+    submit(decider, handle, (struct command){ .type = BEGIN, .epoch = epoch });
 }
 
 static void decider_flush(void *decider, uint32_t attempt, uint32_t handle, uint64_t epoch,
                           struct weir_bytes ledger_key, struct weir_bytes ledger_value, bool anchors)
 {
-    (void)attempt;
-    submit(decider, handle, (struct command){ .type = FLUSH, .index = handle, .epoch = epoch, .anchors = anchors,
-                                              .key = copy_bytes(ledger_key), .value = copy_bytes(ledger_value) });
+    (void)attempt, (void)anchors;
+    struct command command = { .type = FLUSH, .epoch = epoch,
+                               .record = { .key = ledger_key, .value = ledger_value } };
+    model_record_keep(&command.record);
+    submit(decider, handle, command);
 }
 
 static void decider_offsets(void *decider, uint32_t attempt, uint32_t handle, uint64_t epoch,
                             const struct weir_splits *positions, const char *metadata)
 {
     (void)attempt;
-    struct command command = { .type = OFFSETS, .index = handle, .epoch = epoch };
+    struct command command = { .type = OFFSETS, .epoch = epoch };
     (void)snprintf(command.metadata, sizeof command.metadata, "%s", metadata);
     for (size_t i = 0; i < positions->count; i++)
         if (positions->items[i].position >= 0) CHECK(weir_splits_add(&command.positions, &positions->items[i]));
@@ -622,14 +625,14 @@ static void decider_offsets(void *decider, uint32_t attempt, uint32_t handle, ui
 static void decider_commit(void *decider, uint32_t attempt, uint32_t handle, uint64_t epoch)
 {
     (void)attempt;
-    submit(decider, handle, (struct command){ .type = COMMIT, .index = handle, .epoch = epoch });
+    submit(decider, handle, (struct command){ .type = COMMIT, .epoch = epoch });
 }
 
 static void decider_renew(void *decider, uint32_t attempt, uint32_t handle)
 {
     (void)attempt;
     round_expect_renewal(&((struct sim_decider *)decider)->round, handle);
-    submit(decider, handle, (struct command){ .type = TAKE_OVER, .index = handle });
+    submit(decider, handle, (struct command){ .type = TAKE_OVER });
 }
 
 static void decider_discard(void *decider, uint32_t attempt)
