@@ -366,13 +366,13 @@ static bool read_stretch(const struct model_place *place, int64_t begin, int64_t
     struct connection connection = { 0 };
     for (int64_t at = begin; at < end;) {
         struct sim_fetched fetched;
-        const enum model_error reason = sim_fetch(&connection, place, at, committed, 100, &fetched);
+        (void)sim_fetch(&connection, place, at, committed, 100, &fetched); /* without an answer it brings nothing */
         for (size_t i = 0; i < fetched.count; i++)
             if (fetched.records[i].offset < end) append_record(event, &fetched.records[i]);
+        const bool is_stuck = fetched.next == at;
         at = fetched.next;
-        const bool stuck = reason != MODEL_OK || fetched.next == at;
         sim_fetched_clear(&fetched);
-        if (stuck && at < end) {
+        if (is_stuck) {
             if (sched_now_us() > until_us) return false;
             sched_pause(PENDING_PAUSE_US);
         }
