@@ -340,8 +340,6 @@ static void verify_frame(struct weir_job *job, const struct weir_frame_name *nam
     enum weir_code code = store_read_frame(job->store, name, &frame, &error);
     if (code == WEIR_OK)
         code = manifest_decode((struct weir_bytes){ frame.data, frame.size }, name, &arena, &manifest, &error);
-    if (code == WEIR_OK && manifest.is_part)
-        code = weir_error_set(&error, WEIR_DAMAGED, WEIR_REMEDY_STOP, "an early part of a checkpoint lies there");
     if (code == WEIR_OK && copy_positions(job, &manifest, &out->positions)) out->state = RESTART_FRAME_VERIFIED;
     if (code != WEIR_OK) {
         out->state = RESTART_FRAME_DAMAGED;
@@ -698,8 +696,8 @@ struct restoring {
     struct manifest manifest;
     struct weir_frame_name name;
     const struct job_keyed *keyed;
-    uint32_t state_map[256];
-    uint32_t state_map_count;
+    struct state_mapping mapping[256];
+    uint32_t mapping_count;
     uint64_t redo_epoch;
     uint64_t frames, log_bytes; /* that were replayed */
 };
@@ -708,7 +706,7 @@ static enum weir_code check_state(const struct operator_spec *spec, const struct
                                   const struct state_declaration *declared, struct weir_error *error)
 {
     if (written->kind == declared->kind && written->codec == declared->codec &&
-        written->value_size_bytes == declared->value_size_bytes && written->ordered == declared->ordered)
+        written->value_size_bytes == declared->value_size_bytes)
         return WEIR_OK;
     return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
                           "operator '%s': state '%s' was written with another kind or size than the job declares now; "
@@ -721,16 +719,18 @@ static enum weir_code map_states(struct restoring *restoring, const struct manif
                                  struct weir_error *error)
 {
     const struct operator_spec *spec = restoring->keyed->spec;
-    restoring->state_map_count = (uint32_t)written->state_count;
+    restoring->mapping_count = (uint32_t)written->state_count;
     for (size_t i = 0; i < written->state_count && i < 256; i++) {
-        restoring->state_map[i] = UINT32_MAX;
+        struct state_mapping *mapping = &restoring->mapping[i];
+        *mapping = (struct state_mapping){ .state = UINT32_MAX,
+                                           .value_size_bytes = written->states[i].value_size_bytes };
         for (uint32_t k = 0; k < spec->state_count; k++) {
             if (strcmp(spec->states[k].name, written->states[i].name) != 0) continue;
-            restoring->state_map[i] = k;
+            mapping->state = k;
             const enum weir_code code = check_state(spec, &written->states[i], &spec->states[k], error);
             if (code != WEIR_OK) return code;
         }
-        if (restoring->state_map[i] == UINT32_MAX)
+        if (mapping->state == UINT32_MAX)
             return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
                                   "operator '%s': the checkpoint holds state '%s', which the job no longer declares; "
                                   "declare it again", spec->name, written->states[i].name);
@@ -746,7 +746,7 @@ static enum weir_code apply_units(struct restoring *restoring, struct weir_bytes
     const uint32_t first = job->vertex_first[keyed->vertex];
     for (uint32_t i = 0; i < job->plan->vertices[keyed->vertex].parallelism; i++) {
         struct shard *shard = chain_shard(task_chain(job->tasks.items[first + i]), keyed->stage);
-        const enum weir_code code = shard_apply(shard, units, restoring->state_map, restoring->state_map_count, error);
+        const enum weir_code code = shard_apply(shard, units, restoring->mapping, restoring->mapping_count, error);
         if (code != WEIR_OK) return weir_error_wrap(error, "operator '%s'", keyed->spec->name), code;
     }
     return WEIR_OK;
@@ -902,7 +902,8 @@ static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, 
     for (size_t i = 0; i < job->shards.count; i++) {
         const struct job_keyed *keyed = &job->keyed.items[job->shards.items[i].keyed];
         struct task *task = job->tasks.items[job->vertex_first[keyed->vertex] + job->shards.items[i].subtask];
-        shard_restored(chain_shard(task_chain(task), keyed->stage), epoch);
+        code = shard_restored(chain_shard(task_chain(task), keyed->stage), epoch, 0, error);
+        if (code != WEIR_OK) return code;
         /* What this start had to replay counts, or a job that is restarted often would never write a base. */
         job->shards.items[i].frames = restoring->frames;
         job->shards.items[i].log_bytes = restoring->log_bytes / job->shards.count;
@@ -941,7 +942,6 @@ static void restore_done(struct work *work, void *user)
         return;
     }
     job->closing.name = job->decision.frame;
-    job->closing.durable = true;
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_RESTORED });
 }
 

@@ -1,5 +1,7 @@
 #include "state/delta.h"
 
+#include <endian.h>
+
 enum {
     FLAG_REMOVED = 1,
     FLAG_NULL_VALUE = 2,
@@ -7,7 +9,8 @@ enum {
     FLAG_NAME_SPACE = 8,
     FLAG_ELEMENT = 16,
     FLAG_GENERATION = 32,
-    FLAGS_KNOWN = 63,
+    FLAG_VERSION = 64,
+    FLAGS_KNOWN = 127,
 };
 
 /* ---- Writing ----------------------------------------------------------------------------------------------------- */
@@ -44,19 +47,46 @@ static size_t bytes_size(struct weir_bytes bytes)
     return varint_size(bytes.size) + bytes.size;
 }
 
+struct weir_bytes head_encode(const struct head *head, char bytes[HEAD_BYTES_MAX])
+{
+    char *at = put_varint(bytes, head->generation);
+    if (head->next > 0) at = put_varint(put_varint(at, head->first), head->next - head->first);
+    return (struct weir_bytes){ bytes, (size_t)(at - bytes) };
+}
+
+struct weir_bytes list_element_encode(uint64_t sequence, char bytes[LIST_ELEMENT_BYTES])
+{
+    const uint64_t big = htobe64(sequence);
+    memcpy(bytes, &big, LIST_ELEMENT_BYTES);
+    return (struct weir_bytes){ bytes, LIST_ELEMENT_BYTES };
+}
+
 static bool has_value(const struct entry *entry)
 {
     return !(entry->flags & (ENTRY_REMOVED | ENTRY_NULL));
 }
 
-size_t delta_size(const struct entry *entry, uint32_t group)
+/* As it is written. */
+static struct weir_bytes value_of(const struct entry *entry, char head[HEAD_BYTES_MAX])
 {
+    const struct weir_bytes value = entry_value(entry);
+    if (LIKELY(!(entry_shape(entry) & SHAPE_HEAD))) return value;
+    struct head copy;
+    memcpy(&copy, value.data, sizeof copy);
+    return head_encode(&copy, head);
+}
+
+size_t delta_size(const struct entry *entry, uint32_t group, uint32_t version)
+{
+    char head[HEAD_BYTES_MAX];
     const struct state_key key = entry_key(entry);
     size_t size = 1 + varint_size(entry_state(entry)) + varint_size(group);
     if (!weir_is_null(key.key)) size += bytes_size(key.key);
     if (weir_is_set(key.name_space)) size += bytes_size(key.name_space);
+    if (key.generation > 0) size += varint_size(key.generation);
     if (weir_is_set(key.element)) size += bytes_size(key.element);
-    if (has_value(entry)) size += bytes_size(entry_value(entry));
+    if (UNLIKELY(entry->flags & ENTRY_OLD)) size += varint_size(version);
+    if (has_value(entry)) size += bytes_size(value_of(entry, head));
     return size;
 }
 
@@ -69,19 +99,24 @@ static uint8_t flags_of(const struct entry *entry)
     if (shape & SHAPE_NULL_KEY) flags |= FLAG_NULL_KEY;
     if (shape & SHAPE_NAME_SPACE) flags |= FLAG_NAME_SPACE;
     if (shape & SHAPE_ELEMENT) flags |= FLAG_ELEMENT;
+    if (shape & SHAPE_GENERATION) flags |= FLAG_GENERATION;
+    if (entry->flags & ENTRY_OLD) flags |= FLAG_VERSION;
     return (uint8_t)flags;
 }
 
-char *delta_write(char *at, const struct entry *entry, uint32_t group)
+char *delta_write(char *at, const struct entry *entry, uint32_t group, uint32_t version)
 {
+    char head[HEAD_BYTES_MAX];
     const struct state_key key = entry_key(entry);
     *at++ = (char)flags_of(entry);
     at = put_varint(at, entry_state(entry));
     at = put_varint(at, group);
     if (!weir_is_null(key.key)) at = put_bytes(at, key.key);
     if (weir_is_set(key.name_space)) at = put_bytes(at, key.name_space);
+    if (key.generation > 0) at = put_varint(at, key.generation);
     if (weir_is_set(key.element)) at = put_bytes(at, key.element);
-    if (has_value(entry)) at = put_bytes(at, entry_value(entry));
+    if (UNLIKELY(entry->flags & ENTRY_OLD)) at = put_varint(at, version);
+    if (has_value(entry)) at = put_bytes(at, value_of(entry, head));
     return at;
 }
 
@@ -105,15 +140,43 @@ const char *delta_read(struct reader *reader, struct delta_unit *unit)
 {
     const uint8_t flags = reader_u8(reader);
     if (flags & ~FLAGS_KNOWN) return "has flags that this version does not know";
-    if (flags & FLAG_GENERATION) return "has a generation, which this version does not know";
+    if ((flags & FLAG_GENERATION) && !(flags & FLAG_ELEMENT)) return "has a generation, but no element";
     if ((flags & FLAG_REMOVED) && (flags & FLAG_NULL_VALUE)) return "is removed and has a null value";
     *unit = (struct delta_unit){ 0 };
     unit->state = take_u32(reader);
     unit->group = take_u32(reader);
     unit->key.key = flags & FLAG_NULL_KEY ? WEIR_NULL : take_bytes(reader);
     if (flags & FLAG_NAME_SPACE) unit->key.name_space = take_bytes(reader);
+    if (flags & FLAG_GENERATION) {
+        unit->key.generation = reader_varint(reader);
+        if (unit->key.generation == 0) reader->failed = true;
+    }
     if (flags & FLAG_ELEMENT) unit->key.element = take_bytes(reader);
+    unit->has_version = (flags & FLAG_VERSION) != 0;
+    if (unit->has_version) unit->version = take_u32(reader);
     if (flags & FLAG_NULL_VALUE) unit->value = WEIR_NULL;
     else if (!(flags & FLAG_REMOVED)) unit->value = take_bytes(reader);
     return reader->failed ? "is cut off, or has a size that is no number" : NULL;
+}
+
+bool head_decode(struct weir_bytes bytes, bool is_list, struct head *head)
+{
+    struct reader reader;
+    reader_init(&reader, bytes.data, bytes.size);
+    *head = (struct head){ .generation = reader_varint(&reader) };
+    if (is_list) {
+        head->first = reader_varint(&reader);
+        const uint64_t count = reader_varint(&reader);
+        if (count > UINT64_MAX - head->first) return false;
+        head->next = head->first + count;
+    }
+    return !reader.failed && reader_left(&reader) == 0 && head->generation > 0;
+}
+
+uint64_t list_element_decode(struct weir_bytes element)
+{
+    uint64_t big;
+    CHECK(element.size == sizeof big);
+    memcpy(&big, element.data, sizeof big);
+    return be64toh(big);
 }

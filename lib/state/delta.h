@@ -5,17 +5,29 @@
  *                     4 null key       no key follows
  *                     8 name space     one follows
  *                    16 element        one follows
- *                    32 generation     one follows; written by no version yet, and refused
- *                    other bits 0
+ *                    32 generation     one follows: an element of a collection
+ *                    64 version        one follows: the value is older than the writer's codec
+ *                   128                0; kept for the time of a value
  *   varint  state     the writer's index
  *   varint  key group
  *   varint  size of the key, and its bytes            unless the key is null
  *   varint  size of the name space, and its bytes     where flagged
+ *   varint  generation, at least 1                    where flagged
  *   varint  size of the element, and its bytes        where flagged
+ *   varint  version of the value's codec              where flagged, else the one that the writer declared
  *   varint  size of the value, and its bytes          unless removed or null
  *
+ * The value of a collection's head (a unit of a list or map without an element):
+ *
+ *   varint  generation, at least 1
+ *   varint  sequence number of a list's first element      the rest: lists only
+ *   varint  elements from there to the last one
+ *
+ * The element of a list is its sequence number, 8 bytes, big-endian.
+ *
  * Varints are LEB128. The key group follows from the key; it is written so that foreign units are skipped without
- * hashing. A unit with a key of 16 bytes and a value of 8 has 29 bytes (30 in key groups from 128 on). */
+ * hashing. A unit with a key of 16 bytes and a value of 8 has 29 bytes (30 in key groups from 128 on). Which states the
+ * writer had, and the versions of their codecs, stands in front of a base and in a frame's manifest. */
 #ifndef STATE_DELTA_H
 #define STATE_DELTA_H
 
@@ -24,17 +36,30 @@
 struct delta_unit {
     uint32_t state;
     uint32_t group;
+    bool has_version;
+    uint32_t version;        /* of the value, where it says so */
     struct state_key key;    /* its hash is not filled in */
     struct weir_bytes value; /* unset = removed */
 };
 
-/* Exactly what delta_write writes. */
-size_t delta_size(const struct entry *entry, uint32_t group);
+/* Exactly what delta_write writes. `version` is that of a value that is ENTRY_OLD, and does not matter otherwise. */
+size_t delta_size(const struct entry *entry, uint32_t group, uint32_t version);
 /* Answers the end of what it wrote. */
-char *delta_write(char *at, const struct entry *entry, uint32_t group);
+char *delta_write(char *at, const struct entry *entry, uint32_t group, uint32_t version);
 
 /* Reads one unit; its bytes are borrowed from the input. NULL, or what is wrong: the rest of a sentence that begins
  * "the unit ...". */
 const char *delta_read(struct reader *reader, struct delta_unit *unit);
+
+/* The value of a head as it is written. */
+#define HEAD_BYTES_MAX 30
+struct weir_bytes head_encode(const struct head *head, char bytes[HEAD_BYTES_MAX]);
+/* The order is empty. False: these bytes are no head of a list, or of a map. */
+bool head_decode(struct weir_bytes bytes, bool is_list, struct head *head);
+
+/* The element of a list with this sequence number. */
+#define LIST_ELEMENT_BYTES 8
+struct weir_bytes list_element_encode(uint64_t sequence, char bytes[LIST_ELEMENT_BYTES]);
+uint64_t list_element_decode(struct weir_bytes element);
 
 #endif

@@ -3,8 +3,13 @@
  * The dump walks key groups, in each the segments in the order of their tags, in each the slots. What was not changed
  * since the dump began is never missed: entries do not move between key groups nor past each other's segments, and
  * within a segment slots move only when it is rebuilt or split, which the dump notices by its stamp and begins it anew.
- * What did change meanwhile may be written, written twice or not be written: it is in a delta behind the redo point. */
+ * What did change meanwhile may be written, written twice or not be written: it is in a delta behind the redo point.
+ *
+ * Dead elements would do no harm in a base, but cost bytes: each step drops those that are known before it writes. */
 #include "state/shard_private.h"
+
+/* Dropping an element takes about as long as writing so many bytes. */
+enum { COLLECT_BYTES = 64 };
 
 uint64_t shard_dump_begin(struct shard *shard)
 {
@@ -33,12 +38,18 @@ static void fetch_block(const struct shard *shard, const struct segment *segment
     shard_fetched(sum);
 }
 
-static bool dump_entry(const struct entry *entry, uint32_t group, struct buffer *out)
+static uint32_t version_of(const struct shard *shard, const struct entry *entry)
+{
+    return entry->flags & ENTRY_OLD ? shard->states[entry_state(entry)].versions.items[entry->version] : 0;
+}
+
+static bool dump_entry(const struct shard *shard, const struct entry *entry, uint32_t group, struct buffer *out)
 {
     if (entry->flags & ENTRY_REMOVED) return true;
-    const size_t size = delta_size(entry, group);
+    const uint32_t version = version_of(shard, entry);
+    const size_t size = delta_size(entry, group, version);
     if (!buffer_reserve(out, size)) return false;
-    delta_write(out->data + out->size, entry, group);
+    delta_write(out->data + out->size, entry, group, version);
     out->size += size;
     return true;
 }
@@ -54,7 +65,8 @@ static bool dump_segment(const struct shard *shard, struct dump *dump, const str
         if (dump->slot % SHARD_BLOCK == 0) fetch_block(shard, segment, dump->slot);
         const uint32_t reference = segment->slots[dump->slot].reference;
         const size_t size_before = out->size;
-        if (reference > SLAB_RESERVED && !dump_entry(entry_at(&shard->entries, reference), group, out)) return false;
+        if (reference > SLAB_RESERVED && !dump_entry(shard, entry_at(&shard->entries, reference), group, out))
+            return false;
         *work += out->size - size_before + 1;
     }
     return true;
@@ -64,6 +76,10 @@ bool shard_dump_step(struct shard *shard, size_t bytes_max, struct buffer *out)
 {
     struct dump *dump = &shard->dump;
     CHECK(dump->is_open && bytes_max > 0);
+    if (shard->remains.count > 0 && changes_reserve(&shard->changes, 1)) {
+        (void)shard_collect(shard, bytes_max / COLLECT_BYTES + 1);
+        return false;
+    }
     size_t work = 0;
     while (dump->group < shard->group_count) {
         const struct table *table = &shard->tables[dump->group];

@@ -58,7 +58,8 @@ struct state_key entry_key(const struct entry *entry)
     if (is_parted(shape)) {
         uint32_t sizes[2];
         memcpy(sizes, name.data, sizeof sizes);
-        const char *at = name.data + sizeof sizes;
+        memcpy(&key.generation, name.data + sizeof sizes, sizeof key.generation);
+        const char *at = name.data + ENTRY_PARTS_BYTES;
         key.key = (struct weir_bytes){ at, sizes[0] };
         at += sizes[0];
         if (shape & SHAPE_NAME_SPACE) key.name_space = (struct weir_bytes){ at, sizes[1] };
@@ -81,23 +82,28 @@ static void write_name(char *at, const struct unit *unit)
     if (is_parted(unit->identity >> 8 & 0xff)) {
         const uint32_t sizes[2] = { (uint32_t)key->key.size, (uint32_t)key->name_space.size };
         memcpy(at, sizes, sizeof sizes);
-        at += sizeof sizes;
+        memcpy(at + sizeof sizes, &key->generation, sizeof key->generation);
+        at += ENTRY_PARTS_BYTES;
     }
     at = put(at, key->key);
     at = put(at, key->name_space);
     put(at, key->element);
 }
 
-static bool part_is(struct weir_bytes a, struct weir_bytes b)
-{
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
+/* The identities are equal, so the same parts are there, and the whole has the same size. */
 bool entry_is_parted(const struct entry *entry, const struct state_key *wanted)
 {
-    const struct state_key key = entry_key(entry);
-    return part_is(key.key, wanted->key) && part_is(key.name_space, wanted->name_space) &&
-           part_is(key.element, wanted->element);
+    const struct weir_bytes name = entry_name(entry);
+    if (!is_parted(entry_shape(entry)))
+        return name.size == wanted->key.size && memcmp(name.data, wanted->key.data, name.size) == 0;
+    const uint32_t sizes[2] = { (uint32_t)wanted->key.size, (uint32_t)wanted->name_space.size };
+    if (memcmp(name.data, sizes, sizeof sizes) != 0) return false;
+    if (memcmp(name.data + sizeof sizes, &wanted->generation, sizeof wanted->generation) != 0) return false;
+    const size_t element_size = name.size - ENTRY_PARTS_BYTES - sizes[0] - sizes[1];
+    if (element_size != wanted->element.size) return false;
+    const char *key = name.data + ENTRY_PARTS_BYTES, *name_space = key + sizes[0], *element = name_space + sizes[1];
+    return bytes_same(key, wanted->key.data, sizes[0]) && bytes_same(name_space, wanted->name_space.data, sizes[1]) &&
+           bytes_same(element, wanted->element.data, element_size);
 }
 
 /* ---- Creation and values ----------------------------------------------------------------------------------------- */
@@ -169,7 +175,7 @@ void entry_remove_value(struct entries *entries, struct entry *entry)
 {
     free_value_block(entries, entry);
     entry->value_size = 0;
-    entry->flags = (uint8_t)((entry->flags & ~ENTRY_NULL) | ENTRY_REMOVED);
+    entry->flags = (uint8_t)((entry->flags & ~(ENTRY_NULL | ENTRY_OLD)) | ENTRY_REMOVED);
 }
 
 /* Writes the value where there is room already, in the cell or in the block that it has. */
@@ -231,6 +237,6 @@ bool entry_set_value(struct entries *entries, uint32_t reference, struct weir_by
             return false;
         entry->flags &= (uint8_t)~ENTRY_NULL;
     }
-    entry->flags &= (uint8_t)~ENTRY_REMOVED;
+    entry->flags &= (uint8_t) ~(ENTRY_REMOVED | ENTRY_OLD);
     return true;
 }

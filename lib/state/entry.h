@@ -4,16 +4,19 @@
  *        0     4   identity: state (8 bits) | shape (8) | size of the name area's content (16)
  *        4     2   size of a value that lies inline
  *        6     1   flags
- *        7     1   unused
- *        8     n   name: the key alone, or  u32 key size | u32 name space size | key | name space | element;
+ *        7     1   version of the value, where it is an old one (ENTRY_OLD): index into the state's list
+ *        8     n   name: the key alone, or parts (SHAPE_NAME_SPACE, SHAPE_ELEMENT):
+ *                      u32 key size | u32 name space size | u64 generation | key | name space | element;
  *                  a long name (SHAPE_LONG) is a pointer to a block that holds the same
  *      8+n'    v   value, 8-byte aligned; or a pointer to a block (ENTRY_BLOCK)            (n' = n rounded up to 8)
+ *                  of a head: a struct head
  *
  * An entry never moves. A value that outgrows its cell gets a block of its own, and so do long names. With a key of 16
  * bytes and a value of 8 an entry has 32 bytes and lies in one cache line. */
 #ifndef STATE_ENTRY_H
 #define STATE_ENTRY_H
 
+#include "state/order.h"
 #include "state/slab.h"
 #include "state/state.h"
 
@@ -22,23 +25,35 @@ enum entry_shape {
     SHAPE_NAME_SPACE = 2,
     SHAPE_ELEMENT = 4,
     SHAPE_LONG = 8,
+    SHAPE_GENERATION = 16, /* an element of a collection */
+    SHAPE_HEAD = 32,
 };
 
 enum entry_flag {
-    ENTRY_CHANGED = 1,     /* changed in an even stretch (shard_private.h), and not written by its snapshot yet */
+    ENTRY_CHANGED = 1,     /* changed in an epoch of even number, and not written by its snapshot yet */
     ENTRY_REMOVED = 2,     /* a tombstone: kept until a snapshot has written it */
     ENTRY_NULL = 4,        /* the value is null */
     ENTRY_BLOCK = 8,       /* the value lies in a block */
-    ENTRY_CHANGED_ODD = 16, /* as ENTRY_CHANGED, in an odd stretch */
-    ENTRY_LISTED = 32       /* an early part of the epoch has written it */
+    ENTRY_CHANGED_ODD = 16, /* as ENTRY_CHANGED, in an epoch of odd number */
+    ENTRY_OLD = 32,        /* the value was written by an older version of its codec */
+
+    /* An element that died and was dropped, in a list of changes still: nothing is written of it. */
+    ENTRY_FORGOTTEN = ENTRY_REMOVED | ENTRY_NULL
 };
 
 struct entry {
     uint32_t identity;
     uint16_t value_size;
     uint8_t flags;
-    uint8_t unused;
+    uint8_t version;
     char data[];
+};
+
+/* Of a collection: the value of its head. The order is memory's business and never written. */
+struct head {
+    uint64_t generation;
+    uint64_t first, next; /* of a list: its elements are among [first, next), which begins at 1; of a map: 0 */
+    struct order order;   /* of a map: its elements by key */
 };
 
 struct block {
@@ -57,6 +72,7 @@ struct entries {
 /* A unit on its way to be looked up: what is worked out once for all comparisons. */
 struct unit {
     const struct state_key *key;
+    struct order *order; /* that it belongs to: its map's; NULL = none */
     uint32_t tag;      /* hash of the whole name and the state: the table's */
     uint32_t identity; /* of its entry */
     size_t name_size;
@@ -64,6 +80,8 @@ struct unit {
 
 /* Longer names lie in a block. */
 #define ENTRY_NAME_MAX 1024
+/* What a name of parts begins with. */
+#define ENTRY_PARTS_BYTES 16
 
 void entries_init(struct entries *entries);
 void entries_deinit(struct entries *entries); /* every block has been freed: see entry_destroy */
@@ -76,7 +94,8 @@ static inline uint32_t unit_tag(uint32_t state, const struct state_key *key)
 {
     uint32_t hash = key->hash + state * 0x85ebca6b;
     if (UNLIKELY(weir_is_set(key->name_space))) hash = (hash ^ hash_key(key->name_space)) * 0xc2b2ae35 + 1;
-    if (UNLIKELY(weir_is_set(key->element))) hash = (hash ^ hash_key(key->element)) * 0x27d4eb2f + 2;
+    if (UNLIKELY(weir_is_set(key->element)))
+        hash = (hash ^ hash_key(key->element) ^ (uint32_t)key->generation) * 0x27d4eb2f + 2;
     hash *= 0x9e3779b1;
     return hash ^ hash >> 15;
 }
@@ -88,7 +107,8 @@ static inline struct unit unit_of(uint32_t state, const struct state_key *key)
     if (UNLIKELY(weir_is_set(key->name_space) || weir_is_set(key->element))) {
         if (weir_is_set(key->name_space)) shape |= SHAPE_NAME_SPACE;
         if (weir_is_set(key->element)) shape |= SHAPE_ELEMENT;
-        name_size += key->name_space.size + key->element.size + 2 * sizeof(uint32_t);
+        if (key->generation > 0) shape |= SHAPE_GENERATION;
+        name_size += key->name_space.size + key->element.size + ENTRY_PARTS_BYTES;
     }
     uint32_t inline_size = (uint32_t)name_size;
     if (UNLIKELY(name_size > ENTRY_NAME_MAX)) {
@@ -129,6 +149,12 @@ static inline struct weir_bytes entry_value(const struct entry *entry)
         return (struct weir_bytes){ block->bytes, block->size };
     }
     return (struct weir_bytes){ entry->data + entry_name_area(entry), entry->value_size };
+}
+
+/* Heads lie in their cells: a name area is small enough, and they never grow. */
+static inline struct head *entry_head(struct entry *entry)
+{
+    return (struct head *)(void *)(entry->data + entry_name_area(entry));
 }
 
 /* The parts of the entry's name, borrowed from it; `hash` is left to the caller. */
@@ -172,8 +198,8 @@ static inline bool entry_is(const struct entry *entry, const struct unit *unit)
 uint32_t entry_create(struct entries *entries, const struct unit *unit, size_t value_size);
 void entry_destroy(struct entries *entries, uint32_t reference);
 
-/* Copies `value` in; it may lie in the entry's own value. Clears ENTRY_REMOVED. False when there is no memory: nothing
- * has changed. */
+/* Copies `value` in; it may lie in the entry's own value. Clears ENTRY_REMOVED and ENTRY_OLD. False when there is no
+ * memory: nothing has changed. */
 bool entry_set_value(struct entries *entries, uint32_t reference, struct weir_bytes value);
 /* Makes it a tombstone and gives back what the value held beyond the cell. */
 void entry_remove_value(struct entries *entries, struct entry *entry);

@@ -4,22 +4,15 @@
 
 /* ---- Creation ---------------------------------------------------------------------------------------------------- */
 
-static struct order *create_orders(const struct shard *shard, enum order_kind kind)
-{
-    struct order *orders = malloc(shard->group_count * sizeof *orders);
-    if (orders == NULL) return NULL;
-    for (uint32_t i = 0; i < shard->group_count; i++) order_init(&orders[i], kind);
-    return orders;
-}
-
 static bool create_state(const struct shard *shard, struct shard_state *state,
                          const struct state_declaration *declaration)
 {
+    const enum weir_state_kind kind = declaration->kind;
     state->declaration = *declaration;
-    if (declaration->ordered) state->by_key = create_orders(shard, ORDER_BY_KEY);
-    if (declaration->ordered_in_group) state->by_element = create_orders(shard, ORDER_BY_ELEMENT);
-    return declaration->ordered == (state->by_key != NULL) &&
-           declaration->ordered_in_group == (state->by_element != NULL);
+    if (!declaration->ordered_in_group) return true;
+    CHECK(!state_kind_is_list(kind) && !state_kind_is_map(kind));
+    state->by_element = calloc(shard->group_count, sizeof *state->by_element);
+    return state->by_element != NULL;
 }
 
 static bool create_states(struct shard *shard, const struct state_declaration *declarations)
@@ -47,9 +40,10 @@ struct shard *shard_create(const struct shard_options *options)
     shard->group_count = options->group_count;
     shard->epoch = options->epoch;
     shard->changed_flag = ENTRY_CHANGED;
+    shard->migrate = options->migrate;
+    shard->migrate_user = options->migrate_user;
     entries_init(&shard->entries);
     changes_init(&shard->changes);
-    changes_init(&shard->listed);
     changes_init(&shard->snapshot.frozen);
     shard->store = store_hashmap_create();
     CHECK(!shard->store->operations->holds_units);
@@ -86,12 +80,12 @@ void shard_destroy(struct shard *shard)
         table_deinit(&shard->tables[i]);
     }
     for (uint32_t i = 0; shard->states != NULL && i < shard->state_count; i++) {
-        free(shard->states[i].by_key);
         free(shard->states[i].by_element);
+        vec_free(&shard->states[i].versions);
     }
+    shard_forget_remains(shard);
     shard->store->operations->destroy(shard->store);
     changes_deinit(&shard->changes);
-    changes_deinit(&shard->listed);
     changes_deinit(&shard->snapshot.frozen);
     entries_deinit(&shard->entries);
     free(shard->zeroes);
@@ -103,12 +97,13 @@ void shard_destroy(struct shard *shard)
 uint64_t shard_entry_count(const struct shard *shard) { return shard->entry_count; }
 uint64_t shard_changed_bytes(const struct shard *shard) { return shard->changed_bytes; }
 uint64_t shard_epoch(const struct shard *shard) { return shard->epoch; }
+uint64_t shard_generation(const struct shard *shard) { return shard->generation; }
 
 uint64_t shard_bytes(const struct shard *shard)
 {
     return sizeof *shard + shard->group_count * sizeof *shard->tables + shard->table_bytes +
            slab_bytes(&shard->entries.slab) + shard->entries.block_bytes + changes_bytes(&shard->changes) +
-           changes_bytes(&shard->listed) + changes_bytes(&shard->snapshot.frozen);
+           changes_bytes(&shard->snapshot.frozen) + shard->remains_bytes;
 }
 
 /* ---- Entries ----------------------------------------------------------------------------------------------------- */
@@ -134,24 +129,28 @@ void shard_discard(struct shard *shard, const struct unit *unit, uint32_t refere
     entry_destroy(&shard->entries, reference);
 }
 
-static bool enter_orders(struct shard *shard, const struct unit *unit, uint32_t reference)
+/* An entry is in one order at most: a map's, or its key group's. */
+static bool enter_order(struct shard *shard, const struct unit *unit, uint32_t reference)
 {
+    if (unit->order != NULL)
+        return order_insert(unit->order, ORDER_OF_MAP, &shard->entries, reference, unit->tag);
     const struct shard_state *state = &shard->states[entry_state(entry_at(&shard->entries, reference))];
+    if (state->by_element == NULL) return true;
     const uint32_t group = shard_group(shard, unit->key->hash) - shard->group_first;
-    if (state->by_key != NULL && !order_insert(&state->by_key[group], &shard->entries, reference, unit->tag))
-        return false;
-    if (state->by_element == NULL || order_insert(&state->by_element[group], &shard->entries, reference, unit->tag))
-        return true;
-    if (state->by_key != NULL) order_remove(&state->by_key[group], &shard->entries, reference);
-    return false;
+    return order_insert(&state->by_element[group], ORDER_OF_GROUP, &shard->entries, reference, unit->tag);
 }
 
-static void leave_orders(struct shard *shard, const struct unit *unit, uint32_t reference)
+static void leave_order(struct shard *shard, const struct unit *unit, uint32_t reference)
 {
+    if (unit->order != NULL) {
+        order_remove(unit->order, ORDER_OF_MAP, &shard->entries, reference);
+        shard->order_stamp++;
+        return;
+    }
     const struct shard_state *state = &shard->states[entry_state(entry_at(&shard->entries, reference))];
+    if (state->by_element == NULL) return;
     const uint32_t group = shard_group(shard, unit->key->hash) - shard->group_first;
-    if (state->by_key != NULL) order_remove(&state->by_key[group], &shard->entries, reference);
-    if (state->by_element != NULL) order_remove(&state->by_element[group], &shard->entries, reference);
+    order_remove(&state->by_element[group], ORDER_OF_GROUP, &shard->entries, reference);
 }
 
 bool shard_write(struct shard *shard, const struct unit *unit, uint32_t reference, struct weir_bytes value)
@@ -159,7 +158,7 @@ bool shard_write(struct shard *shard, const struct unit *unit, uint32_t referenc
     struct entry *entry = entry_at(&shard->entries, reference);
     const bool was_removed = (entry->flags & ENTRY_REMOVED) != 0;
     if (!entry_set_value(&shard->entries, reference, value)) return false;
-    if (was_removed && !enter_orders(shard, unit, reference)) {
+    if (was_removed && !enter_order(shard, unit, reference)) {
         entry_remove_value(&shard->entries, entry);
         return false;
     }
@@ -169,45 +168,80 @@ bool shard_write(struct shard *shard, const struct unit *unit, uint32_t referenc
 
 void shard_erase(struct shard *shard, const struct unit *unit, uint32_t reference)
 {
-    leave_orders(shard, unit, reference);
+    leave_order(shard, unit, reference);
     entry_remove_value(&shard->entries, entry_at(&shard->entries, reference));
     shard->entry_count--;
 }
 
 /* ---- Values ------------------------------------------------------------------------------------------------------ */
 
-/* What the entry adds to the next delta so far. */
-static size_t pending_bytes(const struct shard *shard, const struct unit *unit, const struct entry *entry)
-{
-    return entry->flags & shard->changed_flag ? delta_size(entry, shard_group(shard, unit->key->hash)) : 0;
-}
-
-/* The entry has changed, and added `bytes_before` to the delta until then. There is room in the list of changes. */
-static void note_change(struct shard *shard, const struct unit *unit, uint32_t reference, size_t bytes_before)
+void shard_note_change(struct shard *shard, const struct unit *unit, uint32_t reference, size_t bytes_before)
 {
     struct entry *entry = entry_at(&shard->entries, reference);
     if (!(entry->flags & shard->changed_flag)) {
         entry->flags |= shard->changed_flag;
         changes_push(&shard->changes, (struct change){ .reference = reference, .hash = unit->key->hash });
     }
-    shard->changed_bytes += pending_bytes(shard, unit, entry) - bytes_before;
+    shard->changed_bytes += shard_pending_bytes(shard, unit, entry) - bytes_before;
 }
 
-static bool set(struct shard *shard, const struct unit *unit, struct weir_bytes value)
+uint32_t shard_put(struct shard *shard, const struct unit *unit, struct weir_bytes value)
 {
     bool is_new;
-    if (!changes_reserve(&shard->changes)) return false;
+    if (!changes_reserve(&shard->changes, 1)) return SLAB_NONE;
     const uint32_t reference = shard_find_or_create(shard, unit, value.size, &is_new);
-    if (reference == SLAB_NONE) return false;
+    if (reference == SLAB_NONE) return SLAB_NONE;
     struct entry *entry = entry_at(&shard->entries, reference);
-    const size_t bytes_before = pending_bytes(shard, unit, entry);
+    const size_t bytes_before = shard_pending_bytes(shard, unit, entry);
     shard_save(shard, entry, unit->key->hash);
     if (!shard_write(shard, unit, reference, value)) {
         if (is_new) shard_discard(shard, unit, reference);
-        return false;
+        return SLAB_NONE;
     }
-    note_change(shard, unit, reference, bytes_before);
+    shard_note_change(shard, unit, reference, bytes_before);
+    return reference;
+}
+
+bool shard_take_away(struct shard *shard, const struct unit *unit, uint32_t reference)
+{
+    if (reference == SLAB_NONE) return true;
+    struct entry *entry = entry_at(&shard->entries, reference);
+    if (entry->flags & ENTRY_REMOVED) return true;
+    if (!changes_reserve(&shard->changes, 1)) return false;
+    const size_t bytes_before = shard_pending_bytes(shard, unit, entry);
+    shard_save(shard, entry, unit->key->hash);
+    shard_erase(shard, unit, reference);
+    shard_note_change(shard, unit, reference, bytes_before);
     return true;
+}
+
+static __attribute__((noinline)) struct weir_bytes migrate(struct shard *shard, const struct entry *entry)
+{
+    const uint32_t state = entry_state(entry);
+    CHECK(shard->migrate != NULL);
+    return shard->migrate(shard->migrate_user, state, shard->states[state].versions.items[entry->version],
+                          entry_value(entry));
+}
+
+struct weir_bytes shard_value_of(struct shard *shard, const struct entry *entry)
+{
+    return UNLIKELY(entry->flags & ENTRY_OLD) ? migrate(shard, entry) : entry_value(entry);
+}
+
+void *shard_open_value(struct shard *shard, const struct unit *unit, uint32_t reference)
+{
+    struct entry *entry = reference == SLAB_NONE ? NULL : entry_at(&shard->entries, reference);
+    if (entry != NULL && !(entry->flags & (ENTRY_REMOVED | ENTRY_OLD))) {
+        if (!changes_reserve(&shard->changes, 1)) return NULL;
+        shard_save(shard, entry, unit->key->hash);
+        shard_note_change(shard, unit, reference, 0);
+        return entry_value_at(entry);
+    }
+    struct weir_bytes value = { shard->zeroes, shard->states[unit->identity & 0xff].declaration.value_size_bytes };
+    if (entry != NULL && (entry->flags & ENTRY_OLD)) value = migrate(shard, entry);
+    if (!weir_is_set(value)) return NULL;
+    reference = shard_put(shard, unit, value);
+    return reference == SLAB_NONE ? NULL : entry_value_at(entry_at(&shard->entries, reference));
 }
 
 /* The first use of a value in an epoch, or ever. Makes the unit anew, so that the caller's need not lie in memory. */
@@ -215,16 +249,7 @@ static __attribute__((noinline)) void *value_slow(struct shard *shard, uint32_t 
                                                   uint32_t reference)
 {
     const struct unit unit = unit_of(state, key);
-    const uint32_t value_size = shard->states[state].declaration.value_size_bytes;
-    if (reference != SLAB_NONE && !(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)) {
-        if (!changes_reserve(&shard->changes)) return NULL;
-        shard_save(shard, entry_at(&shard->entries, reference), key->hash);
-        note_change(shard, &unit, reference, 0);
-    } else {
-        if (!set(shard, &unit, (struct weir_bytes){ shard->zeroes, value_size })) return NULL;
-        reference = shard_find(shard, &unit);
-    }
-    return entry_value_at(entry_at(&shard->entries, reference));
+    return shard_open_value(shard, &unit, reference);
 }
 
 void *shard_value(struct shard *shard, uint32_t state, const struct state_key *key)
@@ -234,8 +259,7 @@ void *shard_value(struct shard *shard, uint32_t state, const struct state_key *k
     const uint32_t reference = shard_find(shard, &unit);
     if (LIKELY(reference != SLAB_NONE)) {
         struct entry *entry = entry_at(&shard->entries, reference);
-        const uint8_t changed = shard->changed_flag;
-        if (LIKELY((entry->flags & (changed | ENTRY_REMOVED)) == changed)) return entry_value_at(entry);
+        if (LIKELY(shard_is_open(shard, entry))) return entry_value_at(entry);
     }
     return value_slow(shard, state, key, reference);
 }
@@ -278,7 +302,8 @@ struct weir_bytes shard_get(struct shard *shard, uint32_t state, const struct st
     CHECK_HOT(state < shard->state_count);
     const struct unit unit = unit_of(state, key);
     const uint32_t reference = shard_find(shard, &unit);
-    return reference == SLAB_NONE ? (struct weir_bytes){ 0 } : entry_value(entry_at(&shard->entries, reference));
+    if (reference == SLAB_NONE) return (struct weir_bytes){ 0 };
+    return shard_value_of(shard, entry_at(&shard->entries, reference));
 }
 
 bool shard_set(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value)
@@ -287,23 +312,14 @@ bool shard_set(struct shard *shard, uint32_t state, const struct state_key *key,
     const uint32_t value_size = shard->states[state].declaration.value_size_bytes;
     CHECK(value_size == 0 || (!weir_is_null(value) && value.size == value_size));
     const struct unit unit = unit_of(state, key);
-    return set(shard, &unit, value);
+    return shard_put(shard, &unit, value) != SLAB_NONE;
 }
 
 bool shard_remove(struct shard *shard, uint32_t state, const struct state_key *key)
 {
     CHECK(state < shard->state_count);
     const struct unit unit = unit_of(state, key);
-    const uint32_t reference = shard_find(shard, &unit);
-    if (reference == SLAB_NONE) return true;
-    struct entry *entry = entry_at(&shard->entries, reference);
-    if (entry->flags & ENTRY_REMOVED) return true;
-    if (!changes_reserve(&shard->changes)) return false;
-    const size_t bytes_before = pending_bytes(shard, &unit, entry);
-    shard_save(shard, entry, key->hash);
-    shard_erase(shard, &unit, reference);
-    note_change(shard, &unit, reference, bytes_before);
-    return true;
+    return shard_take_away(shard, &unit, shard_find(shard, &unit));
 }
 
 /* ---- Scans ------------------------------------------------------------------------------------------------------- */
@@ -314,20 +330,6 @@ static bool part_is(struct weir_bytes a, struct weir_bytes b)
            (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
-void shard_scan(struct shard *shard, uint32_t state, const struct state_key *from, shard_visit_fn *visit, void *user)
-{
-    CHECK(state < shard->state_count && shard->states[state].by_key != NULL);
-    const struct order *order = &shard->states[state].by_key[shard_group(shard, from->hash) - shard->group_first];
-    for (uint32_t node = order_seek(order, &shard->entries, from); node != SLAB_NONE;
-         node = order_next(&shard->entries, node)) {
-        const struct entry *entry = entry_at(&shard->entries, order_entry(&shard->entries, node));
-        struct state_key key = entry_key(entry);
-        key.hash = from->hash;
-        if (!part_is(key.key, from->key) || !part_is(key.name_space, from->name_space)) return;
-        if (!visit(user, &key, entry_value(entry))) return;
-    }
-}
-
 void shard_scan_group(struct shard *shard, uint32_t state, uint32_t group, struct weir_bytes name_space,
                       struct weir_bytes from_element, shard_visit_fn *visit, void *user)
 {
@@ -335,7 +337,7 @@ void shard_scan_group(struct shard *shard, uint32_t state, uint32_t group, struc
     CHECK(group - shard->group_first < shard->group_count);
     const struct order *order = &shard->states[state].by_element[group - shard->group_first];
     const struct state_key from = { .name_space = name_space, .element = from_element };
-    for (uint32_t node = order_seek(order, &shard->entries, &from); node != SLAB_NONE;
+    for (uint32_t node = order_seek(order, ORDER_OF_GROUP, &shard->entries, &from); node != SLAB_NONE;
          node = order_next(&shard->entries, node)) {
         const struct entry *entry = entry_at(&shard->entries, order_entry(&shard->entries, node));
         struct state_key key = entry_key(entry);

@@ -1,7 +1,8 @@
 /* The inside of a shard, for the files that implement state.h:
  *
- *   shard.c      creation, values, scans            snapshot.c   changes, deltas
- *   dump.c       bases                              restore.c    deltas and bases back into tables */
+ *   shard.c        creation, values, scans          snapshot.c   changes, deltas
+ *   collection.c   lists, maps, what is dead        dump.c       bases
+ *                                                   restore.c    deltas and bases back into tables */
 #ifndef STATE_SHARD_PRIVATE_H
 #define STATE_SHARD_PRIVATE_H
 
@@ -16,8 +17,19 @@
 
 struct shard_state {
     struct state_declaration declaration;
-    struct order *by_key;     /* one for each key group; NULL when not declared */
-    struct order *by_element;
+    struct order *by_element; /* one for each key group; NULL when not declared */
+    VEC(uint32_t) versions;   /* of values that are ENTRY_OLD: an entry names one by its index */
+};
+
+/* A collection that was cleared: its elements are dead, and still there. */
+struct remains {
+    uint32_t state;
+    uint32_t hash;
+    uint64_t generation;
+    uint64_t first, next; /* of a list */
+    struct order order;   /* of a map */
+    struct weir_bytes key, name_space;
+    char *copy; /* malloc'ed: where key and name space lie, once it is kept */
 };
 
 /* Where a dump stands: everything in key groups before `group`, in segments before `position` and in slots before
@@ -31,26 +43,23 @@ struct dump {
     uint32_t stamp;
 };
 
-/* A snapshot under way: what changed in the stretch that a barrier or an early part has closed. Entries are written in
- * the order of the list, but for one that is about to change again, which is written just before. */
+/* A snapshot under way: what changed in the epoch that a barrier has closed. Entries are written in the order of the
+ * list, but for one that is about to change again, which is written just before. */
 struct snapshot {
     struct buffer *delta; /* the caller's; NULL = none is under way */
     struct changes frozen;
-    size_t next; /* first change that was not looked at: in `frozen`, and behind it in the shard's `listed` */
-    bool is_part;
+    size_t next; /* first change that was not looked at */
 };
 
-/* A stretch lasts from one snapshot, of a barrier or of an early part, to the next: most epochs are one stretch.
- *
- * Invariants:
+/* Invariants:
  *   1. Every reference in a table is an entry, and every entry is in exactly one table.
- *   2. An entry is in `changes` exactly when it has the flag of the open stretch. One with the flag of the stretch before
- *      is in `frozen`, behind the place that the snapshot has reached. One that an early part of the open epoch has
- *      looked at is in `listed`, once, and has ENTRY_LISTED; the barrier's snapshot empties the list. A tombstone has at
- *      least one of the three.
+ *   2. An entry is in `changes` exactly when it has the flag of the open epoch. One with the flag of the epoch before is
+ *      in `frozen`, behind the place that the snapshot has reached. A tombstone has at least one of the two.
  *   3. entry_count and the order lists count exactly the entries that are no tombstones.
  *   4. changed_bytes is the exact size of the delta that a snapshot would append now; the delta of a snapshot that is
- *      under way has room for all of its stretch. */
+ *      under way has room for all of its epoch.
+ *   5. A live element of a map is in the order of its head. An element whose head is gone, or has another generation,
+ *      is named by exactly one of `remains`; but while a shard is being restored, no element is in any of the two. */
 struct shard {
     struct table *tables; /* one for each key group of the shard */
     struct entries entries;
@@ -61,14 +70,19 @@ struct shard {
     uint32_t group_count;
     uint64_t group_reciprocal; /* 2^64 / max_parallelism, rounded up */
     uint64_t epoch;
-    uint8_t changed_flag; /* of the open stretch */
+    uint8_t changed_flag; /* of the open epoch */
     struct changes changes;
-    struct changes listed;
     uint64_t changed_bytes;
     struct snapshot snapshot;
     uint64_t entry_count;
     uint64_t table_bytes;
     struct dump dump;
+    uint64_t generation;  /* the highest that was given */
+    uint32_t order_stamp; /* rises when an element leaves the order of a map */
+    VEC(struct remains) remains;
+    uint64_t remains_bytes;
+    state_migrate_fn *migrate;
+    void *migrate_user;
     struct store *store;
     char *zeroes; /* as many as the largest fixed value has */
 };
@@ -119,8 +133,27 @@ static inline uint8_t shard_frozen_flag(const struct shard *shard)
     return (uint8_t)(shard->changed_flag ^ (ENTRY_CHANGED | ENTRY_CHANGED_ODD));
 }
 
-/* The entry is about to change for the first time in the open stretch: a snapshot under way gets what it was. */
+static inline bool shard_is_list(const struct shard *shard, uint32_t state)
+{
+    return state_kind_is_list(shard->states[state].declaration.kind);
+}
+static inline bool shard_is_map(const struct shard *shard, uint32_t state)
+{
+    return state_kind_is_map(shard->states[state].declaration.kind);
+}
+
+/* ---- shard.c ---- */
+
+/* The entry is about to change for the first time in the open epoch: a snapshot under way gets what it was. */
 void shard_save(struct shard *shard, struct entry *entry, uint32_t hash);
+
+/* What the entry adds to the next delta so far. */
+static inline size_t shard_pending_bytes(const struct shard *shard, const struct unit *unit, const struct entry *entry)
+{
+    return entry->flags & shard->changed_flag ? delta_size(entry, shard_group(shard, unit->key->hash), 0) : 0;
+}
+/* The entry has changed, and added `bytes_before` to the delta until then. There is room in the list of changes. */
+void shard_note_change(struct shard *shard, const struct unit *unit, uint32_t reference, size_t bytes_before);
 
 /* The unit's entry; made when there is none, as a tombstone that is in no list, with room for a value of `value_size`.
  * `*is_new` says which. SLAB_NONE when there is no memory. */
@@ -128,8 +161,32 @@ uint32_t shard_find_or_create(struct shard *shard, const struct unit *unit, size
 /* Removes an entry from the tables; it is in no list any more. */
 void shard_discard(struct shard *shard, const struct unit *unit, uint32_t reference);
 
-/* Value, order lists and entry count. False when there is no memory: nothing has changed. */
+/* Value, orders and entry count. False when there is no memory: nothing has changed. */
 bool shard_write(struct shard *shard, const struct unit *unit, uint32_t reference, struct weir_bytes value);
 void shard_erase(struct shard *shard, const struct unit *unit, uint32_t reference);
+
+/* The same as changes of the open epoch. shard_put answers the entry, SLAB_NONE when there is no memory. */
+uint32_t shard_put(struct shard *shard, const struct unit *unit, struct weir_bytes value);
+bool shard_take_away(struct shard *shard, const struct unit *unit, uint32_t reference);
+
+/* The value as the declared version has it, whatever wrote it. */
+struct weir_bytes shard_value_of(struct shard *shard, const struct entry *entry);
+/* The value of a fixed-size state in place, made when there is none (`reference` = SLAB_NONE), changed in the open epoch.
+ * NULL when there is no memory. */
+void *shard_open_value(struct shard *shard, const struct unit *unit, uint32_t reference);
+/* Nothing is to be done before the value may be changed in place. */
+static inline bool shard_is_open(const struct shard *shard, const struct entry *entry)
+{
+    const uint8_t changed = shard->changed_flag;
+    return (entry->flags & (changed | ENTRY_REMOVED | ENTRY_OLD)) == changed;
+}
+
+/* ---- collection.c ---- */
+
+/* The unit of the collection's head. `name` becomes its name. */
+struct unit shard_head_unit(uint32_t state, const struct state_key *key, struct state_key *name);
+/* Puts the element of a restored shard into its place; `*is_dead` when it has none. False when there is no memory. */
+bool shard_attach(struct shard *shard, uint32_t reference, bool *is_dead);
+void shard_forget_remains(struct shard *shard);
 
 #endif

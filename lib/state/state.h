@@ -1,16 +1,28 @@
-/* Keyed state: the shards of keyed operators, what changed in them, and how they are written down and brought back.
+/* State: the shards of operators, what changed in them, and how they are written down and brought back.
  *
  *   shard    the state of one operator for a range of key groups: the unit that is stored, restored and moved
- *   unit     the smallest thing that changes: (key group | state | key | namespace | element) -> bytes
+ *   unit     the smallest thing that changes: (key group | state | key | name space | generation | element) -> bytes
  *   delta    after-images of the units that changed in one epoch: the whole new value, or a tombstone. Applying a delta
  *            twice, or over a newer base, changes nothing.
  *   base     a fuzzy dump of a shard, one key group after another, taken while processing goes on; its redo point r is
  *            the epoch before the one in which the dump began: base + deltas r+1..n = the state at n, for every n whose
  *            barrier came after the end of the dump.
  *
+ * A value is one unit. A list or a map (a *collection* of one key and name space) is a head, which is a unit without an
+ * element, and elements: a list's by sequence number, a map's by its keys. The head holds the collection's generation, a
+ * number that a shard never gives twice; each element carries the one that it was made in:
+ *
+ *   head      (group | state | key | name space | -          | -      )  ->  generation, a list's range
+ *   element   (group | state | key | name space | generation | element)  ->  value
+ *
+ *   an element lives exactly as long as there is a head of its key and name space with its generation.
+ *
+ * So a clear removes the head and nothing else: whatever was in the collection is dead from then on, in the table, in
+ * deltas and in bases, in whichever order they are read. What is dead is dropped when there is time: by the calls that
+ * follow, before a dump, at the end of a restore; in a store, when it compacts.
+ *
  *   process ──> shard_value ──> table (one for each key group) ──> changed list of the open epoch
  *   barrier ──> shard_snapshot_begin, _step ...: changed list -> delta   (a slice between batches, cost follows the change)
- *   limit   ──> shard_part_begin, _step ...: the same for an early part of the epoch's delta; the epoch stays open
  *   between ──> shard_dump_step: some key groups -> base           (in slices; no pause)
  *   restart ──> shard_apply(base ...), shard_apply(delta ...)      (foreign key groups are skipped: clipping)
  *
@@ -24,10 +36,17 @@ struct state_declaration {
     char name[64];
     enum weir_state_kind kind;
     enum weir_codec codec;
-    uint32_t value_size_bytes; /* of fixed codecs; 0 = any length */
-    bool ordered;              /* shard_scan: the elements of one key and name space in order */
-    bool ordered_in_group;     /* shard_scan_group: those of a name space over all keys of a key group */
+    uint32_t value_size_bytes; /* of fixed codecs; 0 = any length. Of a collection: of its elements */
+    uint32_t version;          /* of what is written from now on */
+    bool ordered_in_group;     /* shard_scan_group: the elements of a name space over all keys of a key group */
 };
+
+static inline bool state_kind_is_list(enum weir_state_kind kind) { return kind == WEIR_STATE_LIST; }
+static inline bool state_kind_is_map(enum weir_state_kind kind) { return kind == WEIR_STATE_MAP; }
+
+/* A value that an older version of the codec wrote, as the declared version writes it; good until the next call on the
+ * shard. Unset = it cannot be done, and who was asked knows why. */
+typedef struct weir_bytes state_migrate_fn(void *user, uint32_t state, uint32_t version, struct weir_bytes value);
 
 struct shard_options {
     const struct state_declaration *states;
@@ -36,13 +55,17 @@ struct shard_options {
     uint32_t group_first; /* key groups [group_first, group_first + group_count) */
     uint32_t group_count;
     uint64_t epoch;       /* the epoch that is open */
+    state_migrate_fn *migrate; /* asked when a value of another version is used: lazily. NULL = there are none */
+    void *migrate_user;
 };
 
-/* Names one unit (or, with `element` unset, a value state's only one). `hash` is hash_key(key): the caller has it. */
+/* Names one unit (or, with `element` unset, a value state's only one). `hash` is hash_key(key): the caller has it. The
+ * generation is the shard's business: callers leave it 0. */
 struct state_key {
     struct weir_bytes key;
     struct weir_bytes name_space; /* unset = the default one */
     struct weir_bytes element;    /* unset = none */
+    uint64_t generation;          /* 0 = none */
     uint32_t hash;
 };
 
@@ -67,27 +90,61 @@ bool shard_remove(struct shard *shard, uint32_t state, const struct state_key *k
  * at a time. Changes nothing; does nothing in a shard that is small. */
 void shard_fetch(const struct shard *shard, uint32_t state, const uint32_t *hashes, uint32_t count);
 
-/* Calls `visit` for each unit of `key` and name space with element >= `from`, in byte order, until it answers false.
- * States declared `ordered` only. `visit` must not change the shard. */
+/* Lists and maps, of states of those kinds. Calls that add, put or remove also drop a few elements that are dead.
+ * False, and NULL, when there is no memory: nothing that can be read has changed then. */
+
+/* Copies `value` in behind the list's last element. `key` has no element. */
+bool shard_list_add(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value);
+
+/* key->element is the map's key. Get and value as shard_get and shard_value. */
+struct weir_bytes shard_map_get(struct shard *shard, uint32_t state, const struct state_key *key);
+void *shard_map_value(struct shard *shard, uint32_t state, const struct state_key *key);
+bool shard_map_put(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value);
+bool shard_map_remove(struct shard *shard, uint32_t state, const struct state_key *key);
+
+bool shard_is_empty(struct shard *shard, uint32_t state, const struct state_key *key);
+/* Of any kind: the value, or all elements at once, in constant time. `key` has no element. */
+bool shard_clear(struct shard *shard, uint32_t state, const struct state_key *key);
+
+/* Where a walk over a collection stands. Begins as zero bytes, and is good until the next snapshot. What is changed, put
+ * or removed during a walk is seen as it is when the walk comes there; a clear ends it, and of a list only what was
+ * there at the beginning is seen. */
+struct shard_cursor {
+    uint64_t generation;
+    uint64_t at, end; /* of lists: sequence numbers */
+    uint32_t entry;   /* of maps: the element seen last, */
+    uint32_t node;    /* and its place in the order, as long as */
+    uint32_t stamp;   /* no element was removed from any */
+};
+/* The next element, in the order in which they were added. False when there is none. */
+bool shard_list_next(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor,
+                     struct weir_bytes *value);
+/* The same by map key, in byte order; the first one is the first at or behind key->element, where that is set. */
+bool shard_map_next(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor,
+                    struct weir_bytes *element, struct weir_bytes *value);
+
+/* Drops up to `elements_max` elements that are dead; true when none are left. */
+bool shard_collect(struct shard *shard, size_t elements_max);
+
+/* Calls `visit` for each unit of a name space with element >= `from_element` over all keys of one key group, by
+ * (element, key), until it answers false. States declared `ordered_in_group` only (timers: element = time), which are
+ * no collections. `visit` must not change the shard. */
 typedef bool shard_visit_fn(void *user, const struct state_key *key, struct weir_bytes value);
-void shard_scan(struct shard *shard, uint32_t state, const struct state_key *from, shard_visit_fn *visit, void *user);
-/* The same over all keys of one key group, by (element, key). States declared `ordered_in_group` only (timers: element
- * = time). */
 void shard_scan_group(struct shard *shard, uint32_t state, uint32_t group, struct weir_bytes name_space,
                       struct weir_bytes from_element, shard_visit_fn *visit, void *user);
 
-/* Visits each live unit of `state` that changed in the open epoch, once, in order of first change (emit on commit),
- * whether an early part has written it or not. Not while a part is being written down. False when `visit` answered
- * false. `visit` may not change the shard. */
+/* Visits each live unit of `state` that changed in the open epoch, once, in order of first change (emit on commit).
+ * False when `visit` answered false. `visit` may not change the shard. */
 bool shard_each_changed(struct shard *shard, uint32_t state, shard_visit_fn *visit, void *user);
 /* The same from `*position` on (0 at first). The position moves behind the unit for which `visit` answered false, so
  * that the next call goes on there; the shard must not change in between. */
 bool shard_each_changed_from(struct shard *shard, uint32_t state, size_t *position, shard_visit_fn *visit, void *user);
 
-uint64_t shard_entry_count(const struct shard *shard);
+uint64_t shard_entry_count(const struct shard *shard);   /* units: heads too, and what is dead and not dropped yet */
 uint64_t shard_bytes(const struct shard *shard);         /* memory held */
-uint64_t shard_changed_bytes(const struct shard *shard); /* what a snapshot or a part would append now */
+uint64_t shard_changed_bytes(const struct shard *shard); /* about what a snapshot would append now */
 uint64_t shard_epoch(const struct shard *shard);         /* the open one */
+uint64_t shard_generation(const struct shard *shard);    /* the highest that was given: part of every checkpoint */
 
 /* Barrier `epoch` (the open one): opens epoch + 1, without touching an entry. The after-images of what changed are
  * appended to `delta` by the steps that follow, and as they were at the barrier, whatever changes meanwhile; `delta`
@@ -99,11 +156,6 @@ bool shard_snapshot_begin(struct shard *shard, uint64_t epoch, struct buffer *de
 bool shard_snapshot_step(struct shard *shard, size_t changes_max);
 /* Both at once. */
 bool shard_snapshot(struct shard *shard, uint64_t epoch, struct buffer *delta);
-/* Begins an early part of the open epoch's delta, which stays open: what changed so far, as it is now. Continued by
- * shard_snapshot_step, with the same duties. What changes again belongs to the next part or to the snapshot behind the
- * barrier, so parts and snapshot are applied in the order in which they were begun. Of what a part has written the shard
- * keeps 8 bytes for each unit until the barrier, and its tombstones, so that emit on commit still finds them all. */
-bool shard_part_begin(struct shard *shard, struct buffer *delta);
 
 /* A base. Begin answers the redo point. At most one dump at a time. */
 uint64_t shard_dump_begin(struct shard *shard);
@@ -112,13 +164,21 @@ bool shard_dump_step(struct shard *shard, size_t bytes_max, struct buffer *out);
 void shard_dump_abandon(struct shard *shard);
 bool shard_is_dumping(const struct shard *shard);
 
+/* What one of the writer's states is here. */
+struct state_mapping {
+    uint32_t state;            /* index; UINT32_MAX = its units are skipped */
+    uint32_t version;          /* of the writer's values, unless they say another one */
+    uint32_t value_size_bytes; /* of the writer's values, 0 = any */
+};
+
 /* Applies units of a base or a delta (their format is the same), in order. Nothing that is applied counts as changed.
- * Units of key groups outside the shard are skipped; `state_map[i]` is the shard's state for the writer's state i, or
- * UINT32_MAX to skip it. Every length is checked: damage answers WEIR_DAMAGED with a sentence. A shard
- * that was not filled to the end, or after a failure, is good for destroying only. Before the first change. */
-enum weir_code shard_apply(struct shard *shard, struct weir_bytes units, const uint32_t *state_map,
-                           uint32_t state_map_count, struct weir_error *error);
-/* Every unit has been applied; the open epoch is `epoch`. */
-void shard_restored(struct shard *shard, uint64_t epoch);
+ * Units of key groups outside the shard are skipped; mapping[i] is about the writer's state i. Every length is checked:
+ * damage answers WEIR_DAMAGED with a sentence. A shard that was not filled to the end, or after a failure, is good for
+ * destroying only. Before the first change. */
+enum weir_code shard_apply(struct shard *shard, struct weir_bytes units, const struct state_mapping *mapping,
+                           uint32_t mapping_count, struct weir_error *error);
+/* Every unit has been applied: drops the elements that are dead and puts the others in their places. The open epoch is
+ * `epoch`; `generation` is the highest that was ever given, as the checkpoint says. */
+enum weir_code shard_restored(struct shard *shard, uint64_t epoch, uint64_t generation, struct weir_error *error);
 
 #endif

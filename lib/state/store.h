@@ -8,8 +8,11 @@
  *
  *   store_hashmap   holds nothing: everything stays in the table, so a miss is final and nothing is ever evicted
  *
- * A store is told of a removal by `remove`, never by silence. Byte order is that of memcmp, a shorter part before its
- * extensions, an unset one before all. Owner: the shard's thread. */
+ * A store is told of a removal by `remove`, never by silence; except of elements that died with their collection: of
+ * those it hears no more, and may drop them whenever it finds that their head is gone or has another generation. Byte
+ * order is that of memcmp, a shorter part before its extensions, an unset one before all; a generation is a number, so a
+ * head comes before its elements. The value of a head is what head_encode makes of it. `version` is that of the value's
+ * codec: a store keeps it beside the value. Owner: the shard's thread. */
 #ifndef STATE_STORE_H
 #define STATE_STORE_H
 
@@ -17,30 +20,31 @@
 
 struct store;
 
+typedef bool store_visit_fn(void *user, uint32_t state, const struct state_key *key, struct weir_bytes value,
+                            uint32_t version);
+
 struct store_operations {
     const char *name; /* as the configuration calls it */
     bool holds_units; /* false: the table is all there is, and nothing below is called but destroy */
 
     /* Appends the value to `value`; `*found` says whether there is one. */
     enum weir_code (*get)(struct store *store, uint32_t state, const struct state_key *key, struct buffer *value,
-                          bool *found, struct weir_error *error);
+                          uint32_t *version, bool *found, struct weir_error *error);
     enum weir_code (*put)(struct store *store, uint32_t state, const struct state_key *key, struct weir_bytes value,
-                          struct weir_error *error);
+                          uint32_t version, struct weir_error *error);
     enum weir_code (*remove)(struct store *store, uint32_t state, const struct state_key *key,
                              struct weir_error *error);
 
-    /* In byte order, until `visit` answers false: the units of from->key and its name space with element >=
+    /* In byte order, until `visit` answers false: the units of from's key, name space and generation with element >=
      * from->element; those of one key group and name space by (element, key); all those of one key group by (state,
-     * key, name space, element). */
-    enum weir_code (*scan)(struct store *store, uint32_t state, const struct state_key *from, shard_visit_fn *visit,
+     * key, name space, generation, element). */
+    enum weir_code (*scan)(struct store *store, uint32_t state, const struct state_key *from, store_visit_fn *visit,
                            void *user, struct weir_error *error);
     enum weir_code (*scan_group)(struct store *store, uint32_t state, uint32_t group, struct weir_bytes name_space,
-                                 struct weir_bytes from_element, shard_visit_fn *visit, void *user,
+                                 struct weir_bytes from_element, store_visit_fn *visit, void *user,
                                  struct weir_error *error);
-    enum weir_code (*each_in_group)(struct store *store, uint32_t group,
-                                    bool (*visit)(void *user, uint32_t state, const struct state_key *key,
-                                                  struct weir_bytes value),
-                                    void *user, struct weir_error *error);
+    enum weir_code (*each_in_group)(struct store *store, uint32_t group, store_visit_fn *visit, void *user,
+                                    struct weir_error *error);
     void (*destroy)(struct store *store);
 };
 

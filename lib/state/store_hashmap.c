@@ -2,18 +2,18 @@
 #include "state/store.h"
 
 static enum weir_code get(struct store *store, uint32_t state, const struct state_key *key, struct buffer *value,
-                          bool *found, struct weir_error *error)
+                          uint32_t *version, bool *found, struct weir_error *error)
 {
-    (void)store, (void)state, (void)key, (void)value, (void)error;
+    (void)store, (void)state, (void)key, (void)value, (void)version, (void)error;
     *found = false;
     return WEIR_OK;
 }
 
 /* Nothing is ever evicted from a table in front of this store. */
 static enum weir_code put(struct store *store, uint32_t state, const struct state_key *key, struct weir_bytes value,
-                          struct weir_error *error)
+                          uint32_t version, struct weir_error *error)
 {
-    (void)store, (void)state, (void)key, (void)value, (void)error;
+    (void)store, (void)state, (void)key, (void)value, (void)version, (void)error;
     CHECK(false);
 }
 
@@ -24,7 +24,7 @@ static enum weir_code remove_nothing(struct store *store, uint32_t state, const 
     return WEIR_OK;
 }
 
-static enum weir_code scan(struct store *store, uint32_t state, const struct state_key *from, shard_visit_fn *visit,
+static enum weir_code scan(struct store *store, uint32_t state, const struct state_key *from, store_visit_fn *visit,
                            void *user, struct weir_error *error)
 {
     (void)store, (void)state, (void)from, (void)visit, (void)user, (void)error;
@@ -32,17 +32,15 @@ static enum weir_code scan(struct store *store, uint32_t state, const struct sta
 }
 
 static enum weir_code scan_group(struct store *store, uint32_t state, uint32_t group, struct weir_bytes name_space,
-                                 struct weir_bytes from_element, shard_visit_fn *visit, void *user,
+                                 struct weir_bytes from_element, store_visit_fn *visit, void *user,
                                  struct weir_error *error)
 {
     (void)store, (void)state, (void)group, (void)name_space, (void)from_element, (void)visit, (void)user, (void)error;
     return WEIR_OK;
 }
 
-static enum weir_code each_in_group(struct store *store, uint32_t group,
-                                    bool (*visit)(void *user, uint32_t state, const struct state_key *key,
-                                                  struct weir_bytes value),
-                                    void *user, struct weir_error *error)
+static enum weir_code each_in_group(struct store *store, uint32_t group, store_visit_fn *visit, void *user,
+                                    struct weir_error *error)
 {
     (void)store, (void)group, (void)visit, (void)user, (void)error;
     return WEIR_OK;

@@ -169,7 +169,7 @@ static void snapshots(struct shard *shard, uint64_t key_count, struct buffer *de
 
 static void restore(const struct buffer *base, uint64_t entry_count)
 {
-    const uint32_t map[] = { 0 };
+    const struct state_mapping mapping = { .state = 0, .value_size_bytes = 8 };
     double figures[RUNS];
     const int runs = entry_count > 2000000 ? 3 : RUNS;
     for (int run = 0; run < runs; run++) {
@@ -177,7 +177,7 @@ static void restore(const struct buffer *base, uint64_t entry_count)
         struct weir_error error;
         if (shard == NULL) exit(1);
         const uint64_t before = now_ns();
-        if (shard_apply(shard, (struct weir_bytes){ base->data, base->size }, map, 1, &error) != WEIR_OK) exit(1);
+        if (shard_apply(shard, (struct weir_bytes){ base->data, base->size }, &mapping, 1, &error) != WEIR_OK) exit(1);
         figures[run] = (double)(now_ns() - before) / (double)entry_count;
         if (shard_entry_count(shard) != entry_count) exit(1);
         shard_destroy(shard);

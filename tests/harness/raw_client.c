@@ -169,7 +169,7 @@ static void receive(struct raw_client *client, void *data, size_t size)
 }
 
 /* Sends what was put, and leaves the answer's body in client->answer. */
-static void exchange(struct raw_client *client)
+static void call(struct raw_client *client)
 {
     struct buffer *out = &client->out, *in = &client->in;
     require(!out->failed, "no memory");
@@ -192,25 +192,12 @@ static void exchange(struct raw_client *client)
     get_end(client);
 }
 
-/* Most answers begin with how long the broker held the request back. */
-static void call(struct raw_client *client)
-{
-    exchange(client);
-    (void)get_i32(&client->answer);
-}
-
 /* The answer was read as far as it is of interest. */
 static int finish(struct raw_client *client, int code)
 {
     errno = 0;
     require(!client->answer.failed, "the answer is too short");
     return code;
-}
-
-static int call_for_code(struct raw_client *client)
-{
-    call(client);
-    return finish(client, get_i16(&client->answer));
 }
 
 struct raw_client *raw_client_open(const char *address)
@@ -259,6 +246,7 @@ static bool is_known(struct raw_client *client, const char *topic, int32_t parti
     put_i8(&client->out, 0);
     call(client);
     struct reader *in = &client->answer;
+    (void)get_i32(in);
     for (size_t brokers = get_count(client); brokers > 0; brokers--) {
         (void)get_i32(in);
         (void)get_text(client);
@@ -293,17 +281,6 @@ static void await_known(struct raw_client *client, const char *topic, int32_t pa
     }
 }
 
-/* The rest of a request about one topic; when it was done, waits until it shows. */
-static int change_topic(struct raw_client *client, const char *topic, int32_t partitions)
-{
-    call(client);
-    require(get_count(client) == 1, "one topic changed");
-    (void)get_text(client);
-    const int code = finish(client, get_i16(&client->answer));
-    if (code == 0) await_known(client, topic, partitions);
-    return code;
-}
-
 int raw_client_create_topic(struct raw_client *client, const char *topic, int32_t partitions, bool compacted)
 {
     begin(client, API_CREATE_TOPICS, 4, false);
@@ -319,7 +296,13 @@ int raw_client_create_topic(struct raw_client *client, const char *topic, int32_
     }
     put_i32(&client->out, TIMEOUT_MS);
     put_i8(&client->out, 0);
-    return change_topic(client, topic, partitions);
+    call(client);
+    (void)get_i32(&client->answer);
+    require(get_count(client) == 1, "one topic made");
+    (void)get_text(client);
+    const int code = finish(client, get_i16(&client->answer));
+    if (code == 0) await_known(client, topic, partitions);
+    return code;
 }
 
 int raw_client_delete_topic(struct raw_client *client, const char *topic)
@@ -328,7 +311,13 @@ int raw_client_delete_topic(struct raw_client *client, const char *topic)
     put_count(client, 1);
     put_text(client, topic);
     put_i32(&client->out, TIMEOUT_MS);
-    return change_topic(client, topic, 0);
+    call(client);
+    (void)get_i32(&client->answer);
+    require(get_count(client) == 1, "one topic deleted");
+    (void)get_text(client);
+    const int code = finish(client, get_i16(&client->answer));
+    if (code == 0) await_known(client, topic, 0);
+    return code;
 }
 
 static void put_place(struct raw_client *client, const struct model_place *place)
@@ -355,6 +344,7 @@ int raw_client_delete_records(struct raw_client *client, const struct model_plac
     put_i64(&client->out, before);
     put_i32(&client->out, TIMEOUT_MS);
     call(client);
+    (void)get_i32(&client->answer);
     get_place(client);
     (void)get_i64(&client->answer);
     return finish(client, get_i16(&client->answer));
@@ -367,7 +357,9 @@ int raw_client_find_coordinator(struct raw_client *client, const char *key, bool
     begin(client, API_FIND_COORDINATOR, 1, false);
     put_text(client, key);
     put_i8(&client->out, is_transaction ? 1 : 0);
-    return call_for_code(client);
+    call(client);
+    (void)get_i32(&client->answer);
+    return finish(client, get_i16(&client->answer));
 }
 
 static void put_producer(struct raw_client *client, struct model_producer producer)
@@ -385,19 +377,12 @@ int raw_client_init_producer_id(struct raw_client *client, const char *transacti
     put_producer(client, (struct model_producer){ -1, -1 });
     put_end(client);
     call(client);
+    (void)get_i32(&client->answer);
     const int code = get_i16(&client->answer);
     const int64_t id = get_i64(&client->answer);
     const int epoch = get_i16(&client->answer);
     if (code == 0) *producer = (struct model_producer){ id, (int16_t)epoch };
     return finish(client, code);
-}
-
-static void begin_in_transaction(struct raw_client *client, enum api api, int version, const char *transactional_id,
-                                 struct model_producer producer)
-{
-    begin(client, api, version, false);
-    put_text(client, transactional_id);
-    put_producer(client, producer);
 }
 
 /* Topics with partitions, each with a code. */
@@ -420,7 +405,9 @@ static int get_codes(struct raw_client *client)
 int raw_client_add_partitions(struct raw_client *client, const char *transactional_id, struct model_producer producer,
                               const struct model_place *places, size_t count)
 {
-    begin_in_transaction(client, API_ADD_PARTITIONS, 0, transactional_id, producer);
+    begin(client, API_ADD_PARTITIONS, 0, false);
+    put_text(client, transactional_id);
+    put_producer(client, producer);
     put_count(client, count);
     for (size_t i = 0; i < count; i++) {
         put_text(client, places[i].topic);
@@ -428,23 +415,32 @@ int raw_client_add_partitions(struct raw_client *client, const char *transaction
         put_i32(&client->out, places[i].partition);
     }
     call(client);
+    (void)get_i32(&client->answer);
     return finish(client, get_codes(client));
 }
 
 int raw_client_add_offsets(struct raw_client *client, const char *transactional_id, struct model_producer producer,
                            const char *group)
 {
-    begin_in_transaction(client, API_ADD_OFFSETS, 0, transactional_id, producer);
+    begin(client, API_ADD_OFFSETS, 0, false);
+    put_text(client, transactional_id);
+    put_producer(client, producer);
     put_text(client, group);
-    return call_for_code(client);
+    call(client);
+    (void)get_i32(&client->answer);
+    return finish(client, get_i16(&client->answer));
 }
 
 int raw_client_end_txn(struct raw_client *client, const char *transactional_id, struct model_producer producer,
                        bool commit)
 {
-    begin_in_transaction(client, API_END_TXN, 1, transactional_id, producer);
+    begin(client, API_END_TXN, 1, false);
+    put_text(client, transactional_id);
+    put_producer(client, producer);
     put_i8(&client->out, commit);
-    return call_for_code(client);
+    call(client);
+    (void)get_i32(&client->answer);
+    return finish(client, get_i16(&client->answer));
 }
 
 int raw_client_describe_transaction(struct raw_client *client, const char *transactional_id,
@@ -455,6 +451,7 @@ int raw_client_describe_transaction(struct raw_client *client, const char *trans
     put_text(client, transactional_id);
     put_end(client);
     call(client);
+    (void)get_i32(&client->answer);
     require(get_count(client) == 1, "one transaction described");
     const int code = get_i16(&client->answer);
     (void)get_text(client);
@@ -550,7 +547,7 @@ int raw_client_produce(struct raw_client *client, const char *transactional_id, 
     put_end(client);
     put_end(client);
     buffer_deinit(&batch);
-    exchange(client);
+    call(client);
     get_place(client);
     const int code = get_i16(&client->answer);
     *base_offset = get_i64(&client->answer);
@@ -691,6 +688,7 @@ static int fetch_once(struct raw_client *client, const struct model_place *place
     put_i64(&client->out, *offset);
     put_i32(&client->out, FETCH_BYTES_MAX);
     call(client);
+    (void)get_i32(&client->answer);
     get_place(client);
     const int code = get_i16(&client->answer);
     (void)get_i64(&client->answer);
@@ -729,6 +727,7 @@ int raw_client_list_offset(struct raw_client *client, const struct model_place *
     put_place(client, place);
     put_i64(&client->out, spec);
     call(client);
+    (void)get_i32(&client->answer);
     get_place(client);
     const int code = get_i16(&client->answer);
     (void)get_i64(&client->answer);
@@ -738,10 +737,15 @@ int raw_client_list_offset(struct raw_client *client, const struct model_place *
 
 /* ---- Positions of groups ----------------------------------------------------------------------------------------- */
 
-/* The rest of a commit by somebody who is no member of the group. */
-static int commit_positions(struct raw_client *client, const struct model_offset *offsets, size_t count)
+int raw_client_txn_offset_commit(struct raw_client *client, const char *transactional_id,
+                                 struct model_producer producer, const char *group, const struct model_offset *offsets,
+                                 size_t count)
 {
-    put_i32(&client->out, -1); /* generation */
+    begin(client, API_TXN_OFFSET_COMMIT, 3, true);
+    put_text(client, transactional_id);
+    put_text(client, group);
+    put_producer(client, producer);
+    put_i32(&client->out, -1); /* generation: not a member */
     put_text(client, "");
     put_text(client, NULL);
     put_count(client, count);
@@ -757,18 +761,8 @@ static int commit_positions(struct raw_client *client, const struct model_offset
     }
     put_end(client);
     call(client);
+    (void)get_i32(&client->answer);
     return finish(client, get_codes(client));
-}
-
-int raw_client_txn_offset_commit(struct raw_client *client, const char *transactional_id,
-                                 struct model_producer producer, const char *group, const struct model_offset *offsets,
-                                 size_t count)
-{
-    begin(client, API_TXN_OFFSET_COMMIT, 3, true);
-    put_text(client, transactional_id);
-    put_text(client, group);
-    put_producer(client, producer);
-    return commit_positions(client, offsets, count);
 }
 
 int raw_client_offset_commit(struct raw_client *client, const char *group, const struct model_offset *offsets,
@@ -776,7 +770,21 @@ int raw_client_offset_commit(struct raw_client *client, const char *group, const
 {
     begin(client, API_OFFSET_COMMIT, 7, false);
     put_text(client, group);
-    return commit_positions(client, offsets, count);
+    put_i32(&client->out, -1);
+    put_text(client, "");
+    put_text(client, NULL);
+    put_count(client, count);
+    for (size_t i = 0; i < count; i++) {
+        put_text(client, offsets[i].topic);
+        put_count(client, 1);
+        put_i32(&client->out, offsets[i].partition);
+        put_i64(&client->out, offsets[i].offset);
+        put_i32(&client->out, -1);
+        put_text(client, offsets[i].metadata);
+    }
+    call(client);
+    (void)get_i32(&client->answer);
+    return finish(client, get_codes(client));
 }
 
 int raw_client_offset_fetch(struct raw_client *client, const char *group, const struct model_place *place, bool stable,
@@ -789,6 +797,7 @@ int raw_client_offset_fetch(struct raw_client *client, const char *group, const 
     put_i8(&client->out, stable);
     put_end(client);
     call(client);
+    (void)get_i32(&client->answer);
     get_place(client);
     *offset = get_i64(&client->answer);
     (void)get_i32(&client->answer);

@@ -59,23 +59,8 @@ static void put_sectors(int file, char letter, uint64_t first, size_t count)
     ck_assert_int_eq(disk_write_all(disk, file, data, count * SECTOR, first * SECTOR), 0);
 }
 
-static int create_with(const char *path, const char *text)
-{
-    const int file = create(path);
-    put(file, text, 0);
-    return file;
-}
-
-static void make_directory(const char *path) { ck_assert_int_eq(disk->make_directory(disk->user, path), 0); }
 static void sync_file(int file) { ck_assert_int_eq(disk->sync(disk->user, file), 0); }
 static void sync_names(const char *path) { ck_assert_int_eq(disk->sync_directory(disk->user, path), 0); }
-
-static void fail_sync_file(int file)
-{
-    disk_model_set_faults(model, &(struct disk_faults){ .sync_error = 1000000 });
-    ck_assert_int_eq(disk->sync(disk->user, file), -EIO);
-    disk_model_set_faults(model, &(struct disk_faults){ 0 });
-}
 
 /* A file of `count` sectors of 'o' that is safe, name included. */
 static int create_safe(const char *path, size_t count)
@@ -126,7 +111,8 @@ static void assert_reads(const char *path, const char *text)
 
 START_TEST(what_is_written_reads_back_at_once)
 {
-    const int file = create_with("/a", "hello");
+    const int file = create("/a");
+    put(file, "hello", 0);
     put(file, "y you", 4);
     assert_reads("/a", "helly you");
     put(file, "", 100); /* nothing */
@@ -271,12 +257,15 @@ END_TEST
 
 START_TEST(a_failed_sync_loses_what_it_should_have_written_and_the_next_one_does_not_bring_it_back)
 {
+    const struct disk_faults failing = { .sync_error = 1000000 }, none = { 0 };
     uint64_t lost = 0, kept = 0;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         new_disk(round);
         const int file = create_safe("/a", 2);
         put_sectors(file, 'n', 0, 1);
-        fail_sync_file(file);
+        disk_model_set_faults(model, &failing);
+        ck_assert_int_eq(disk->sync(disk->user, file), -EIO);
+        disk_model_set_faults(model, &none);
         ck_assert_int_eq(sector_at("/a", 0), 'n'); /* it reads as if nothing had happened */
         put_sectors(file, 'm', 1, 1);
         sync_file(file);
@@ -292,11 +281,14 @@ END_TEST
 
 START_TEST(what_is_written_and_synced_behind_a_failed_sync_is_safe)
 {
+    const struct disk_faults failing = { .sync_error = 1000000 }, none = { 0 };
     for (uint64_t round = 0; round < ROUNDS; round++) {
         new_disk(round);
         const int file = create_safe("/a", 1);
         put_sectors(file, 'n', 1, 5);
-        fail_sync_file(file);
+        disk_model_set_faults(model, &failing);
+        ck_assert_int_eq(disk->sync(disk->user, file), -EIO);
+        disk_model_set_faults(model, &none);
         put_sectors(file, 'm', 2, 1); /* within the length that was lost, perhaps */
         sync_file(file);
         disk_model_cut_power(model);
@@ -357,7 +349,8 @@ START_TEST(syncing_a_file_promises_nothing_about_its_name)
     uint64_t lost = 0;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         new_disk(round);
-        const int file = create_with("/a", "safe");
+        const int file = create("/a");
+        put(file, "safe", 0);
         sync_file(file);
         disk_model_cut_power(model);
         if (exists("/a")) assert_reads("/a", "safe");
@@ -372,7 +365,8 @@ START_TEST(syncing_a_directory_promises_nothing_about_contents)
     uint64_t lost = 0;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         new_disk(round);
-        (void)create_with("/a", "unsafe");
+        const int file = create("/a");
+        put(file, "unsafe", 0);
         sync_names("/");
         disk_model_cut_power(model);
         ck_assert(exists("/a"));
@@ -458,9 +452,10 @@ START_TEST(a_directory_is_a_name_too)
     uint64_t lost = 0;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         new_disk(round);
-        make_directory("/d");
-        make_directory("/d/e");
-        const int file = create_with("/d/e/a", "safe");
+        ck_assert_int_eq(disk->make_directory(disk->user, "/d"), 0);
+        ck_assert_int_eq(disk->make_directory(disk->user, "/d/e"), 0);
+        const int file = create("/d/e/a");
+        put(file, "safe", 0);
         sync_file(file);
         sync_names("/d/e");
         sync_names("/d");
@@ -475,13 +470,14 @@ END_TEST
 
 START_TEST(a_directory_whose_sync_failed_comes_along_with_its_next_change)
 {
+    const struct disk_faults failing = { .sync_error = 1000000 }, none = { 0 };
     uint64_t lost = 0;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         new_disk(round);
         (void)create("/a");
-        disk_model_set_faults(model, &(struct disk_faults){ .sync_error = 1000000 });
+        disk_model_set_faults(model, &failing);
         ck_assert_int_eq(disk->sync_directory(disk->user, "/"), -EIO);
-        disk_model_set_faults(model, &(struct disk_faults){ 0 });
+        disk_model_set_faults(model, &none);
         ck_assert(exists("/a"));
         if (round % 2 == 0) (void)create("/b");
         sync_names("/"); /* alone it does not try again */
@@ -507,7 +503,7 @@ START_TEST(names_are_listed_in_no_order_and_may_change_meanwhile)
     uint64_t others = 0, first = 0;
     for (uint64_t round = 0; round < 20; round++) {
         new_disk(round);
-        make_directory("/d");
+        ck_assert_int_eq(disk->make_directory(disk->user, "/d"), 0);
         (void)create("/d/1"), (void)create("/d/2"), (void)create("/d/3");
         uint64_t names = 0;
         ck_assert_int_eq(disk->list(disk->user, "/d", count_name, &names), 0);
@@ -525,7 +521,7 @@ END_TEST
 START_TEST(mistakes_have_the_numbers_that_linux_gives_them)
 {
     const int file = create("/a");
-    make_directory("/d");
+    ck_assert_int_eq(disk->make_directory(disk->user, "/d"), 0);
     ck_assert_int_eq(disk->make_directory(disk->user, "/d"), -EEXIST);
     ck_assert_int_eq(disk->make_directory(disk->user, "/a"), -EEXIST);
     ck_assert_int_eq(disk->make_directory(disk->user, "/none/d"), -ENOENT);
@@ -675,9 +671,9 @@ static void collect(void *user, const char *path, uint64_t size)
 START_TEST(files_are_visited_by_path)
 {
     char text[200] = "";
-    make_directory("/m");
-    (void)create_with("/z", "12345");
-    (void)create_with("/m/b", "1");
+    ck_assert_int_eq(disk->make_directory(disk->user, "/m"), 0);
+    put(create("/z"), "12345", 0);
+    put(create("/m/b"), "1", 0);
     (void)create("/m/a");
     (void)create("/c");
     disk_model_each_file(model, collect, text);
@@ -697,7 +693,7 @@ START_TEST(one_seed_is_one_disk)
         char first[200] = "", again[200] = "";
         for (int i = 0; i < 2; i++) {
             new_disk(round);
-            for (char name[] = "/a"; name[1] <= 'h'; name[1]++) (void)create_with(name, "x");
+            for (char name[] = "/a"; name[1] <= 'h'; name[1]++) put(create(name), "x", 0);
             disk_model_cut_power(model);
             disk_model_each_file(model, collect, i == 0 ? first : again);
         }
@@ -771,7 +767,7 @@ static void power_on(uint64_t calls)
     power.calls_left = calls;
 }
 
-enum { FRAMES_MAX = 400, SEGMENT_BYTES = 32768 };
+enum { FRAMES_MAX = 400 };
 
 /* What was appended and answered with WEIR_OK. */
 struct ledger {
@@ -781,24 +777,13 @@ struct ledger {
     uint64_t incarnation, epoch, refused;
 };
 
-/* `segment_bytes` 0: the store's default. */
-static enum weir_code open_store(const struct disk *table, uint64_t segment_bytes, struct store **store,
-                                 struct weir_error *error)
+static enum weir_code open_store(struct store **store, struct weir_error *error)
 {
     static struct weir_environment environment;
     environment_init_system(&environment);
     const struct store_options options = { .directory = "/ck", .job = "job", .slot = "0", .create = true,
-                                           .segment_bytes = segment_bytes, .disk = table,
-                                           .environment = &environment };
+                                           .segment_bytes = 32768, .disk = &power.table, .environment = &environment };
     return store_open(&options, store, error);
-}
-
-static struct store *must_open_store(const struct disk *table, uint64_t segment_bytes)
-{
-    struct store *store;
-    struct weir_error error;
-    ck_assert_msg(open_store(table, segment_bytes, &store, &error) == WEIR_OK, "%s", error.text);
-    return store;
 }
 
 /* One frame; tried again elsewhere when it fails, as the job does. */
@@ -830,7 +815,7 @@ static void live_until_the_power_is_out(struct ledger *ledger)
     struct store *store;
     struct weir_error error;
     ledger->incarnation++;
-    if (open_store(&power.table, SEGMENT_BYTES, &store, &error) != WEIR_OK) return;
+    if (open_store(&store, &error) != WEIR_OK) return;
     if (store_begin(store, ledger->incarnation, &error) == WEIR_OK)
         while (power.calls_left > 0 && ledger->count < FRAMES_MAX) {
             append_one(ledger, store);
@@ -841,10 +826,11 @@ static void live_until_the_power_is_out(struct ledger *ledger)
 
 static void assert_all_are_there(const struct ledger *ledger)
 {
+    struct store *store;
     struct weir_error error;
     struct buffer frame;
     power_on(UINT64_MAX);
-    struct store *store = must_open_store(&power.table, SEGMENT_BYTES);
+    ck_assert_msg(open_store(&store, &error) == WEIR_OK, "%s", error.text);
     buffer_init(&frame);
     for (size_t i = 0; i < ledger->count; i++) {
         const enum weir_code code = store_read_frame(store, &ledger->frames[i], &frame, &error);
@@ -899,6 +885,15 @@ static int sync_or_die(void *user, const char *path)
     return syncs_left-- > 0 ? disk->sync_directory(user, path) : -EIO;
 }
 
+static enum weir_code open_here(struct store **store, struct weir_error *error)
+{
+    static struct weir_environment environment;
+    environment_init_system(&environment);
+    const struct store_options options = { .directory = "/ck", .job = "job", .slot = "0", .create = true,
+                                           .disk = &dying, .environment = &environment };
+    return store_open(&options, store, error);
+}
+
 START_TEST(a_store_id_that_was_used_survives_a_power_cut)
 {
     uint32_t interrupted = 0;
@@ -907,18 +902,18 @@ START_TEST(a_store_id_that_was_used_survives_a_power_cut)
         struct weir_error error;
         char id[STORE_ID_MAX];
         new_disk(round);
-        make_directory("/ck");
+        ck_assert_int_eq(disk->make_directory(disk->user, "/ck"), 0);
         dying = *disk;
         dying.sync_directory = sync_or_die;
         syncs_left = (int)(round % 4);
-        if (open_store(&dying, 0, &store, &error) == WEIR_OK) store_close(store);
+        if (open_here(&store, &error) == WEIR_OK) store_close(store);
         else interrupted++;
         syncs_left = INT_MAX;
-        store = must_open_store(&dying, 0);
+        ck_assert_msg(open_here(&store, &error) == WEIR_OK, "%s", error.text);
         (void)snprintf(id, sizeof id, "%s", store_id(store));
         store_close(store);
         disk_model_cut_power(model);
-        store = must_open_store(&dying, 0);
+        ck_assert_msg(open_here(&store, &error) == WEIR_OK, "%s", error.text);
         ck_assert_str_eq(store_id(store), id);
         store_close(store);
     }

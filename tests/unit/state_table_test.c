@@ -171,9 +171,9 @@ END_TEST
 
 /* ---- Store ------------------------------------------------------------------------------------------------------- */
 
-static bool never(void *user, const struct state_key *key, struct weir_bytes value)
+static bool never(void *user, uint32_t state, const struct state_key *key, struct weir_bytes value, uint32_t version)
 {
-    (void)key, (void)value;
+    (void)state, (void)key, (void)value, (void)version;
     *(bool *)user = true;
     return true;
 }
@@ -184,9 +184,10 @@ START_TEST(hashmap_store_holds_nothing)
     const struct store_operations *operations = store->operations;
     const struct state_key key = { .key = weir_text("a") };
     struct weir_error error;
+    uint32_t version;
     bool found = true, visited = false;
     ck_assert(!operations->holds_units);
-    ck_assert_int_eq(operations->get(store, 0, &key, NULL, &found, &error), WEIR_OK);
+    ck_assert_int_eq(operations->get(store, 0, &key, NULL, &version, &found, &error), WEIR_OK);
     ck_assert(!found);
     ck_assert_int_eq(operations->remove(store, 0, &key, &error), WEIR_OK);
     ck_assert_int_eq(operations->scan(store, 0, &key, never, &visited, &error), WEIR_OK);

@@ -308,9 +308,7 @@ typedef struct weir_bytes weir_key_fn(weir_task *task, const struct weir_record 
 /* When a keyed operator emits. Readers of committed data cannot tell the difference in time. */
 enum weir_emit_mode {
     WEIR_EMIT_EACH,      /* for every input record */
-    /* Once for each key that changed in the epoch, right before the commit; the last one wins. Only what a keyed_process
-     * emits may come more than once, in order, in an epoch that outgrows execution.epoch.hard-limit. */
-    WEIR_EMIT_ON_COMMIT,
+    WEIR_EMIT_ON_COMMIT, /* once for each key that changed in the epoch, right before the commit; the last one wins */
 };
 
 /* What to do with records whose key is null when they reach a key_by. */
@@ -390,7 +388,13 @@ WEIR_API struct weir_stream weir_co_process_(struct weir_stream first, struct we
 
 /* ---- Keyed state --------------------------------------------------------------------------------------------------- */
 
-enum weir_state_kind { WEIR_STATE_VALUE };
+enum weir_state_kind {
+    WEIR_STATE_VALUE,
+    WEIR_STATE_LIST,
+    WEIR_STATE_MAP,
+    WEIR_STATE_REDUCING,
+    WEIR_STATE_AGGREGATING,
+};
 
 /* How a state's values are held and written. Fixed sizes are kept in place and written as they lie in memory
  * (little-endian), so a struct must have no pointers. */

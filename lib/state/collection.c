@@ -1,0 +1,378 @@
+/* Lists and maps: a head and its elements, and what remains of those that were cleared.
+ *
+ *   add, put     head found or made (with a new generation), element put under the head's generation
+ *   clear        head removed; its elements go to `remains` as a whole, few of them at once
+ *   collect      elements out of `remains`, some with each call that changes a collection
+ *
+ * An element that died needs no tombstone: nothing that was written of it can live without its head. */
+#include "state/shard_private.h"
+
+#include <stdlib.h>
+
+enum {
+    /* So few elements are dropped by the clear itself. */
+    CLEAR_AT_ONCE = 16,
+    /* A call that puts one element drops two that are dead, so that what is dead never grows beyond what lived. */
+    COLLECT_WITH_CALL = 2,
+};
+
+/* ---- Heads and elements ------------------------------------------------------------------------------------------ */
+
+struct unit shard_head_unit(uint32_t state, const struct state_key *key, struct state_key *name)
+{
+    *name = (struct state_key){ .key = key->key, .name_space = key->name_space, .hash = key->hash };
+    struct unit unit = unit_of(state, name);
+    unit.identity |= (uint32_t)SHAPE_HEAD << 8;
+    return unit;
+}
+
+/* NULL when there is none. */
+static struct head *find_head(const struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    struct state_key name;
+    const struct unit unit = shard_head_unit(state, key, &name);
+    const uint32_t reference = shard_find(shard, &unit);
+    if (reference == SLAB_NONE) return NULL;
+    struct entry *entry = entry_at(&shard->entries, reference);
+    return entry->flags & ENTRY_REMOVED ? NULL : entry_head(entry);
+}
+
+/* The head's entry; made, with a generation of its own, where there is none. SLAB_NONE when there is no memory. */
+static uint32_t open_head(struct shard *shard, const struct unit *unit, bool is_list)
+{
+    uint32_t reference = shard_find(shard, unit);
+    if (LIKELY(reference != SLAB_NONE) && LIKELY(!(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)))
+        return reference;
+    const struct head head = { .generation = shard->generation + 1, .first = is_list, .next = is_list };
+    reference = shard_put(shard, unit, (struct weir_bytes){ (const char *)&head, sizeof head });
+    if (reference != SLAB_NONE) shard->generation++;
+    return reference;
+}
+
+static struct state_key element_name(const struct state_key *key, uint64_t generation, struct weir_bytes element)
+{
+    return (struct state_key){ .key = key->key, .name_space = key->name_space, .element = element,
+                               .generation = generation, .hash = key->hash };
+}
+
+/* ---- What remains ------------------------------------------------------------------------------------------------ */
+
+static size_t name_bytes(const struct remains *remains)
+{
+    return remains->key.size + remains->name_space.size;
+}
+
+/* Keeps its own copies of key and name space. False when there is no memory. */
+static bool remember_remains(struct shard *shard, const struct remains *remains)
+{
+    char *copy = malloc(name_bytes(remains) + 1);
+    struct remains *kept = copy == NULL ? NULL : vec_push(&shard->remains);
+    if (kept == NULL) {
+        free(copy);
+        return false;
+    }
+    *kept = *remains;
+    if (!weir_is_null(remains->key)) {
+        if (remains->key.size > 0) memcpy(copy, remains->key.data, remains->key.size);
+        kept->key.data = copy;
+    }
+    if (weir_is_set(remains->name_space)) {
+        if (remains->name_space.size > 0)
+            memcpy(copy + remains->key.size, remains->name_space.data, remains->name_space.size);
+        kept->name_space.data = copy + remains->key.size;
+    }
+    kept->copy = copy;
+    shard->remains_bytes += sizeof *kept + name_bytes(kept);
+    return true;
+}
+
+static void forget_last(struct shard *shard)
+{
+    struct remains *last = &shard->remains.items[--shard->remains.count];
+    shard->remains_bytes -= sizeof *last + name_bytes(last);
+    free(last->copy);
+}
+
+void shard_forget_remains(struct shard *shard)
+{
+    while (shard->remains.count > 0) forget_last(shard);
+    vec_free(&shard->remains);
+}
+
+/* Drops a dead element, which is in no order. One that is in a list of changes stays there, empty, until a snapshot
+ * comes by. There is room in the list of changes. */
+static void drop_element(struct shard *shard, const struct unit *unit, uint32_t reference)
+{
+    struct entry *entry = entry_at(&shard->entries, reference);
+    if (entry->flags & ENTRY_REMOVED) return; /* was removed before the collection was cleared: a tombstone */
+    const bool is_frozen = (entry->flags & shard_frozen_flag(shard)) != 0;
+    shard->changed_bytes -= shard_pending_bytes(shard, unit, entry);
+    shard_save(shard, entry, unit->key->hash);
+    entry_remove_value(&shard->entries, entry);
+    shard->entry_count--;
+    if (!is_frozen && !(entry->flags & shard->changed_flag)) {
+        shard_discard(shard, unit, reference);
+        return;
+    }
+    entry->flags |= ENTRY_FORGOTTEN;
+    if (entry->flags & shard->changed_flag) return;
+    entry->flags |= shard->changed_flag;
+    changes_push(&shard->changes, (struct change){ .reference = reference, .hash = unit->key->hash });
+}
+
+static void drop_of_map(struct shard *shard, const struct remains *remains, uint32_t reference)
+{
+    struct state_key name = entry_key(entry_at(&shard->entries, reference));
+    name.hash = remains->hash;
+    const struct unit unit = unit_of(remains->state, &name);
+    drop_element(shard, &unit, reference);
+}
+
+static void drop_of_list(struct shard *shard, const struct remains *remains, uint64_t sequence)
+{
+    char bytes[LIST_ELEMENT_BYTES];
+    const struct state_key name = { .key = remains->key, .name_space = remains->name_space,
+                                    .element = list_element_encode(sequence, bytes),
+                                    .generation = remains->generation, .hash = remains->hash };
+    const struct unit unit = unit_of(remains->state, &name);
+    const uint32_t reference = shard_find(shard, &unit);
+    if (reference != SLAB_NONE) drop_element(shard, &unit, reference);
+}
+
+/* Drops one element more; false when there are none. There is room in the list of changes. */
+static bool drop_one(struct shard *shard, struct remains *remains)
+{
+    if (remains->first < remains->next) {
+        drop_of_list(shard, remains, remains->first++);
+        return true;
+    }
+    const uint32_t reference = order_dismantle(&remains->order, &shard->entries);
+    if (reference == SLAB_NONE) return false;
+    drop_of_map(shard, remains, reference);
+    return true;
+}
+
+bool shard_collect(struct shard *shard, size_t elements_max)
+{
+    for (; shard->remains.count > 0 && elements_max > 0; elements_max--) {
+        if (!changes_reserve(&shard->changes, 1)) return false; /* another time */
+        if (!drop_one(shard, &shard->remains.items[shard->remains.count - 1])) forget_last(shard);
+    }
+    return shard->remains.count == 0;
+}
+
+static inline void collect_with_call(struct shard *shard)
+{
+    if (UNLIKELY(shard->remains.count > 0)) (void)shard_collect(shard, COLLECT_WITH_CALL);
+}
+
+/* ---- Clearing ---------------------------------------------------------------------------------------------------- */
+
+static bool clear_collection(struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    struct state_key name;
+    const struct unit unit = shard_head_unit(state, key, &name);
+    const uint32_t reference = shard_find(shard, &unit);
+    if (reference == SLAB_NONE || (entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)) return true;
+
+    const struct head *head = entry_head(entry_at(&shard->entries, reference));
+    struct remains remains = { .state = state, .hash = key->hash, .generation = head->generation, .first = head->first,
+                               .next = head->next, .order = head->order, .key = key->key,
+                               .name_space = key->name_space };
+    const bool at_once = head->next - head->first <= CLEAR_AT_ONCE && head->order.count <= CLEAR_AT_ONCE;
+    if (!changes_reserve(&shard->changes, CLEAR_AT_ONCE + 1)) return false;
+    if (!at_once && !remember_remains(shard, &remains)) return false;
+    const bool is_gone = shard_take_away(shard, &unit, reference);
+    CHECK(is_gone);
+    shard->order_stamp++;
+    while (at_once && drop_one(shard, &remains)) continue;
+    return true;
+}
+
+bool shard_clear(struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    CHECK(state < shard->state_count);
+    if (!shard_is_list(shard, state) && !shard_is_map(shard, state)) return shard_remove(shard, state, key);
+    collect_with_call(shard);
+    return clear_collection(shard, state, key);
+}
+
+bool shard_is_empty(struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    CHECK(state < shard->state_count);
+    if (!shard_is_list(shard, state) && !shard_is_map(shard, state))
+        return !weir_is_set(shard_get(shard, state, key));
+    const struct head *head = find_head(shard, state, key);
+    return head == NULL || (head->first == head->next && head->order.count == 0);
+}
+
+/* ---- Lists ------------------------------------------------------------------------------------------------------- */
+
+bool shard_list_add(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value)
+{
+    CHECK(state < shard->state_count && shard_is_list(shard, state) && weir_is_set(value));
+    struct state_key name;
+    const struct unit unit = shard_head_unit(state, key, &name);
+    collect_with_call(shard);
+    const uint32_t reference = open_head(shard, &unit, true);
+    if (reference == SLAB_NONE) return false;
+
+    char bytes[LIST_ELEMENT_BYTES];
+    struct entry *entry = entry_at(&shard->entries, reference);
+    struct head *head = entry_head(entry);
+    const struct state_key element = element_name(key, head->generation, list_element_encode(head->next, bytes));
+    const struct unit element_unit = unit_of(state, &element);
+    /* The element's, and the head's. */
+    if (!changes_reserve(&shard->changes, 2) || shard_put(shard, &element_unit, value) == SLAB_NONE) return false;
+
+    const size_t bytes_before = shard_pending_bytes(shard, &unit, entry);
+    shard_save(shard, entry, key->hash);
+    head->next++;
+    shard_note_change(shard, &unit, reference, bytes_before);
+    return true;
+}
+
+bool shard_list_next(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor,
+                     struct weir_bytes *value)
+{
+    CHECK(state < shard->state_count && shard_is_list(shard, state));
+    const struct head *head = find_head(shard, state, key);
+    if (head == NULL) return false;
+    if (cursor->generation == 0)
+        *cursor = (struct shard_cursor){ .generation = head->generation, .at = head->first, .end = head->next };
+    if (cursor->generation != head->generation) return false;
+    while (cursor->at < cursor->end) {
+        char bytes[LIST_ELEMENT_BYTES];
+        const struct state_key name =
+            element_name(key, head->generation, list_element_encode(cursor->at++, bytes));
+        *value = shard_get(shard, state, &name);
+        if (weir_is_set(*value)) return true;
+    }
+    return false;
+}
+
+/* ---- Maps -------------------------------------------------------------------------------------------------------- */
+
+/* The unit of a map's element; `name` becomes its name. */
+static struct unit map_unit(uint32_t state, const struct state_key *key, struct head *head, struct state_key *name)
+{
+    *name = element_name(key, head->generation, key->element);
+    struct unit unit = unit_of(state, name);
+    unit.order = &head->order;
+    return unit;
+}
+
+struct weir_bytes shard_map_get(struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    CHECK(state < shard->state_count && shard_is_map(shard, state) && weir_is_set(key->element));
+    struct head *head = find_head(shard, state, key);
+    if (head == NULL) return (struct weir_bytes){ 0 };
+    struct state_key name;
+    const struct unit unit = map_unit(state, key, head, &name);
+    const uint32_t reference = shard_find(shard, &unit);
+    if (reference == SLAB_NONE) return (struct weir_bytes){ 0 };
+    return shard_value_of(shard, entry_at(&shard->entries, reference));
+}
+
+bool shard_map_put(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value)
+{
+    CHECK(state < shard->state_count && shard_is_map(shard, state));
+    CHECK(weir_is_set(key->element) && weir_is_set(value));
+    struct state_key head_name, name;
+    const struct unit head_unit = shard_head_unit(state, key, &head_name);
+    collect_with_call(shard);
+    const uint32_t head = open_head(shard, &head_unit, false);
+    if (head == SLAB_NONE) return false;
+    const struct unit unit = map_unit(state, key, entry_head(entry_at(&shard->entries, head)), &name);
+    return shard_put(shard, &unit, value) != SLAB_NONE;
+}
+
+void *shard_map_value(struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    CHECK_HOT(state < shard->state_count && shard_is_map(shard, state) && weir_is_set(key->element));
+    struct state_key head_name, name;
+    const struct unit head_unit = shard_head_unit(state, key, &head_name);
+    collect_with_call(shard);
+    const uint32_t head = open_head(shard, &head_unit, false);
+    if (head == SLAB_NONE) return NULL;
+    const struct unit unit = map_unit(state, key, entry_head(entry_at(&shard->entries, head)), &name);
+    const uint32_t reference = shard_find(shard, &unit);
+    if (LIKELY(reference != SLAB_NONE)) {
+        struct entry *element = entry_at(&shard->entries, reference);
+        if (LIKELY(shard_is_open(shard, element))) return entry_value_at(element);
+    }
+    return shard_open_value(shard, &unit, reference);
+}
+
+bool shard_map_remove(struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    CHECK(state < shard->state_count && shard_is_map(shard, state) && weir_is_set(key->element));
+    collect_with_call(shard);
+    struct head *head = find_head(shard, state, key);
+    if (head == NULL) return true;
+    struct state_key name;
+    const struct unit unit = map_unit(state, key, head, &name);
+    if (!shard_take_away(shard, &unit, shard_find(shard, &unit))) return false;
+    /* An empty map needs no head; when there is no memory for its removal, it may stay. */
+    if (head->order.count == 0) (void)clear_collection(shard, state, key);
+    return true;
+}
+
+/* The node to be visited next. */
+static uint32_t step(const struct shard *shard, const struct state_key *key, const struct head *head,
+                     struct shard_cursor *cursor)
+{
+    const struct entries *entries = &shard->entries;
+    if (cursor->generation == 0) {
+        *cursor = (struct shard_cursor){ .generation = head->generation };
+        if (!weir_is_set(key->element)) return order_first(&head->order, entries);
+        return order_seek(&head->order, ORDER_OF_MAP, entries, key);
+    }
+    if (cursor->generation != head->generation) return SLAB_NONE;
+    if (cursor->stamp == shard->order_stamp) return order_next(entries, cursor->node);
+    /* What was seen last may be gone from the order, but as a tombstone it still has its name. */
+    const struct state_key last = entry_key(entry_at(entries, cursor->entry));
+    const uint32_t node = order_seek(&head->order, ORDER_OF_MAP, entries, &last);
+    if (node == SLAB_NONE || order_entry(entries, node) != cursor->entry) return node;
+    return order_next(entries, node);
+}
+
+bool shard_map_next(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor,
+                    struct weir_bytes *element, struct weir_bytes *value)
+{
+    CHECK(state < shard->state_count && shard_is_map(shard, state));
+    const struct head *head = find_head(shard, state, key);
+    if (head == NULL) return false;
+    const uint32_t node = step(shard, key, head, cursor);
+    if (node == SLAB_NONE) {
+        cursor->generation = UINT64_MAX; /* no map's: the walk is over */
+        return false;
+    }
+    cursor->node = node;
+    cursor->entry = order_entry(&shard->entries, node);
+    cursor->stamp = shard->order_stamp;
+    const struct entry *entry = entry_at(&shard->entries, cursor->entry);
+    *element = entry_key(entry).element;
+    *value = shard_value_of(shard, entry);
+    return true;
+}
+
+/* ---- Restoring --------------------------------------------------------------------------------------------------- */
+
+bool shard_attach(struct shard *shard, uint32_t reference, bool *is_dead)
+{
+    const struct entry *entry = entry_at(&shard->entries, reference);
+    const uint32_t state = entry_state(entry);
+    struct state_key name = entry_key(entry);
+    name.hash = hash_key(name.key);
+    struct head *head = find_head(shard, state, &name);
+    *is_dead = head == NULL || head->generation != name.generation;
+    if (*is_dead) return true;
+    if (shard_is_list(shard, state)) {
+        const uint64_t sequence = list_element_decode(name.element);
+        *is_dead = sequence < head->first || sequence >= head->next;
+        return true;
+    }
+    const struct unit unit = unit_of(state, &name);
+    return order_insert(&head->order, ORDER_OF_MAP, &shard->entries, reference, unit.tag);
+}
