@@ -1,19 +1,19 @@
 /* weir/kafka.h over the cluster of the simulation: the same source, sink and decider as connectors/kafka, as far as a job
- * and the core can tell, in place of them when a program is linked. Shared by the three files that implement it. */
+ * and the core can tell, in place of them when a program is linked. Shared by the files that implement it. */
 #ifndef SIM_CONNECTOR_H
 #define SIM_CONNECTOR_H
 
 #include "sim/producer.h"
 #include "weir/kafka.h"
 
-enum { SIM_TOPIC_SIZE = 80 };
+enum { SIM_TOPIC_SIZE = 80, SIM_SPLIT_SIZE = 264 };
 
 struct sim_decider;
 /* The producer whose transaction holds `epoch`, retained; NULL while there is none. */
 struct producer *sim_decider_acquire(struct sim_decider *decider, uint64_t epoch);
 
 /* "topic/partition" */
-void sim_split_name(char name[264], const char *topic, int32_t partition);
+void sim_split_name(char name[SIM_SPLIT_SIZE], const char *topic, int32_t partition);
 bool sim_split_parse(const char *name, char topic[SIM_TOPIC_SIZE], int32_t *partition);
 
 /* Blocking questions; WEIR_OUT_OF_PATIENCE with remedy RETRY when nobody answers within `patience_us`. */

@@ -8,9 +8,9 @@
 
 enum { ANSWER_US = 1000000, PAUSE_US = 20000 };
 
-void sim_split_name(char name[264], const char *topic, int32_t partition)
+void sim_split_name(char name[SIM_SPLIT_SIZE], const char *topic, int32_t partition)
 {
-    (void)snprintf(name, 264, "%s/%d", topic, (int)partition);
+    (void)snprintf(name, SIM_SPLIT_SIZE, "%s/%d", topic, (int)partition);
 }
 
 bool sim_split_parse(const char *name, char topic[SIM_TOPIC_SIZE], int32_t *partition)

@@ -170,7 +170,7 @@ static enum weir_code choose_partition(struct writer *writer, const struct weir_
 static enum weir_code writer_write(void *opaque, const struct weir_record *record, struct weir_error *error)
 {
     struct writer *writer = opaque;
-    char name[264];
+    char name[SIM_SPLIT_SIZE];
     const struct output *output;
     int32_t partition;
     enum weir_code code = choose_output(writer, record, &output, error);

@@ -28,7 +28,7 @@ struct sim_reader;
 struct part {
     struct part *next_part;
     struct sim_reader *reader;
-    char name[264], topic[SIM_TOPIC_SIZE];
+    char name[SIM_SPLIT_SIZE], topic[SIM_TOPIC_SIZE];
     int32_t partition;
     int64_t position; /* of the next record to hand over */
     int64_t fetched;  /* of the next record to ask for */
@@ -89,7 +89,7 @@ static enum weir_code find_split(struct source *source, const struct weir_splits
                                  int32_t partition, const char *identity, bool verify,
                                  struct weir_splits *found, struct weir_error *error)
 {
-    char name[264];
+    char name[SIM_SPLIT_SIZE];
     const struct model_place place = { topic, partition };
     sim_split_name(name, topic, partition);
     const struct weir_split *before = weir_splits_find(known, name);

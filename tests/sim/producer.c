@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "sim/connector.h"
 
 enum {
     RETRY_US = 20000,
@@ -22,11 +23,10 @@ struct queued {
 /* A partition that was written to since the producer was opened. */
 struct lane {
     struct lane *next;
-    char topic[80];
+    char topic[SIM_TOPIC_SIZE];
     int32_t partition;
     int32_t sequence; /* of the next batch */
     bool is_added;    /* to the open transaction */
-    size_t count;
     struct queued *first, **last;
 };
 
@@ -38,7 +38,7 @@ struct producer {
     struct connection coordinator, leader;
     struct lane *lanes;
     size_t queued;
-    bool is_open, has_offsets, is_abandoned, has_failed;
+    bool has_offsets, is_abandoned, has_failed;
     int64_t began_ms; /* first request of the open transaction; 0 = none */
     uint32_t unanswered;
     struct weir_error failure;
@@ -69,20 +69,13 @@ struct producer *producer_open(const struct producer_options *options)
 
 void producer_retain(struct producer *producer) { producer->references++; }
 
-static void free_record(struct queued *queued)
+static void free_records(struct queued *first)
 {
-    model_record_drop(&queued->record);
-    free(queued);
-}
-
-static struct queued *take(struct lane *lane)
-{
-    struct queued *queued = lane->first;
-    if (queued == NULL) return NULL;
-    lane->first = queued->next;
-    if (lane->first == NULL) lane->last = &lane->first;
-    lane->count--;
-    return queued;
+    for (struct queued *queued = first, *next; queued != NULL; queued = next) {
+        next = queued->next;
+        model_record_drop(&queued->record);
+        free(queued);
+    }
 }
 
 void producer_release(struct producer *producer)
@@ -90,7 +83,7 @@ void producer_release(struct producer *producer)
     if (producer == NULL || --producer->references > 0) return;
     for (struct lane *lane = producer->lanes, *next; lane != NULL; lane = next) {
         next = lane->next;
-        for (struct queued *queued; (queued = take(lane)) != NULL;) free_record(queued);
+        free_records(lane->first);
         free(lane);
     }
     free(producer);
@@ -136,7 +129,7 @@ struct transaction_request {
     struct model_producer identity;
     int64_t timeout_ms;
     bool commit;
-    char topic[80];
+    char topic[SIM_TOPIC_SIZE];
     int32_t partition;
     char group[80];
     size_t offset_count;
@@ -315,7 +308,6 @@ bool producer_init(struct producer *producer, struct weir_error *error)
 
 void producer_begin(struct producer *producer)
 {
-    producer->is_open = true;
     producer->has_offsets = false;
     producer->began_ms = 0;
     for (struct lane *lane = producer->lanes; lane != NULL; lane = lane->next) lane->is_added = false;
@@ -352,7 +344,6 @@ void producer_send(struct producer *producer, const char *topic, int32_t partiti
     struct lane *lane = lane_of(producer, topic, partition);
     *lane->last = queued;
     lane->last = &queued->next;
-    lane->count++;
     producer->queued++;
     sched_signal(&producer->work);
 }
@@ -366,17 +357,34 @@ static struct transaction_request *make_add(const struct producer *producer, con
     return request;
 }
 
+/* Records of one lane. What comes in later is not among them: a repeated batch is the same again. */
+struct batch {
+    const struct lane *lane;
+    struct queued *first;
+    size_t count;
+};
+
+static struct batch cut_batch(struct lane *lane)
+{
+    struct batch batch = { .lane = lane, .first = lane->first };
+    struct queued **end = &batch.first;
+    for (; *end != NULL && batch.count < BATCH_RECORDS; batch.count++) end = &(*end)->next;
+    lane->first = *end;
+    if (lane->first == NULL) lane->last = &lane->first;
+    *end = NULL;
+    return batch;
+}
+
 static struct transaction_request *make_batch(const struct producer *producer, const void *arguments)
 {
-    const struct lane *lane = arguments;
+    const struct batch *batch = arguments;
     struct transaction_request *request = make(producer, act_produce);
-    memcpy(request->topic, lane->topic, sizeof request->topic);
-    request->partition = lane->partition;
-    request->sequence = lane->sequence;
-    request->records = calloc(BATCH_RECORDS, sizeof *request->records);
+    memcpy(request->topic, batch->lane->topic, sizeof request->topic);
+    request->partition = batch->lane->partition;
+    request->sequence = batch->lane->sequence;
+    request->records = calloc(batch->count, sizeof *request->records);
     CHECK(request->records != NULL);
-    for (const struct queued *queued = lane->first; queued != NULL && request->record_count < BATCH_RECORDS;
-         queued = queued->next) {
+    for (const struct queued *queued = batch->first; queued != NULL; queued = queued->next) {
         struct model_record *record = &request->records[request->record_count++];
         *record = queued->record;
         model_record_keep(record);
@@ -384,50 +392,29 @@ static struct transaction_request *make_batch(const struct producer *producer, c
     return request;
 }
 
-/* The batch of a repeated request is the same again: more records behind it wait for the next one. */
+static bool add_lane(struct producer *producer, struct lane *lane, const char *subject, struct weir_error *error)
+{
+    const struct call call = { .name = FAILURE_IN_DELIVERY, .patience_us = RECORD_PATIENCE_US,
+                               .connection = &producer->coordinator, .is_transactional = true, .make = make_add,
+                               .arguments = lane, .subject = subject };
+    note_request(producer);
+    lane->is_added = perform_only(producer, &call, error);
+    return lane->is_added;
+}
+
 static bool send_batch(struct producer *producer, struct lane *lane, struct weir_error *error)
 {
-    char subject[96];
-    (void)snprintf(subject, sizeof subject, "%s/%d", lane->topic, (int)lane->partition);
-    struct call call = { .name = FAILURE_IN_DELIVERY, .patience_us = RECORD_PATIENCE_US, .arguments = lane,
-                         .subject = subject };
-    if (!lane->is_added) {
-        call.connection = &producer->coordinator;
-        call.is_transactional = true;
-        call.make = make_add;
-        note_request(producer);
-        if (!perform_only(producer, &call, error)) return false;
-        lane->is_added = true;
-    }
-    call.connection = &producer->leader;
-    call.is_transactional = false;
-    call.make = make_batch;
-    struct transaction_request *answer;
-    const size_t queued_before = lane->count;
-    size_t frozen = queued_before < BATCH_RECORDS ? queued_before : BATCH_RECORDS;
-    struct queued *rest = NULL, **at = &lane->first;
-    for (size_t i = 0; i < frozen; i++) at = &(*at)->next;
-    /* What comes in meanwhile must not change a repeated batch. */
-    rest = *at;
-    struct queued **rest_last = rest == NULL ? NULL : lane->last;
-    *at = NULL;
-    struct queued *batch = lane->first;
-    struct lane sending = *lane;
-    sending.first = batch;
-    call.arguments = &sending;
-    lane->first = rest;
-    lane->last = rest == NULL ? &lane->first : rest_last;
-    lane->count -= frozen;
-    const bool sent = perform(producer, &call, &answer, error);
-    if (sent) {
-        request_release(&answer->base);
-        lane->sequence += (int32_t)frozen;
-    }
-    for (struct queued *queued = batch, *next; queued != NULL; queued = next) {
-        next = queued->next;
-        free_record(queued);
-    }
-    producer->queued -= frozen;
+    char subject[SIM_SPLIT_SIZE];
+    sim_split_name(subject, lane->topic, lane->partition);
+    if (!lane->is_added && !add_lane(producer, lane, subject, error)) return false;
+    const struct batch batch = cut_batch(lane);
+    const struct call call = { .name = FAILURE_IN_DELIVERY, .patience_us = RECORD_PATIENCE_US,
+                               .connection = &producer->leader, .make = make_batch, .arguments = &batch,
+                               .subject = subject };
+    const bool sent = perform_only(producer, &call, error);
+    if (sent) lane->sequence += (int32_t)batch.count;
+    producer->queued -= batch.count;
+    free_records(batch.first);
     return sent;
 }
 
@@ -488,13 +475,12 @@ static struct transaction_request *make_offsets(const struct producer *producer,
     CHECK(request->offsets != NULL);
     for (size_t i = 0; i < from->positions->count; i++) {
         const struct weir_split *split = &from->positions->items[i];
-        const char *slash = strrchr(split->name, '/');
-        CHECK(slash != NULL);
-        char topic[80];
-        (void)snprintf(topic, sizeof topic, "%.*s", (int)(slash - split->name), split->name);
+        char topic[SIM_TOPIC_SIZE];
+        int32_t partition;
+        CHECK(sim_split_parse(split->name, topic, &partition));
         request->offsets[request->offset_count++] =
-            (struct model_offset){ .topic = copy_text(topic), .partition = (int32_t)atoi(slash + 1),
-                                   .offset = split->position, .metadata = copy_text(from->metadata) };
+            (struct model_offset){ .topic = copy_text(topic), .partition = partition, .offset = split->position,
+                                   .metadata = copy_text(from->metadata) };
     }
     return request;
 }
@@ -527,7 +513,6 @@ bool producer_commit(struct producer *producer, struct weir_error *error)
                                .patience_us = producer->options.transaction_timeout_ms * 1000,
                                .connection = &producer->coordinator, .is_transactional = true, .make = make_end };
     if (!perform_only(producer, &call, error)) return false;
-    producer->is_open = false;
     producer->began_ms = 0;
     return true;
 }
