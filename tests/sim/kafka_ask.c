@@ -62,49 +62,49 @@ static void act_offset(struct request *base, struct kafka_model *model, int64_t 
     base->error = model_list_offset(model, &place, q->spec, q->committed, &q->offset);
 }
 
-static enum weir_code no_answer(struct weir_error *error, const char *topic)
+/* Asks until there is an answer, to be released; NULL when there is none in time. */
+static struct question *ask(const struct model_place *place, int64_t spec, bool committed,
+                            void (*act)(struct request *, struct kafka_model *, int64_t), int64_t patience_us,
+                            struct weir_error *error)
 {
-    return weir_error_set(error, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY, "topic '%s': no answer from the cluster", topic);
+    const int64_t until_us = sched_now_us() + patience_us;
+    do {
+        struct connection connection = { 0 };
+        struct question *q = question(place->topic, place->partition, act);
+        q->spec = spec;
+        q->committed = committed;
+        if (cluster_call(&connection, &q->base, ANSWER_US) == CALL_ANSWERED) return q;
+        request_release(&q->base);
+        sched_pause(PAUSE_US);
+    } while (sched_now_us() < until_us);
+    weir_error_set(error, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY, "topic '%s': no answer from the cluster",
+                   place->topic);
+    return NULL;
 }
 
 enum weir_code sim_ask_topic(const char *topic, uint64_t *id, int32_t *partitions, int64_t patience_us,
                              struct weir_error *error)
 {
-    const int64_t until_us = sched_now_us() + patience_us;
-    do {
-        struct connection connection = { 0 };
-        struct question *q = question(topic, 0, act_topic);
-        const enum call_result result = cluster_call(&connection, &q->base, ANSWER_US);
-        const bool exists = q->base.error == MODEL_OK;
-        *id = exists ? q->id : 0;
-        *partitions = exists ? q->partitions : 0;
-        request_release(&q->base);
-        if (result == CALL_ANSWERED) return WEIR_OK;
-        sched_pause(PAUSE_US);
-    } while (sched_now_us() < until_us);
-    return no_answer(error, topic);
+    struct question *q = ask(&(struct model_place){ .topic = topic }, 0, false, act_topic, patience_us, error);
+    if (q == NULL) return error->code;
+    const bool exists = q->base.error == MODEL_OK;
+    *id = exists ? q->id : 0;
+    *partitions = exists ? q->partitions : 0;
+    request_release(&q->base);
+    return WEIR_OK;
 }
 
 enum weir_code sim_ask_offset(const struct model_place *place, int64_t spec, bool committed, int64_t patience_us,
                               int64_t *offset, struct weir_error *error)
 {
-    const int64_t until_us = sched_now_us() + patience_us;
-    do {
-        struct connection connection = { 0 };
-        struct question *q = question(place->topic, place->partition, act_offset);
-        q->spec = spec;
-        q->committed = committed;
-        const enum call_result result = cluster_call(&connection, &q->base, ANSWER_US);
-        const enum model_error reason = q->base.error;
-        *offset = q->offset;
-        request_release(&q->base);
-        if (result == CALL_ANSWERED && reason == MODEL_OK) return WEIR_OK;
-        if (result == CALL_ANSWERED)
-            return weir_error_set(error, WEIR_POSITION_LOST, WEIR_REMEDY_STOP, "topic '%s': %s", place->topic,
-                                  model_error_name(reason));
-        sched_pause(PAUSE_US);
-    } while (sched_now_us() < until_us);
-    return no_answer(error, place->topic);
+    struct question *q = ask(place, spec, committed, act_offset, patience_us, error);
+    if (q == NULL) return error->code;
+    const enum model_error reason = q->base.error;
+    *offset = q->offset;
+    request_release(&q->base);
+    if (reason == MODEL_OK) return WEIR_OK;
+    return weir_error_set(error, WEIR_POSITION_LOST, WEIR_REMEDY_STOP, "topic '%s': %s", place->topic,
+                          model_error_name(reason));
 }
 
 /* ---- Fetching ---------------------------------------------------------------------------------------------------- */
