@@ -118,7 +118,7 @@ static void await_point(struct run *run, struct process *process, const struct k
 {
     const int64_t deadline = process_now_ms() + POINT_DEADLINE_MS;
     if (strcmp(kill->point, "shutdown_half_done") == 0) {
-        process_await_log(process, "running, incarnation");
+        process_await_running(process);
         process_signal(process, SIGTERM);
     }
     while (!process_has_ended(process) && process_now_ms() < deadline) usleep(2000);
@@ -169,7 +169,7 @@ static void run_to_the_end(struct run *run, struct loader *loader)
 {
     struct process process;
     start(run, &process, "");
-    process_await_log(&process, "running, incarnation");
+    process_await_running(&process);
     struct checker_numbers begin = checker_numbers(run->checker);
     PROCESS_AWAIT((checker_follow(run->checker), checker_numbers(run->checker).commits > begin.commits + 10), 30000);
     const struct process_resources before = process_look(&process);
@@ -177,9 +177,8 @@ static void run_to_the_end(struct run *run, struct loader *loader)
     loader_stop(loader);
     PROCESS_AWAIT(checker_is_caught_up(run->checker), 30000);
     const struct process_resources after = process_look(&process);
-    process_signal(&process, SIGTERM);
+    process_stop(&process);
     static const char *const no_errors[] = { NULL };
-    process_expect_end(&process, 0, NULL);
     checker_log(&process, no_errors);
     (void)printf("descriptors %d, then %d; threads %d, then %d; resident %" PRId64 " KiB, then %" PRId64 "\n",
                  before.descriptors, after.descriptors, before.threads, after.threads, before.resident_kib,

@@ -235,6 +235,13 @@ void process_free(struct process *process)
     process->pid = 0;
 }
 
+void process_stop(struct process *process)
+{
+    process_signal(process, SIGTERM);
+    process_expect_end(process, 0, NULL);
+    process_free(process);
+}
+
 /* ---- What it wrote --------------------------------------------------------------------------------------------------- */
 
 static int count_in(const char *path, const char *text)
@@ -263,6 +270,7 @@ void process_await_log_count(struct process *process, const char *text, int coun
 }
 
 void process_await_log(struct process *process, const char *text) { process_await_log_count(process, text, 1); }
+void process_await_running(struct process *process) { process_await_log(process, "running, incarnation"); }
 
 /* ---- What it holds --------------------------------------------------------------------------------------------------- */
 

@@ -1,7 +1,6 @@
 #include "sequences.h"
 
 #include <check.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include "broker.h"
@@ -56,11 +55,9 @@ void sequences_finish(struct sequences *sequences, struct process *process)
 {
     loader_stop(&sequences->loader);
     PROCESS_AWAIT(checker_is_caught_up(sequences->checker), 60000);
-    process_signal(process, SIGTERM);
-    process_expect_end(process, 0, NULL);
+    process_stop(process);
     checker_settle(sequences->checker);
     checker_ledger(sequences->checker);
     ck_assert_int_eq(checker_numbers(sequences->checker).output, sequences->loader.produced);
-    process_free(process);
     checker_destroy(sequences->checker);
 }

@@ -171,7 +171,13 @@ void words_set(struct words_job *job, const char *argument, const char *value)
 void words_start(struct words_job *job, struct process *process)
 {
     process_start_job(process, &job->options, NULL);
-    process_await_log(process, "running, incarnation");
+    process_await_running(process);
+}
+
+void words_start_until(struct words_job *job, struct process *process, const char *expected)
+{
+    words_start(job, process);
+    words_await(job->output, job->outputs, expected);
 }
 
 void words_run(struct words_job *job)

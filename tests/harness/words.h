@@ -29,6 +29,8 @@ struct words_job words_job(int inputs, int outputs);
 void words_set(struct words_job *job, const char *argument, const char *value);
 /* Starts it and waits until it runs. */
 void words_start(struct words_job *job, struct process *process);
+/* And until its output is `expected`, as words_await does. */
+void words_start_until(struct words_job *job, struct process *process, const char *expected);
 /* With --bounded: must end with 0. */
 void words_run(struct words_job *job);
 /* Nothing stays open, and the group's offsets are the input's ends. */

@@ -13,8 +13,6 @@
 
 static const char *const nothing[] = { NULL };
 
-static void await_running(struct process *process) { process_await_log(process, "running, incarnation"); }
-
 /* F6: killed and restarted under a job, away at the start of others, and a person who has no patience. */
 START_TEST(a_job_stays_while_the_broker_is_away_and_goes_on_within_10_s)
 {
@@ -23,7 +21,7 @@ START_TEST(a_job_stays_while_the_broker_is_away_and_goes_on_within_10_s)
     struct process process, bounded, waiting, stopping;
     sequences_start(&sequences, 2, 500);
     process_start_job(&process, &sequences.options, NULL);
-    await_running(&process);
+    process_await_running(&process);
     words_put(job.input, 0, "a");
     words_start(&other, &stopping);
     sequences_await_commits(&sequences, &process, 10);
@@ -45,13 +43,11 @@ START_TEST(a_job_stays_while_the_broker_is_away_and_goes_on_within_10_s)
     (void)printf("went on %d ms after the broker\n", (int)(process_now_ms() - back_ms));
     ck_assert_int_lt(process_now_ms() - back_ms, 10000);
     words_await(job.output, 1, "a=1");
-    process_signal(&waiting, SIGTERM);
-    process_expect_end(&waiting, 0, NULL);
+    process_stop(&waiting);
     checker_log(&waiting, nothing);
     sequences_finish(&sequences, &process);
     checker_log(&process, nothing);
     process_free(&bounded);
-    process_free(&waiting);
     process_free(&stopping);
 }
 END_TEST
@@ -63,13 +59,13 @@ START_TEST(a_successor_on_a_slow_network_takes_over_from_an_owner_on_a_fast_one)
     struct process owner, successor;
     sequences_start(&sequences, 2, 300);
     process_start_job(&owner, &sequences.options, NULL);
-    await_running(&owner);
+    process_await_running(&owner);
     sequences_await_commits(&sequences, &owner, 5);
     sequences.options.brokers = proxy_address();
     proxy_delay(100);
     process_start_job(&successor, &sequences.options, NULL);
     process_expect_end(&owner, 3, NULL);
-    await_running(&successor);
+    process_await_running(&successor);
     sequences_await_commits(&sequences, &successor, 1);
     proxy_delay(0);
     sequences_finish(&sequences, &successor);
@@ -100,7 +96,7 @@ START_TEST(a_job_survives_a_network_that_was_cut)
     sequences_set(&sequences, "-X", "kafka.producer.transaction.timeout.ms=1500");
     sequences.options.brokers = proxy_address();
     process_start_job(&process, &sequences.options, NULL);
-    await_running(&process);
+    process_await_running(&process);
     for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
         sequences_await_commits(&sequences, &process, 10);
         const struct process_resources before = process_look(&process);

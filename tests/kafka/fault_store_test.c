@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,9 +90,7 @@ static void make_history(struct history *history)
         (void)snprintf(expected, sizeof expected, "a=%d", i);
         words_await(history->job.output, 1, expected);
     }
-    process_signal(&process, SIGTERM);
-    process_expect_end(&process, 0, NULL);
-    process_free(&process);
+    process_stop(&process);
     words_set(&history->job, "-X", "state.recovery.max-frames=1000"); /* the later one counts: no more bases */
     words_put(history->job.input, 0, "b");
     words_run(&history->job);
@@ -242,7 +239,7 @@ static void run_until_full(struct sequences *sequences, void (*fill)(struct proc
     sequences_set(sequences, "-X", "store.patience=1s");
     sequences_set(sequences, "-X", "state.log.segment-size=64kb");
     process_start_job(&process, &sequences->options, NULL);
-    process_await_log(&process, "running, incarnation");
+    process_await_running(&process);
     sequences_await_commits(sequences, &process, 5);
     fill(&process);
     process_expect_end(&process, 7, text);
@@ -254,7 +251,7 @@ static void finish_with_room(struct sequences *sequences)
 {
     struct process process;
     process_start_job(&process, &sequences->options, NULL);
-    process_await_log(&process, "running, incarnation");
+    process_await_running(&process);
     sequences_await_commits(sequences, &process, 5);
     sequences_finish(sequences, &process);
 }

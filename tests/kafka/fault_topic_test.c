@@ -56,8 +56,7 @@ START_TEST(a_topic_that_is_created_anew_under_a_running_job_stops_it_with_5)
     words_set(&job, "-X", "source.discovery.interval=100ms");
     words_set(&job, "-X", "kafka.topic.metadata.refresh.interval.ms=200");
     words_put_many(job.input, 0, "a", 3);
-    words_start(&job, &process);
-    words_await(job.output, 1, "a=3");
+    words_start_until(&job, &process, "a=3");
     broker_delete_topic(job.input);
     broker_create_topic(job.input, 1, NULL);
     words_put_many(job.input, 0, "b", 5);
@@ -82,8 +81,7 @@ START_TEST(retention_that_overtakes_a_running_job_stops_it_with_5)
     struct words_job job = words_job(1, 1);
     struct process process;
     words_put_many(job.input, 0, "a", 3);
-    words_start(&job, &process);
-    words_await(job.output, 1, "a=3");
+    words_start_until(&job, &process, "a=3");
     process_signal(&process, SIGSTOP);
     words_put(job.input, 0, "b"); /* answers the request that is under way; nobody asks for what follows */
     words_put_many(job.input, 0, "b", 10);
@@ -111,8 +109,7 @@ START_TEST(partitions_that_are_added_are_read_from_their_first_record)
     struct process process;
     words_set(&job, "-X", "source.discovery.interval=100ms");
     words_put(job.input, 0, "a");
-    words_start(&job, &process);
-    words_await(job.output, 1, "a=1");
+    words_start_until(&job, &process, "a=1");
     broker_add_partitions(job.input, 3);
     words_put(job.input, 1, "b");
     words_put(job.input, 2, "c c");
@@ -136,8 +133,7 @@ START_TEST(an_output_that_is_deleted_under_a_running_job_stops_it_with_7)
     struct process process;
     words_set(&job, "-X", "kafka.topic.metadata.refresh.interval.ms=200");
     words_put(job.input, 0, "a");
-    words_start(&job, &process);
-    words_await(job.output, 1, "a=1");
+    words_start_until(&job, &process, "a=1");
     broker_delete_topic(job.output);
     words_put(job.input, 0, "b");
     process_expect_end(&process, 7, job.output);

@@ -263,8 +263,7 @@ START_TEST(another_store_is_refused_before_anybody_is_fenced)
     struct words_job job = words_job(1, 1), other;
     struct process owner, guest;
     words_put(job.input, 0, "a");
-    words_start(&job, &owner);
-    words_await(job.output, 1, "a=1");
+    words_start_until(&job, &owner, "a=1");
     other = job;
     other.options.checkpoints = process_path("another-store");
     run(&other, NULL, NULL, 8, "belongs to another checkpoint store");
@@ -273,17 +272,15 @@ START_TEST(another_store_is_refused_before_anybody_is_fenced)
     words_await(job.output, 1, "a=2"); /* unharmed */
 
     process_start_job(&guest, &other.options, "--takeover", "--position", "group", NULL);
-    process_await_log(&guest, "running, incarnation");
+    process_await_running(&guest);
     process_expect_end(&owner, 3, NULL);
-    process_signal(&guest, SIGTERM);
-    process_expect_end(&guest, 0, NULL);
+    process_stop(&guest);
     ck_assert_str_eq(words_read_all(job.output, 1), "a=1 a=2");
     run(&job, NULL, NULL, 8, "belongs to another checkpoint store");
     words_put(job.input, 0, "a");
     run(&other, NULL, NULL, 0, NULL);
     ck_assert_str_eq(words_read_all(job.output, 1), "a=1 a=1 a=2"); /* without the state that stayed behind */
     process_free(&owner);
-    process_free(&guest);
 }
 END_TEST
 

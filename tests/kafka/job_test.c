@@ -25,8 +25,7 @@ START_TEST(sigterm_commits_what_was_read_and_exits_0)
     /* Visible at once: what readers see is what the group's offset says. */
     ck_assert_int_eq(words_count(job.output, 1), (int)broker_group_offset(job.job, job.input, 0));
     ck_assert_int_eq(broker_end(job.output, 0, true), broker_end(job.output, 0, false));
-    words_start(&job, &process);
-    words_await(job.output, 1, "a=500");
+    words_start_until(&job, &process, "a=500");
     process_signal(&process, SIGINT);
     process_expect_end(&process, 0, NULL);
     words_expect_all_committed(&job);
@@ -149,9 +148,7 @@ START_TEST(empty_topics_are_waited_on_or_ended_at_once)
     words_start(&job, &process);
     words_put(job.input, 1, "a");
     words_await(job.output, 1, "a=1");
-    process_signal(&process, SIGTERM);
-    process_expect_end(&process, 0, NULL);
-    process_free(&process);
+    process_stop(&process);
 }
 END_TEST
 
@@ -166,9 +163,7 @@ START_TEST(more_subtasks_than_partitions_end_all_the_same)
     words_start(&job, &process);
     words_put(job.input, 0, "f");
     words_await(job.output, 1, "a=2 b=2 c=2 d=1 e=1 f=2");
-    process_signal(&process, SIGTERM);
-    process_expect_end(&process, 0, NULL);
-    process_free(&process);
+    process_stop(&process);
 }
 END_TEST
 
@@ -202,10 +197,8 @@ START_TEST(control_records_at_the_end_of_a_topic_are_passed)
     words_await(job.output, 1, "a=2 b=1");
     /* Nothing but control records behind: the offset that is committed passes them too, so that there is no lag. */
     PROCESS_AWAIT(broker_group_offset(job.job, job.input, 0) == broker_end(job.input, 0, true), 30000);
-    process_signal(&process, SIGTERM);
-    process_expect_end(&process, 0, NULL);
+    process_stop(&process);
     words_expect_all_committed(&job);
-    process_free(&process);
     broker_producer_close(producer);
 }
 END_TEST
@@ -223,7 +216,7 @@ START_TEST(a_pattern_may_match_nothing_yet)
     };
     struct process process;
     process_start_job(&process, &job, NULL);
-    process_await_log(&process, "running, incarnation");
+    process_await_running(&process);
     broker_create_topic(topic, 1, NULL);
     broker_put(topic, 0, "1", "1");
     words_await(counts, 1, "1=1");
@@ -232,9 +225,7 @@ START_TEST(a_pattern_may_match_nothing_yet)
     process_start_job(&process, &job, NULL);
     broker_put(topic, 0, "1", "2");
     words_await(counts, 1, "1=2");
-    process_signal(&process, SIGTERM);
-    process_expect_end(&process, 0, NULL);
-    process_free(&process);
+    process_stop(&process);
 }
 END_TEST
 
@@ -269,12 +260,10 @@ START_TEST(restarts_do_not_put_off_a_base)
             (void)snprintf(expected, sizeof expected, "a=%d", runs * 8 + i + 1);
             words_await(job.output, 1, expected);
         }
-        process_signal(&process, SIGTERM);
-        process_expect_end(&process, 0, NULL);
+        process_stop(&process);
         runs++;
     } while (count_files(folder, "base-") == 0);
     ck_assert_int_gt(runs, 1);
-    process_free(&process);
 }
 END_TEST
 
