@@ -83,6 +83,20 @@ static enum model_error commit_in(const char *transactional_id, struct model_pro
     return model_txn_offset_commit(model, clock_ms, transactional_id, producer, "group", &position, 1);
 }
 
+/* Both must be answered with OK. */
+static void add_and_put(struct model_producer producer, int32_t sequence, struct model_place place, const char *value)
+{
+    ck_assert_int_eq(add(producer, place), MODEL_OK);
+    ck_assert_int_eq(put(producer, sequence, place, value), MODEL_OK);
+}
+
+/* Both must be answered with OK. */
+static void add_and_commit(struct model_producer producer, int64_t offset)
+{
+    ck_assert_int_eq(add_group(producer), MODEL_OK);
+    ck_assert_int_eq(commit_in(id, producer, offset), MODEL_OK);
+}
+
 static enum model_error end(struct model_producer producer, bool commit)
 {
     return model_end_txn(model, clock_ms, id, producer, commit);
@@ -157,8 +171,7 @@ START_TEST(committed_readers_stop_at_the_first_open_transaction)
 {
     const struct model_producer producer = init_id(id);
     ck_assert_int_eq(put_plain(out, "k", "before"), MODEL_OK);
-    ck_assert_int_eq(add(producer, out), MODEL_OK);
-    ck_assert_int_eq(put(producer, 0, out, "open"), MODEL_OK);
+    add_and_put(producer, 0, out, "open");
     ck_assert_int_eq(put_plain(out, "k", "behind"), MODEL_OK);
     ck_assert_int_eq(offset_of(out, MODEL_LATEST, true), 1);
     ck_assert_int_eq(offset_of(out, MODEL_LATEST, false), 3);
@@ -172,12 +185,10 @@ END_TEST
 START_TEST(aborted_records_are_passed_over)
 {
     const struct model_producer producer = init_id(id);
-    ck_assert_int_eq(add(producer, out), MODEL_OK);
-    ck_assert_int_eq(put(producer, 0, out, "aborted"), MODEL_OK);
+    add_and_put(producer, 0, out, "aborted");
     ck_assert_int_eq(put_plain(out, "k", "plain"), MODEL_OK);
     end_whole(producer, false);
-    ck_assert_int_eq(add(producer, out), MODEL_OK);
-    ck_assert_int_eq(put(producer, 1, out, "kept"), MODEL_OK);
+    add_and_put(producer, 1, out, "kept");
     end_whole(producer, true);
     ck_assert_str_eq(read_all(out, true), "1=plain 3=kept | 5");
     ck_assert_str_eq(read_all(out, false), "0=aborted 1=plain 3=kept | 5");
@@ -187,10 +198,8 @@ END_TEST
 START_TEST(decided_is_not_yet_visible)
 {
     const struct model_producer producer = init_id(id);
-    ck_assert_int_eq(add(producer, out), MODEL_OK);
-    ck_assert_int_eq(add(producer, other), MODEL_OK);
-    ck_assert_int_eq(put(producer, 0, out, "a"), MODEL_OK);
-    ck_assert_int_eq(put(producer, 0, other, "b"), MODEL_OK);
+    add_and_put(producer, 0, out, "a");
+    add_and_put(producer, 0, other, "b");
     decided_count = 0;
     model_on_decided(model, note_decided, NULL);
     ck_assert_int_eq(end(producer, true), MODEL_OK);
@@ -275,8 +284,7 @@ END_TEST
 START_TEST(sequences_begin_anew_with_each_epoch)
 {
     struct model_producer producer = init_id(id);
-    ck_assert_int_eq(add(producer, out), MODEL_OK);
-    ck_assert_int_eq(put(producer, 0, out, "a"), MODEL_OK);
+    add_and_put(producer, 0, out, "a");
     ck_assert_int_eq(put(producer, 2, out, "gap"), MODEL_OUT_OF_ORDER_SEQUENCE);
     end_whole(producer, true);
     producer = init_id(id);
@@ -290,8 +298,7 @@ START_TEST(a_partition_must_be_added_before_it_is_written)
 {
     const struct model_producer producer = init_id(id);
     ck_assert_int_eq(put(producer, 0, out, "early"), MODEL_INVALID_TXN_STATE);
-    ck_assert_int_eq(add(producer, out), MODEL_OK);
-    ck_assert_int_eq(put(producer, 0, out, "a"), MODEL_OK);
+    add_and_put(producer, 0, out, "a");
     ck_assert_int_eq(put(producer, 0, other, "b"), MODEL_INVALID_TXN_STATE);
     end_whole(producer, true);
     ck_assert_int_eq(put(producer, 1, out, "late"), MODEL_INVALID_TXN_STATE);
@@ -301,8 +308,7 @@ END_TEST
 START_TEST(a_batch_may_join_a_transaction_that_is_decided_already)
 {
     const struct model_producer producer = init_id(id);
-    ck_assert_int_eq(add(producer, out), MODEL_OK);
-    ck_assert_int_eq(put(producer, 0, out, "a"), MODEL_OK);
+    add_and_put(producer, 0, out, "a");
     ck_assert_int_eq(end(producer, true), MODEL_OK);
     ck_assert_int_eq(put(producer, 1, out, "late"), MODEL_OK); /* before the marker */
     write_markers();
@@ -324,8 +330,7 @@ START_TEST(a_newer_producer_aborts_and_fences_the_older_one)
 {
     const struct model_producer old = init_id(id);
     struct model_producer young;
-    ck_assert_int_eq(add(old, out), MODEL_OK);
-    ck_assert_int_eq(put(old, 0, out, "a"), MODEL_OK);
+    add_and_put(old, 0, out, "a");
     ck_assert_int_eq(model_init_producer_id(model, clock_ms, id, TIMEOUT_MS, &young), MODEL_CONCURRENT_TRANSACTIONS);
     ck_assert_int_eq(model_init_producer_id(model, clock_ms, id, TIMEOUT_MS, &young), MODEL_CONCURRENT_TRANSACTIONS);
     write_markers();
@@ -345,8 +350,7 @@ START_TEST(time_up_aborts_and_fences)
 {
     const struct model_producer producer = init_id(id);
     ck_assert_int_eq(model_next_timeout_ms(model), INT64_MAX);
-    ck_assert_int_eq(add(producer, out), MODEL_OK);
-    ck_assert_int_eq(put(producer, 0, out, "a"), MODEL_OK);
+    add_and_put(producer, 0, out, "a");
     const int64_t due_ms = model_next_timeout_ms(model);
     model_tick(model, due_ms - 1);
     ck_assert_uint_eq(model_markers_pending(model), 0);
@@ -393,11 +397,9 @@ END_TEST
 START_TEST(a_late_end_ends_the_next_transaction)
 {
     const struct model_producer producer = init_id(id);
-    ck_assert_int_eq(add(producer, out), MODEL_OK);
-    ck_assert_int_eq(put(producer, 0, out, "first"), MODEL_OK);
+    add_and_put(producer, 0, out, "first");
     end_whole(producer, true);
-    ck_assert_int_eq(add(producer, out), MODEL_OK);
-    ck_assert_int_eq(put(producer, 1, out, "half of the second"), MODEL_OK);
+    add_and_put(producer, 1, out, "half of the second");
     end_whole(producer, true); /* the first one's, sent twice */
     ck_assert_str_eq(read_all(out, true), "0=first 2=half of the second | 4");
     ck_assert_int_eq(put(producer, 2, out, "the other half"), MODEL_INVALID_TXN_STATE);
@@ -410,7 +412,7 @@ START_TEST(a_late_add_opens_what_nobody_ends_until_time_is_up)
     ck_assert_int_eq(add(producer, out), MODEL_OK);
     end_whole(producer, true);
     ck_assert_int_eq(add(producer, out), MODEL_OK); /* the first one's, sent twice */
-    ck_assert_int_eq(put_as(NULL, (struct model_producer){ -1, -1 }, 0, out, "k", "v"), MODEL_OK);
+    ck_assert_int_eq(put_plain(out, "k", "v"), MODEL_OK);
     ck_assert_int_lt(model_next_timeout_ms(model), INT64_MAX);
     model_tick(model, model_next_timeout_ms(model));
     write_markers();
@@ -421,12 +423,10 @@ END_TEST
 START_TEST(late_offsets_land_in_the_next_transaction)
 {
     const struct model_producer producer = init_id(id);
-    ck_assert_int_eq(add_group(producer), MODEL_OK);
-    ck_assert_int_eq(commit_in(id, producer, 10), MODEL_OK);
+    add_and_commit(producer, 10);
     end_whole(producer, true);
     ck_assert_str_eq(positions(true), "in-0=10'name'");
-    ck_assert_int_eq(add_group(producer), MODEL_OK);
-    ck_assert_int_eq(commit_in(id, producer, 20), MODEL_OK);
+    add_and_commit(producer, 20);
     ck_assert_int_eq(commit_in(id, producer, 10), MODEL_OK); /* the first one's, sent twice */
     end_whole(producer, true);
     ck_assert_str_eq(positions(true), "in-0=10'name'");
@@ -438,8 +438,7 @@ START_TEST(a_late_abort_aborts_the_next_transaction)
     const struct model_producer producer = init_id(id);
     ck_assert_int_eq(add(producer, out), MODEL_OK);
     end_whole(producer, false);
-    ck_assert_int_eq(add(producer, out), MODEL_OK);
-    ck_assert_int_eq(put(producer, 0, out, "second"), MODEL_OK);
+    add_and_put(producer, 0, out, "second");
     end_whole(producer, false); /* the first one's, sent twice */
     ck_assert_int_eq(end(producer, true), MODEL_INVALID_TXN_STATE);
     ck_assert_str_eq(read_all(out, true), "| 3");
@@ -451,11 +450,9 @@ END_TEST
 START_TEST(a_repeated_batch_at_the_beginning_blocks_those_behind_it)
 {
     const struct model_producer producer = init_id(id);
-    ck_assert_int_eq(add(producer, out), MODEL_OK);
-    ck_assert_int_eq(put(producer, 0, out, "first"), MODEL_OK);
+    add_and_put(producer, 0, out, "first");
     end_whole(producer, true);
-    ck_assert_int_eq(add(producer, out), MODEL_OK);
-    ck_assert_int_eq(put(producer, 0, out, "first"), MODEL_OK);
+    add_and_put(producer, 0, out, "first");
     ck_assert_int_eq(put(producer, 1, out, "second"), MODEL_OUT_OF_ORDER_SEQUENCE);
     ck_assert_str_eq(read_all(out, false), "0=first | 2");
 }
@@ -469,8 +466,7 @@ START_TEST(positions_are_pending_until_the_marker)
     const struct model_offset before = { "in", 0, 5, "" };
     ck_assert_int_eq(commit_in(id, producer, 9), MODEL_INVALID_TXN_STATE);
     ck_assert_int_eq(model_offset_commit(model, "group", &before, 1), MODEL_OK);
-    ck_assert_int_eq(add_group(producer), MODEL_OK);
-    ck_assert_int_eq(commit_in(id, producer, 9), MODEL_OK);
+    add_and_commit(producer, 9);
     ck_assert_str_eq(positions(true), "UNSTABLE_OFFSET_COMMIT");
     ck_assert_str_eq(positions(false), "in-0=5''");
     ck_assert_int_eq(end(producer, true), MODEL_OK);
@@ -499,8 +495,7 @@ END_TEST
 START_TEST(aborted_positions_vanish)
 {
     const struct model_producer producer = init_id(id);
-    ck_assert_int_eq(add_group(producer), MODEL_OK);
-    ck_assert_int_eq(commit_in(id, producer, 9), MODEL_OK);
+    add_and_commit(producer, 9);
     end_whole(producer, false);
     ck_assert_str_eq(positions(true), "");
 }
@@ -511,8 +506,7 @@ START_TEST(a_forgotten_group_keeps_what_is_pending)
     const struct model_producer producer = init_id(id);
     const struct model_offset before = { "in", 0, 5, "" };
     ck_assert_int_eq(model_offset_commit(model, "group", &before, 1), MODEL_OK);
-    ck_assert_int_eq(add_group(producer), MODEL_OK);
-    ck_assert_int_eq(commit_in(id, producer, 9), MODEL_OK);
+    add_and_commit(producer, 9);
     model_forget_group(model, "group");
     ck_assert_str_eq(positions(false), "");
     end_whole(producer, true);
@@ -546,8 +540,7 @@ END_TEST
 START_TEST(a_transaction_goes_on_in_a_topic_made_anew)
 {
     const struct model_producer producer = init_id(id);
-    ck_assert_int_eq(add(producer, out), MODEL_OK);
-    ck_assert_int_eq(put(producer, 0, out, "gone"), MODEL_OK);
+    add_and_put(producer, 0, out, "gone");
     ck_assert_int_eq(model_delete_topic(model, "out"), MODEL_OK);
     ck_assert_int_eq(model_create_topic(model, "out", 1, false), MODEL_OK);
     ck_assert_int_eq(put(producer, 1, out, "kept"), MODEL_OK);
