@@ -19,12 +19,19 @@ static uint64_t seed;
 static struct disk_model *model;
 static const struct disk *disk;
 
-/* Each round another disk: what may happen is looked for until it has. */
 static void new_disk(uint64_t round)
 {
     disk_model_destroy(model);
     model = disk_model_create(seed + round);
     disk = disk_model_table(model);
+}
+
+/* Each round another disk, and false after the last: what may happen is looked for until it has. */
+static bool another_disk(uint64_t round)
+{
+    if (round == ROUNDS) return false;
+    new_disk(round);
+    return true;
 }
 
 static void set_up(void)
@@ -61,6 +68,12 @@ static void put_sectors(int file, char letter, uint64_t first, size_t count)
 
 static void sync_file(int file) { ck_assert_int_eq(disk->sync(disk->user, file), 0); }
 static void sync_names(const char *path) { ck_assert_int_eq(disk->sync_directory(disk->user, path), 0); }
+
+/* Every sync fails, or none. */
+static void fail_syncs(bool all)
+{
+    disk_model_set_faults(model, &(struct disk_faults){ .sync_error = all ? 1000000 : 0 });
+}
 
 /* A file of `count` sectors of 'o' that is safe, name included. */
 static int create_safe(const char *path, size_t count)
@@ -131,8 +144,7 @@ END_TEST
 START_TEST(what_was_synced_survives_and_what_was_not_is_kept_lost_or_torn)
 {
     uint64_t kept = 0, lost = 0, torn = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 8);
         put_sectors(file, 's', 0, 1);
         sync_file(file);
@@ -158,8 +170,7 @@ END_TEST
 START_TEST(of_one_sector_nothing_is_newer_than_the_rest)
 {
     uint64_t seen[3] = { 0 };
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 1);
         put(file, "1", 10);
         put(file, "2", 20);
@@ -178,8 +189,7 @@ END_TEST
 START_TEST(a_later_write_may_arrive_without_an_earlier_one)
 {
     uint64_t swapped = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 8);
         put_sectors(file, '1', 0, 1);
         put_sectors(file, '2', 5, 1);
@@ -193,8 +203,7 @@ END_TEST
 START_TEST(length_and_contents_go_their_own_ways)
 {
     uint64_t empty = 0, long_but_zero = 0, whole = 0, between = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 1);
         put_sectors(file, 'n', 1, 1);
         put_sectors(file, 'm', 2, 1);
@@ -218,8 +227,7 @@ END_TEST
 
 START_TEST(what_is_cut_off_by_a_lost_length_does_not_come_back)
 {
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 1);
         put_sectors(file, 'n', 1, 2);
         disk_model_cut_power(model);
@@ -238,8 +246,7 @@ END_TEST
 START_TEST(an_allocated_and_synced_file_keeps_its_length)
 {
     uint64_t lost = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create("/a");
         ck_assert_int_eq(disk->allocate(disk->user, file, 8 * SECTOR), 0);
         ck_assert_int_eq(disk->size(disk->user, file), 8 * SECTOR);
@@ -257,15 +264,13 @@ END_TEST
 
 START_TEST(a_failed_sync_loses_what_it_should_have_written_and_the_next_one_does_not_bring_it_back)
 {
-    const struct disk_faults failing = { .sync_error = 1000000 }, none = { 0 };
     uint64_t lost = 0, kept = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 2);
         put_sectors(file, 'n', 0, 1);
-        disk_model_set_faults(model, &failing);
+        fail_syncs(true);
         ck_assert_int_eq(disk->sync(disk->user, file), -EIO);
-        disk_model_set_faults(model, &none);
+        fail_syncs(false);
         ck_assert_int_eq(sector_at("/a", 0), 'n'); /* it reads as if nothing had happened */
         put_sectors(file, 'm', 1, 1);
         sync_file(file);
@@ -281,14 +286,12 @@ END_TEST
 
 START_TEST(what_is_written_and_synced_behind_a_failed_sync_is_safe)
 {
-    const struct disk_faults failing = { .sync_error = 1000000 }, none = { 0 };
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 1);
         put_sectors(file, 'n', 1, 5);
-        disk_model_set_faults(model, &failing);
+        fail_syncs(true);
         ck_assert_int_eq(disk->sync(disk->user, file), -EIO);
-        disk_model_set_faults(model, &none);
+        fail_syncs(false);
         put_sectors(file, 'm', 2, 1); /* within the length that was lost, perhaps */
         sync_file(file);
         disk_model_cut_power(model);
@@ -302,8 +305,7 @@ END_TEST
 START_TEST(a_sector_never_falls_behind_its_last_sync)
 {
     enum { SECTORS = 16, STEPS = 60 };
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         uint64_t random = seed + round;
         const int file = create_safe("/a", SECTORS);
         char written[SECTORS], synced[SECTORS];
@@ -347,8 +349,7 @@ END_TEST
 START_TEST(syncing_a_file_promises_nothing_about_its_name)
 {
     uint64_t lost = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create("/a");
         put(file, "safe", 0);
         sync_file(file);
@@ -363,8 +364,7 @@ END_TEST
 START_TEST(syncing_a_directory_promises_nothing_about_contents)
 {
     uint64_t lost = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create("/a");
         put(file, "unsafe", 0);
         sync_names("/");
@@ -379,8 +379,7 @@ END_TEST
 START_TEST(names_are_lost_one_by_one)
 {
     uint64_t later_alone = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         (void)create("/a");
         (void)create("/b");
         disk_model_cut_power(model);
@@ -394,8 +393,7 @@ END_TEST
 START_TEST(a_rename_is_there_or_not)
 {
     uint64_t kept = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         (void)create_safe("/a", 1);
         ck_assert_int_eq(disk->rename(disk->user, "/a", "/b", false), 0);
         ck_assert(!exists("/a") && exists("/b"));
@@ -412,8 +410,7 @@ END_TEST
 START_TEST(a_rename_over_a_file_leaves_the_old_one_or_the_new_one)
 {
     uint64_t kept = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/target", 1);
         (void)create_safe("/source", 2);
         ck_assert_int_eq(disk->rename(disk->user, "/source", "/target", false), -EEXIST);
@@ -434,8 +431,7 @@ END_TEST
 START_TEST(what_was_removed_may_come_back_until_its_directory_is_synced)
 {
     uint64_t back = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         (void)create_safe("/a", 1);
         ck_assert_int_eq(disk->remove(disk->user, "/a"), 0);
         if (round % 2 == 0) sync_names("/");
@@ -450,8 +446,7 @@ END_TEST
 START_TEST(a_directory_is_a_name_too)
 {
     uint64_t lost = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         ck_assert_int_eq(disk->make_directory(disk->user, "/d"), 0);
         ck_assert_int_eq(disk->make_directory(disk->user, "/d/e"), 0);
         const int file = create("/d/e/a");
@@ -470,14 +465,12 @@ END_TEST
 
 START_TEST(a_directory_whose_sync_failed_comes_along_with_its_next_change)
 {
-    const struct disk_faults failing = { .sync_error = 1000000 }, none = { 0 };
     uint64_t lost = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         (void)create("/a");
-        disk_model_set_faults(model, &failing);
+        fail_syncs(true);
         ck_assert_int_eq(disk->sync_directory(disk->user, "/"), -EIO);
-        disk_model_set_faults(model, &none);
+        fail_syncs(false);
         ck_assert(exists("/a"));
         if (round % 2 == 0) (void)create("/b");
         sync_names("/"); /* alone it does not try again */
@@ -636,8 +629,7 @@ END_TEST
 
 START_TEST(damage_is_in_the_cache_and_on_the_disk)
 {
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 3);
         put_sectors(file, 'o', 1, 1); /* the same again, on its way */
         ck_assert(disk_model_flip_bit(model, "/a", (SECTOR + 5) * 8));
@@ -777,12 +769,12 @@ struct ledger {
     uint64_t incarnation, epoch, refused;
 };
 
-static enum weir_code open_store(struct store **store, struct weir_error *error)
+static enum weir_code open_store(const struct disk *table, struct store **store, struct weir_error *error)
 {
     static struct weir_environment environment;
     environment_init_system(&environment);
     const struct store_options options = { .directory = "/ck", .job = "job", .slot = "0", .create = true,
-                                           .segment_bytes = 32768, .disk = &power.table, .environment = &environment };
+                                           .segment_bytes = 32768, .disk = table, .environment = &environment };
     return store_open(&options, store, error);
 }
 
@@ -815,7 +807,7 @@ static void live_until_the_power_is_out(struct ledger *ledger)
     struct store *store;
     struct weir_error error;
     ledger->incarnation++;
-    if (open_store(&store, &error) != WEIR_OK) return;
+    if (open_store(&power.table, &store, &error) != WEIR_OK) return;
     if (store_begin(store, ledger->incarnation, &error) == WEIR_OK)
         while (power.calls_left > 0 && ledger->count < FRAMES_MAX) {
             append_one(ledger, store);
@@ -830,7 +822,7 @@ static void assert_all_are_there(const struct ledger *ledger)
     struct weir_error error;
     struct buffer frame;
     power_on(UINT64_MAX);
-    ck_assert_msg(open_store(&store, &error) == WEIR_OK, "%s", error.text);
+    ck_assert_msg(open_store(&power.table, &store, &error) == WEIR_OK, "%s", error.text);
     buffer_init(&frame);
     for (size_t i = 0; i < ledger->count; i++) {
         const enum weir_code code = store_read_frame(store, &ledger->frames[i], &frame, &error);
@@ -885,35 +877,25 @@ static int sync_or_die(void *user, const char *path)
     return syncs_left-- > 0 ? disk->sync_directory(user, path) : -EIO;
 }
 
-static enum weir_code open_here(struct store **store, struct weir_error *error)
-{
-    static struct weir_environment environment;
-    environment_init_system(&environment);
-    const struct store_options options = { .directory = "/ck", .job = "job", .slot = "0", .create = true,
-                                           .disk = &dying, .environment = &environment };
-    return store_open(&options, store, error);
-}
-
 START_TEST(a_store_id_that_was_used_survives_a_power_cut)
 {
     uint32_t interrupted = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
+    for (uint64_t round = 0; another_disk(round); round++) {
         struct store *store = NULL;
         struct weir_error error;
         char id[STORE_ID_MAX];
-        new_disk(round);
         ck_assert_int_eq(disk->make_directory(disk->user, "/ck"), 0);
         dying = *disk;
         dying.sync_directory = sync_or_die;
         syncs_left = (int)(round % 4);
-        if (open_here(&store, &error) == WEIR_OK) store_close(store);
+        if (open_store(&dying, &store, &error) == WEIR_OK) store_close(store);
         else interrupted++;
         syncs_left = INT_MAX;
-        ck_assert_msg(open_here(&store, &error) == WEIR_OK, "%s", error.text);
+        ck_assert_msg(open_store(&dying, &store, &error) == WEIR_OK, "%s", error.text);
         (void)snprintf(id, sizeof id, "%s", store_id(store));
         store_close(store);
         disk_model_cut_power(model);
-        ck_assert_msg(open_here(&store, &error) == WEIR_OK, "%s", error.text);
+        ck_assert_msg(open_store(&dying, &store, &error) == WEIR_OK, "%s", error.text);
         ck_assert_str_eq(store_id(store), id);
         store_close(store);
     }
