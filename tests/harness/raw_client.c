@@ -169,7 +169,7 @@ static void receive(struct raw_client *client, void *data, size_t size)
 }
 
 /* Sends what was put, and leaves the answer's body in client->answer. */
-static void call(struct raw_client *client)
+static void exchange(struct raw_client *client)
 {
     struct buffer *out = &client->out, *in = &client->in;
     require(!out->failed, "no memory");
@@ -190,6 +190,13 @@ static void call(struct raw_client *client)
     errno = 0;
     require(get_i32(&client->answer) == client->correlation, "an answer to something else");
     get_end(client);
+}
+
+/* All answers but that of Produce begin with a throttle time. */
+static void call(struct raw_client *client)
+{
+    exchange(client);
+    (void)get_i32(&client->answer);
 }
 
 /* The answer was read as far as it is of interest. */
@@ -246,7 +253,6 @@ static bool is_known(struct raw_client *client, const char *topic, int32_t parti
     put_i8(&client->out, 0);
     call(client);
     struct reader *in = &client->answer;
-    (void)get_i32(in);
     for (size_t brokers = get_count(client); brokers > 0; brokers--) {
         (void)get_i32(in);
         (void)get_text(client);
@@ -281,6 +287,35 @@ static void await_known(struct raw_client *client, const char *topic, int32_t pa
     }
 }
 
+/* One topic with one partition. */
+static void put_partition(struct raw_client *client, const char *topic, int32_t partition)
+{
+    put_text(client, topic);
+    put_count(client, 1);
+    put_i32(&client->out, partition);
+}
+
+static void put_place(struct raw_client *client, const struct model_place *place)
+{
+    put_count(client, 1);
+    put_partition(client, place->topic, place->partition);
+}
+
+/* Leaves the reader behind the name of the only topic. */
+static void get_topic(struct raw_client *client)
+{
+    require(get_count(client) == 1, "one topic answered");
+    (void)get_text(client);
+}
+
+/* Leaves the reader behind the number of the only partition. */
+static void get_place(struct raw_client *client)
+{
+    get_topic(client);
+    require(get_count(client) == 1, "one partition answered");
+    (void)get_i32(&client->answer);
+}
+
 int raw_client_create_topic(struct raw_client *client, const char *topic, int32_t partitions, bool compacted)
 {
     begin(client, API_CREATE_TOPICS, 4, false);
@@ -297,9 +332,7 @@ int raw_client_create_topic(struct raw_client *client, const char *topic, int32_
     put_i32(&client->out, TIMEOUT_MS);
     put_i8(&client->out, 0);
     call(client);
-    (void)get_i32(&client->answer);
-    require(get_count(client) == 1, "one topic made");
-    (void)get_text(client);
+    get_topic(client);
     const int code = finish(client, get_i16(&client->answer));
     if (code == 0) await_known(client, topic, partitions);
     return code;
@@ -312,29 +345,10 @@ int raw_client_delete_topic(struct raw_client *client, const char *topic)
     put_text(client, topic);
     put_i32(&client->out, TIMEOUT_MS);
     call(client);
-    (void)get_i32(&client->answer);
-    require(get_count(client) == 1, "one topic deleted");
-    (void)get_text(client);
+    get_topic(client);
     const int code = finish(client, get_i16(&client->answer));
     if (code == 0) await_known(client, topic, 0);
     return code;
-}
-
-static void put_place(struct raw_client *client, const struct model_place *place)
-{
-    put_count(client, 1);
-    put_text(client, place->topic);
-    put_count(client, 1);
-    put_i32(&client->out, place->partition);
-}
-
-/* Leaves the reader behind the number of the only partition. */
-static void get_place(struct raw_client *client)
-{
-    require(get_count(client) == 1, "one topic answered");
-    (void)get_text(client);
-    require(get_count(client) == 1, "one partition answered");
-    (void)get_i32(&client->answer);
 }
 
 int raw_client_delete_records(struct raw_client *client, const struct model_place *place, int64_t before)
@@ -344,7 +358,6 @@ int raw_client_delete_records(struct raw_client *client, const struct model_plac
     put_i64(&client->out, before);
     put_i32(&client->out, TIMEOUT_MS);
     call(client);
-    (void)get_i32(&client->answer);
     get_place(client);
     (void)get_i64(&client->answer);
     return finish(client, get_i16(&client->answer));
@@ -358,7 +371,6 @@ int raw_client_find_coordinator(struct raw_client *client, const char *key, bool
     put_text(client, key);
     put_i8(&client->out, is_transaction ? 1 : 0);
     call(client);
-    (void)get_i32(&client->answer);
     return finish(client, get_i16(&client->answer));
 }
 
@@ -377,7 +389,6 @@ int raw_client_init_producer_id(struct raw_client *client, const char *transacti
     put_producer(client, (struct model_producer){ -1, -1 });
     put_end(client);
     call(client);
-    (void)get_i32(&client->answer);
     const int code = get_i16(&client->answer);
     const int64_t id = get_i64(&client->answer);
     const int epoch = get_i16(&client->answer);
@@ -409,13 +420,8 @@ int raw_client_add_partitions(struct raw_client *client, const char *transaction
     put_text(client, transactional_id);
     put_producer(client, producer);
     put_count(client, count);
-    for (size_t i = 0; i < count; i++) {
-        put_text(client, places[i].topic);
-        put_count(client, 1);
-        put_i32(&client->out, places[i].partition);
-    }
+    for (size_t i = 0; i < count; i++) put_partition(client, places[i].topic, places[i].partition);
     call(client);
-    (void)get_i32(&client->answer);
     return finish(client, get_codes(client));
 }
 
@@ -427,7 +433,6 @@ int raw_client_add_offsets(struct raw_client *client, const char *transactional_
     put_producer(client, producer);
     put_text(client, group);
     call(client);
-    (void)get_i32(&client->answer);
     return finish(client, get_i16(&client->answer));
 }
 
@@ -439,7 +444,6 @@ int raw_client_end_txn(struct raw_client *client, const char *transactional_id, 
     put_producer(client, producer);
     put_i8(&client->out, commit);
     call(client);
-    (void)get_i32(&client->answer);
     return finish(client, get_i16(&client->answer));
 }
 
@@ -451,7 +455,6 @@ int raw_client_describe_transaction(struct raw_client *client, const char *trans
     put_text(client, transactional_id);
     put_end(client);
     call(client);
-    (void)get_i32(&client->answer);
     require(get_count(client) == 1, "one transaction described");
     const int code = get_i16(&client->answer);
     (void)get_text(client);
@@ -547,7 +550,7 @@ int raw_client_produce(struct raw_client *client, const char *transactional_id, 
     put_end(client);
     put_end(client);
     buffer_deinit(&batch);
-    call(client);
+    exchange(client);
     get_place(client);
     const int code = get_i16(&client->answer);
     *base_offset = get_i64(&client->answer);
@@ -688,7 +691,6 @@ static int fetch_once(struct raw_client *client, const struct model_place *place
     put_i64(&client->out, *offset);
     put_i32(&client->out, FETCH_BYTES_MAX);
     call(client);
-    (void)get_i32(&client->answer);
     get_place(client);
     const int code = get_i16(&client->answer);
     (void)get_i64(&client->answer);
@@ -727,7 +729,6 @@ int raw_client_list_offset(struct raw_client *client, const struct model_place *
     put_place(client, place);
     put_i64(&client->out, spec);
     call(client);
-    (void)get_i32(&client->answer);
     get_place(client);
     const int code = get_i16(&client->answer);
     (void)get_i64(&client->answer);
@@ -737,22 +738,15 @@ int raw_client_list_offset(struct raw_client *client, const struct model_place *
 
 /* ---- Positions of groups ----------------------------------------------------------------------------------------- */
 
-int raw_client_txn_offset_commit(struct raw_client *client, const char *transactional_id,
-                                 struct model_producer producer, const char *group, const struct model_offset *offsets,
-                                 size_t count)
+/* Who commits, not being a member; then where the group stands. */
+static int commit_offsets(struct raw_client *client, const struct model_offset *offsets, size_t count)
 {
-    begin(client, API_TXN_OFFSET_COMMIT, 3, true);
-    put_text(client, transactional_id);
-    put_text(client, group);
-    put_producer(client, producer);
-    put_i32(&client->out, -1); /* generation: not a member */
+    put_i32(&client->out, -1); /* generation */
     put_text(client, "");
     put_text(client, NULL);
     put_count(client, count);
     for (size_t i = 0; i < count; i++) {
-        put_text(client, offsets[i].topic);
-        put_count(client, 1);
-        put_i32(&client->out, offsets[i].partition);
+        put_partition(client, offsets[i].topic, offsets[i].partition);
         put_i64(&client->out, offsets[i].offset);
         put_i32(&client->out, -1);
         put_text(client, offsets[i].metadata);
@@ -761,8 +755,18 @@ int raw_client_txn_offset_commit(struct raw_client *client, const char *transact
     }
     put_end(client);
     call(client);
-    (void)get_i32(&client->answer);
     return finish(client, get_codes(client));
+}
+
+int raw_client_txn_offset_commit(struct raw_client *client, const char *transactional_id,
+                                 struct model_producer producer, const char *group, const struct model_offset *offsets,
+                                 size_t count)
+{
+    begin(client, API_TXN_OFFSET_COMMIT, 3, true);
+    put_text(client, transactional_id);
+    put_text(client, group);
+    put_producer(client, producer);
+    return commit_offsets(client, offsets, count);
 }
 
 int raw_client_offset_commit(struct raw_client *client, const char *group, const struct model_offset *offsets,
@@ -770,21 +774,7 @@ int raw_client_offset_commit(struct raw_client *client, const char *group, const
 {
     begin(client, API_OFFSET_COMMIT, 7, false);
     put_text(client, group);
-    put_i32(&client->out, -1);
-    put_text(client, "");
-    put_text(client, NULL);
-    put_count(client, count);
-    for (size_t i = 0; i < count; i++) {
-        put_text(client, offsets[i].topic);
-        put_count(client, 1);
-        put_i32(&client->out, offsets[i].partition);
-        put_i64(&client->out, offsets[i].offset);
-        put_i32(&client->out, -1);
-        put_text(client, offsets[i].metadata);
-    }
-    call(client);
-    (void)get_i32(&client->answer);
-    return finish(client, get_codes(client));
+    return commit_offsets(client, offsets, count);
 }
 
 int raw_client_offset_fetch(struct raw_client *client, const char *group, const struct model_place *place, bool stable,
@@ -797,7 +787,6 @@ int raw_client_offset_fetch(struct raw_client *client, const char *group, const 
     put_i8(&client->out, stable);
     put_end(client);
     call(client);
-    (void)get_i32(&client->answer);
     get_place(client);
     *offset = get_i64(&client->answer);
     (void)get_i32(&client->answer);

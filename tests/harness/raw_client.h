@@ -65,7 +65,7 @@ int raw_client_txn_offset_commit(struct raw_client *client, const char *transact
                                  size_t count);
 int raw_client_offset_commit(struct raw_client *client, const char *group, const struct model_offset *offsets,
                              size_t count);
-/* Of one partition; offset -1 = none. `metadata` has room for `size` bytes. */
+/* Of one partition; offset -1 = none. `metadata` has room for `size` bytes; NULL, 0: it is of no interest. */
 int raw_client_offset_fetch(struct raw_client *client, const char *group, const struct model_place *place, bool stable,
                             int64_t *offset, char *metadata, size_t size);
 

@@ -427,12 +427,11 @@ static void settle(struct world *world, const char *id)
     if (world->is_jammed) {
         const struct model_place place = { world->topics[0], 0 };
         int64_t end = 0, stable = 0, offset;
-        char metadata[16];
         AWAIT(world, raw_client_list_offset(world->client, &place, MODEL_LATEST, false, &end) == 0 &&
                          raw_client_list_offset(world->client, &place, MODEL_LATEST, true, &stable) == 0 &&
                          end == stable &&
-                         raw_client_offset_fetch(world->client, world->groups[0], &place, true, &offset, metadata,
-                                                 sizeof metadata) == 0);
+                         raw_client_offset_fetch(world->client, world->groups[0], &place, true, &offset, NULL, 0) ==
+                             0);
         return;
     }
     AWAIT(world, raw_client_describe_transaction(world->client, id, &transaction) != 0 ||
@@ -460,9 +459,8 @@ static void await_forgotten(struct world *world, const char *topic)
         for (int partition = 0; partition < PARTITIONS; partition++) {
             const struct model_place place = { topic, partition };
             int64_t offset;
-            char metadata[16];
-            AWAIT(world, raw_client_offset_fetch(world->client, world->groups[group], &place, true, &offset, metadata,
-                                                 sizeof metadata) == 0 &&
+            AWAIT(world, raw_client_offset_fetch(world->client, world->groups[group], &place, true, &offset, NULL,
+                                                 0) == 0 &&
                              offset == -1);
         }
     }
@@ -828,12 +826,11 @@ static struct raw_client *open_client(void)
     PROCESS_AWAIT(raw_client_find_coordinator(client, "model", true) == 0, SETTLE_MS * 4);
     PROCESS_AWAIT(raw_client_find_coordinator(client, "model", false) == 0, SETTLE_MS * 4);
     for (int partition = 0; partition < OFFSET_PARTITIONS; partition++) {
-        char group[32], metadata[4];
+        char group[32];
         name_group(group, sizeof group, "model", partition);
         const struct model_place place = { "model", 0 };
         int64_t offset;
-        PROCESS_AWAIT(raw_client_offset_fetch(client, group, &place, true, &offset, metadata, sizeof metadata) == 0,
-                      SETTLE_MS * 4);
+        PROCESS_AWAIT(raw_client_offset_fetch(client, group, &place, true, &offset, NULL, 0) == 0, SETTLE_MS * 4);
     }
     return client;
 }
