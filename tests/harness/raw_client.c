@@ -192,7 +192,7 @@ static void exchange(struct raw_client *client)
     get_end(client);
 }
 
-/* All answers but that of Produce begin with a throttle time. */
+/* Most answers begin with how long the broker held the request back. */
 static void call(struct raw_client *client)
 {
     exchange(client);
@@ -205,6 +205,12 @@ static int finish(struct raw_client *client, int code)
     errno = 0;
     require(!client->answer.failed, "the answer is too short");
     return code;
+}
+
+static int call_for_code(struct raw_client *client)
+{
+    call(client);
+    return finish(client, get_i16(&client->answer));
 }
 
 struct raw_client *raw_client_open(const char *address)
@@ -287,33 +293,15 @@ static void await_known(struct raw_client *client, const char *topic, int32_t pa
     }
 }
 
-/* One topic with one partition. */
-static void put_partition(struct raw_client *client, const char *topic, int32_t partition)
+/* The rest of a request about one topic; when it was done, waits until it shows. */
+static int change_topic(struct raw_client *client, const char *topic, int32_t partitions)
 {
-    put_text(client, topic);
-    put_count(client, 1);
-    put_i32(&client->out, partition);
-}
-
-static void put_place(struct raw_client *client, const struct model_place *place)
-{
-    put_count(client, 1);
-    put_partition(client, place->topic, place->partition);
-}
-
-/* Leaves the reader behind the name of the only topic. */
-static void get_topic(struct raw_client *client)
-{
-    require(get_count(client) == 1, "one topic answered");
+    call(client);
+    require(get_count(client) == 1, "one topic changed");
     (void)get_text(client);
-}
-
-/* Leaves the reader behind the number of the only partition. */
-static void get_place(struct raw_client *client)
-{
-    get_topic(client);
-    require(get_count(client) == 1, "one partition answered");
-    (void)get_i32(&client->answer);
+    const int code = finish(client, get_i16(&client->answer));
+    if (code == 0) await_known(client, topic, partitions);
+    return code;
 }
 
 int raw_client_create_topic(struct raw_client *client, const char *topic, int32_t partitions, bool compacted)
@@ -331,11 +319,7 @@ int raw_client_create_topic(struct raw_client *client, const char *topic, int32_
     }
     put_i32(&client->out, TIMEOUT_MS);
     put_i8(&client->out, 0);
-    call(client);
-    get_topic(client);
-    const int code = finish(client, get_i16(&client->answer));
-    if (code == 0) await_known(client, topic, partitions);
-    return code;
+    return change_topic(client, topic, partitions);
 }
 
 int raw_client_delete_topic(struct raw_client *client, const char *topic)
@@ -344,11 +328,24 @@ int raw_client_delete_topic(struct raw_client *client, const char *topic)
     put_count(client, 1);
     put_text(client, topic);
     put_i32(&client->out, TIMEOUT_MS);
-    call(client);
-    get_topic(client);
-    const int code = finish(client, get_i16(&client->answer));
-    if (code == 0) await_known(client, topic, 0);
-    return code;
+    return change_topic(client, topic, 0);
+}
+
+static void put_place(struct raw_client *client, const struct model_place *place)
+{
+    put_count(client, 1);
+    put_text(client, place->topic);
+    put_count(client, 1);
+    put_i32(&client->out, place->partition);
+}
+
+/* Leaves the reader behind the number of the only partition. */
+static void get_place(struct raw_client *client)
+{
+    require(get_count(client) == 1, "one topic answered");
+    (void)get_text(client);
+    require(get_count(client) == 1, "one partition answered");
+    (void)get_i32(&client->answer);
 }
 
 int raw_client_delete_records(struct raw_client *client, const struct model_place *place, int64_t before)
@@ -370,8 +367,7 @@ int raw_client_find_coordinator(struct raw_client *client, const char *key, bool
     begin(client, API_FIND_COORDINATOR, 1, false);
     put_text(client, key);
     put_i8(&client->out, is_transaction ? 1 : 0);
-    call(client);
-    return finish(client, get_i16(&client->answer));
+    return call_for_code(client);
 }
 
 static void put_producer(struct raw_client *client, struct model_producer producer)
@@ -396,6 +392,14 @@ int raw_client_init_producer_id(struct raw_client *client, const char *transacti
     return finish(client, code);
 }
 
+static void begin_in_transaction(struct raw_client *client, enum api api, int version, const char *transactional_id,
+                                 struct model_producer producer)
+{
+    begin(client, api, version, false);
+    put_text(client, transactional_id);
+    put_producer(client, producer);
+}
+
 /* Topics with partitions, each with a code. */
 static int get_codes(struct raw_client *client)
 {
@@ -416,11 +420,13 @@ static int get_codes(struct raw_client *client)
 int raw_client_add_partitions(struct raw_client *client, const char *transactional_id, struct model_producer producer,
                               const struct model_place *places, size_t count)
 {
-    begin(client, API_ADD_PARTITIONS, 0, false);
-    put_text(client, transactional_id);
-    put_producer(client, producer);
+    begin_in_transaction(client, API_ADD_PARTITIONS, 0, transactional_id, producer);
     put_count(client, count);
-    for (size_t i = 0; i < count; i++) put_partition(client, places[i].topic, places[i].partition);
+    for (size_t i = 0; i < count; i++) {
+        put_text(client, places[i].topic);
+        put_count(client, 1);
+        put_i32(&client->out, places[i].partition);
+    }
     call(client);
     return finish(client, get_codes(client));
 }
@@ -428,23 +434,17 @@ int raw_client_add_partitions(struct raw_client *client, const char *transaction
 int raw_client_add_offsets(struct raw_client *client, const char *transactional_id, struct model_producer producer,
                            const char *group)
 {
-    begin(client, API_ADD_OFFSETS, 0, false);
-    put_text(client, transactional_id);
-    put_producer(client, producer);
+    begin_in_transaction(client, API_ADD_OFFSETS, 0, transactional_id, producer);
     put_text(client, group);
-    call(client);
-    return finish(client, get_i16(&client->answer));
+    return call_for_code(client);
 }
 
 int raw_client_end_txn(struct raw_client *client, const char *transactional_id, struct model_producer producer,
                        bool commit)
 {
-    begin(client, API_END_TXN, 1, false);
-    put_text(client, transactional_id);
-    put_producer(client, producer);
+    begin_in_transaction(client, API_END_TXN, 1, transactional_id, producer);
     put_i8(&client->out, commit);
-    call(client);
-    return finish(client, get_i16(&client->answer));
+    return call_for_code(client);
 }
 
 int raw_client_describe_transaction(struct raw_client *client, const char *transactional_id,
@@ -738,15 +738,17 @@ int raw_client_list_offset(struct raw_client *client, const struct model_place *
 
 /* ---- Positions of groups ----------------------------------------------------------------------------------------- */
 
-/* Who commits, not being a member; then where the group stands. */
-static int commit_offsets(struct raw_client *client, const struct model_offset *offsets, size_t count)
+/* The rest of a commit by somebody who is no member of the group. */
+static int commit_positions(struct raw_client *client, const struct model_offset *offsets, size_t count)
 {
     put_i32(&client->out, -1); /* generation */
     put_text(client, "");
     put_text(client, NULL);
     put_count(client, count);
     for (size_t i = 0; i < count; i++) {
-        put_partition(client, offsets[i].topic, offsets[i].partition);
+        put_text(client, offsets[i].topic);
+        put_count(client, 1);
+        put_i32(&client->out, offsets[i].partition);
         put_i64(&client->out, offsets[i].offset);
         put_i32(&client->out, -1);
         put_text(client, offsets[i].metadata);
@@ -766,7 +768,7 @@ int raw_client_txn_offset_commit(struct raw_client *client, const char *transact
     put_text(client, transactional_id);
     put_text(client, group);
     put_producer(client, producer);
-    return commit_offsets(client, offsets, count);
+    return commit_positions(client, offsets, count);
 }
 
 int raw_client_offset_commit(struct raw_client *client, const char *group, const struct model_offset *offsets,
@@ -774,7 +776,7 @@ int raw_client_offset_commit(struct raw_client *client, const char *group, const
 {
     begin(client, API_OFFSET_COMMIT, 7, false);
     put_text(client, group);
-    return commit_offsets(client, offsets, count);
+    return commit_positions(client, offsets, count);
 }
 
 int raw_client_offset_fetch(struct raw_client *client, const char *group, const struct model_place *place, bool stable,

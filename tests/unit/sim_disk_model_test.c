@@ -19,19 +19,12 @@ static uint64_t seed;
 static struct disk_model *model;
 static const struct disk *disk;
 
+/* Each round another disk: what may happen is looked for until it has. */
 static void new_disk(uint64_t round)
 {
     disk_model_destroy(model);
     model = disk_model_create(seed + round);
     disk = disk_model_table(model);
-}
-
-/* Each round another disk, and false after the last: what may happen is looked for until it has. */
-static bool another_disk(uint64_t round)
-{
-    if (round == ROUNDS) return false;
-    new_disk(round);
-    return true;
 }
 
 static void set_up(void)
@@ -66,13 +59,22 @@ static void put_sectors(int file, char letter, uint64_t first, size_t count)
     ck_assert_int_eq(disk_write_all(disk, file, data, count * SECTOR, first * SECTOR), 0);
 }
 
+static int create_with(const char *path, const char *text)
+{
+    const int file = create(path);
+    put(file, text, 0);
+    return file;
+}
+
+static void make_directory(const char *path) { ck_assert_int_eq(disk->make_directory(disk->user, path), 0); }
 static void sync_file(int file) { ck_assert_int_eq(disk->sync(disk->user, file), 0); }
 static void sync_names(const char *path) { ck_assert_int_eq(disk->sync_directory(disk->user, path), 0); }
 
-/* Every sync fails, or none. */
-static void fail_syncs(bool all)
+static void fail_sync_file(int file)
 {
-    disk_model_set_faults(model, &(struct disk_faults){ .sync_error = all ? 1000000 : 0 });
+    disk_model_set_faults(model, &(struct disk_faults){ .sync_error = 1000000 });
+    ck_assert_int_eq(disk->sync(disk->user, file), -EIO);
+    disk_model_set_faults(model, &(struct disk_faults){ 0 });
 }
 
 /* A file of `count` sectors of 'o' that is safe, name included. */
@@ -124,8 +126,7 @@ static void assert_reads(const char *path, const char *text)
 
 START_TEST(what_is_written_reads_back_at_once)
 {
-    const int file = create("/a");
-    put(file, "hello", 0);
+    const int file = create_with("/a", "hello");
     put(file, "y you", 4);
     assert_reads("/a", "helly you");
     put(file, "", 100); /* nothing */
@@ -144,7 +145,8 @@ END_TEST
 START_TEST(what_was_synced_survives_and_what_was_not_is_kept_lost_or_torn)
 {
     uint64_t kept = 0, lost = 0, torn = 0;
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         const int file = create_safe("/a", 8);
         put_sectors(file, 's', 0, 1);
         sync_file(file);
@@ -170,7 +172,8 @@ END_TEST
 START_TEST(of_one_sector_nothing_is_newer_than_the_rest)
 {
     uint64_t seen[3] = { 0 };
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         const int file = create_safe("/a", 1);
         put(file, "1", 10);
         put(file, "2", 20);
@@ -189,7 +192,8 @@ END_TEST
 START_TEST(a_later_write_may_arrive_without_an_earlier_one)
 {
     uint64_t swapped = 0;
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         const int file = create_safe("/a", 8);
         put_sectors(file, '1', 0, 1);
         put_sectors(file, '2', 5, 1);
@@ -203,7 +207,8 @@ END_TEST
 START_TEST(length_and_contents_go_their_own_ways)
 {
     uint64_t empty = 0, long_but_zero = 0, whole = 0, between = 0;
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         const int file = create_safe("/a", 1);
         put_sectors(file, 'n', 1, 1);
         put_sectors(file, 'm', 2, 1);
@@ -227,7 +232,8 @@ END_TEST
 
 START_TEST(what_is_cut_off_by_a_lost_length_does_not_come_back)
 {
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         const int file = create_safe("/a", 1);
         put_sectors(file, 'n', 1, 2);
         disk_model_cut_power(model);
@@ -246,7 +252,8 @@ END_TEST
 START_TEST(an_allocated_and_synced_file_keeps_its_length)
 {
     uint64_t lost = 0;
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         const int file = create("/a");
         ck_assert_int_eq(disk->allocate(disk->user, file, 8 * SECTOR), 0);
         ck_assert_int_eq(disk->size(disk->user, file), 8 * SECTOR);
@@ -265,12 +272,11 @@ END_TEST
 START_TEST(a_failed_sync_loses_what_it_should_have_written_and_the_next_one_does_not_bring_it_back)
 {
     uint64_t lost = 0, kept = 0;
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         const int file = create_safe("/a", 2);
         put_sectors(file, 'n', 0, 1);
-        fail_syncs(true);
-        ck_assert_int_eq(disk->sync(disk->user, file), -EIO);
-        fail_syncs(false);
+        fail_sync_file(file);
         ck_assert_int_eq(sector_at("/a", 0), 'n'); /* it reads as if nothing had happened */
         put_sectors(file, 'm', 1, 1);
         sync_file(file);
@@ -286,12 +292,11 @@ END_TEST
 
 START_TEST(what_is_written_and_synced_behind_a_failed_sync_is_safe)
 {
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         const int file = create_safe("/a", 1);
         put_sectors(file, 'n', 1, 5);
-        fail_syncs(true);
-        ck_assert_int_eq(disk->sync(disk->user, file), -EIO);
-        fail_syncs(false);
+        fail_sync_file(file);
         put_sectors(file, 'm', 2, 1); /* within the length that was lost, perhaps */
         sync_file(file);
         disk_model_cut_power(model);
@@ -305,7 +310,8 @@ END_TEST
 START_TEST(a_sector_never_falls_behind_its_last_sync)
 {
     enum { SECTORS = 16, STEPS = 60 };
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         uint64_t random = seed + round;
         const int file = create_safe("/a", SECTORS);
         char written[SECTORS], synced[SECTORS];
@@ -349,9 +355,9 @@ END_TEST
 START_TEST(syncing_a_file_promises_nothing_about_its_name)
 {
     uint64_t lost = 0;
-    for (uint64_t round = 0; another_disk(round); round++) {
-        const int file = create("/a");
-        put(file, "safe", 0);
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
+        const int file = create_with("/a", "safe");
         sync_file(file);
         disk_model_cut_power(model);
         if (exists("/a")) assert_reads("/a", "safe");
@@ -364,9 +370,9 @@ END_TEST
 START_TEST(syncing_a_directory_promises_nothing_about_contents)
 {
     uint64_t lost = 0;
-    for (uint64_t round = 0; another_disk(round); round++) {
-        const int file = create("/a");
-        put(file, "unsafe", 0);
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
+        (void)create_with("/a", "unsafe");
         sync_names("/");
         disk_model_cut_power(model);
         ck_assert(exists("/a"));
@@ -379,7 +385,8 @@ END_TEST
 START_TEST(names_are_lost_one_by_one)
 {
     uint64_t later_alone = 0;
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         (void)create("/a");
         (void)create("/b");
         disk_model_cut_power(model);
@@ -393,7 +400,8 @@ END_TEST
 START_TEST(a_rename_is_there_or_not)
 {
     uint64_t kept = 0;
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         (void)create_safe("/a", 1);
         ck_assert_int_eq(disk->rename(disk->user, "/a", "/b", false), 0);
         ck_assert(!exists("/a") && exists("/b"));
@@ -410,7 +418,8 @@ END_TEST
 START_TEST(a_rename_over_a_file_leaves_the_old_one_or_the_new_one)
 {
     uint64_t kept = 0;
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         const int file = create_safe("/target", 1);
         (void)create_safe("/source", 2);
         ck_assert_int_eq(disk->rename(disk->user, "/source", "/target", false), -EEXIST);
@@ -431,7 +440,8 @@ END_TEST
 START_TEST(what_was_removed_may_come_back_until_its_directory_is_synced)
 {
     uint64_t back = 0;
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         (void)create_safe("/a", 1);
         ck_assert_int_eq(disk->remove(disk->user, "/a"), 0);
         if (round % 2 == 0) sync_names("/");
@@ -446,11 +456,11 @@ END_TEST
 START_TEST(a_directory_is_a_name_too)
 {
     uint64_t lost = 0;
-    for (uint64_t round = 0; another_disk(round); round++) {
-        ck_assert_int_eq(disk->make_directory(disk->user, "/d"), 0);
-        ck_assert_int_eq(disk->make_directory(disk->user, "/d/e"), 0);
-        const int file = create("/d/e/a");
-        put(file, "safe", 0);
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
+        make_directory("/d");
+        make_directory("/d/e");
+        const int file = create_with("/d/e/a", "safe");
         sync_file(file);
         sync_names("/d/e");
         sync_names("/d");
@@ -466,11 +476,12 @@ END_TEST
 START_TEST(a_directory_whose_sync_failed_comes_along_with_its_next_change)
 {
     uint64_t lost = 0;
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         (void)create("/a");
-        fail_syncs(true);
+        disk_model_set_faults(model, &(struct disk_faults){ .sync_error = 1000000 });
         ck_assert_int_eq(disk->sync_directory(disk->user, "/"), -EIO);
-        fail_syncs(false);
+        disk_model_set_faults(model, &(struct disk_faults){ 0 });
         ck_assert(exists("/a"));
         if (round % 2 == 0) (void)create("/b");
         sync_names("/"); /* alone it does not try again */
@@ -496,7 +507,7 @@ START_TEST(names_are_listed_in_no_order_and_may_change_meanwhile)
     uint64_t others = 0, first = 0;
     for (uint64_t round = 0; round < 20; round++) {
         new_disk(round);
-        ck_assert_int_eq(disk->make_directory(disk->user, "/d"), 0);
+        make_directory("/d");
         (void)create("/d/1"), (void)create("/d/2"), (void)create("/d/3");
         uint64_t names = 0;
         ck_assert_int_eq(disk->list(disk->user, "/d", count_name, &names), 0);
@@ -514,7 +525,7 @@ END_TEST
 START_TEST(mistakes_have_the_numbers_that_linux_gives_them)
 {
     const int file = create("/a");
-    ck_assert_int_eq(disk->make_directory(disk->user, "/d"), 0);
+    make_directory("/d");
     ck_assert_int_eq(disk->make_directory(disk->user, "/d"), -EEXIST);
     ck_assert_int_eq(disk->make_directory(disk->user, "/a"), -EEXIST);
     ck_assert_int_eq(disk->make_directory(disk->user, "/none/d"), -ENOENT);
@@ -629,7 +640,8 @@ END_TEST
 
 START_TEST(damage_is_in_the_cache_and_on_the_disk)
 {
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        new_disk(round);
         const int file = create_safe("/a", 3);
         put_sectors(file, 'o', 1, 1); /* the same again, on its way */
         ck_assert(disk_model_flip_bit(model, "/a", (SECTOR + 5) * 8));
@@ -663,9 +675,9 @@ static void collect(void *user, const char *path, uint64_t size)
 START_TEST(files_are_visited_by_path)
 {
     char text[200] = "";
-    ck_assert_int_eq(disk->make_directory(disk->user, "/m"), 0);
-    put(create("/z"), "12345", 0);
-    put(create("/m/b"), "1", 0);
+    make_directory("/m");
+    (void)create_with("/z", "12345");
+    (void)create_with("/m/b", "1");
     (void)create("/m/a");
     (void)create("/c");
     disk_model_each_file(model, collect, text);
@@ -685,7 +697,7 @@ START_TEST(one_seed_is_one_disk)
         char first[200] = "", again[200] = "";
         for (int i = 0; i < 2; i++) {
             new_disk(round);
-            for (char name[] = "/a"; name[1] <= 'h'; name[1]++) put(create(name), "x", 0);
+            for (char name[] = "/a"; name[1] <= 'h'; name[1]++) (void)create_with(name, "x");
             disk_model_cut_power(model);
             disk_model_each_file(model, collect, i == 0 ? first : again);
         }
@@ -759,7 +771,7 @@ static void power_on(uint64_t calls)
     power.calls_left = calls;
 }
 
-enum { FRAMES_MAX = 400 };
+enum { FRAMES_MAX = 400, SEGMENT_BYTES = 32768 };
 
 /* What was appended and answered with WEIR_OK. */
 struct ledger {
@@ -769,13 +781,24 @@ struct ledger {
     uint64_t incarnation, epoch, refused;
 };
 
-static enum weir_code open_store(const struct disk *table, struct store **store, struct weir_error *error)
+/* `segment_bytes` 0: the store's default. */
+static enum weir_code open_store(const struct disk *table, uint64_t segment_bytes, struct store **store,
+                                 struct weir_error *error)
 {
     static struct weir_environment environment;
     environment_init_system(&environment);
     const struct store_options options = { .directory = "/ck", .job = "job", .slot = "0", .create = true,
-                                           .segment_bytes = 32768, .disk = table, .environment = &environment };
+                                           .segment_bytes = segment_bytes, .disk = table,
+                                           .environment = &environment };
     return store_open(&options, store, error);
+}
+
+static struct store *must_open_store(const struct disk *table, uint64_t segment_bytes)
+{
+    struct store *store;
+    struct weir_error error;
+    ck_assert_msg(open_store(table, segment_bytes, &store, &error) == WEIR_OK, "%s", error.text);
+    return store;
 }
 
 /* One frame; tried again elsewhere when it fails, as the job does. */
@@ -807,7 +830,7 @@ static void live_until_the_power_is_out(struct ledger *ledger)
     struct store *store;
     struct weir_error error;
     ledger->incarnation++;
-    if (open_store(&power.table, &store, &error) != WEIR_OK) return;
+    if (open_store(&power.table, SEGMENT_BYTES, &store, &error) != WEIR_OK) return;
     if (store_begin(store, ledger->incarnation, &error) == WEIR_OK)
         while (power.calls_left > 0 && ledger->count < FRAMES_MAX) {
             append_one(ledger, store);
@@ -818,11 +841,10 @@ static void live_until_the_power_is_out(struct ledger *ledger)
 
 static void assert_all_are_there(const struct ledger *ledger)
 {
-    struct store *store;
     struct weir_error error;
     struct buffer frame;
     power_on(UINT64_MAX);
-    ck_assert_msg(open_store(&power.table, &store, &error) == WEIR_OK, "%s", error.text);
+    struct store *store = must_open_store(&power.table, SEGMENT_BYTES);
     buffer_init(&frame);
     for (size_t i = 0; i < ledger->count; i++) {
         const enum weir_code code = store_read_frame(store, &ledger->frames[i], &frame, &error);
@@ -880,22 +902,23 @@ static int sync_or_die(void *user, const char *path)
 START_TEST(a_store_id_that_was_used_survives_a_power_cut)
 {
     uint32_t interrupted = 0;
-    for (uint64_t round = 0; another_disk(round); round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
         struct store *store = NULL;
         struct weir_error error;
         char id[STORE_ID_MAX];
-        ck_assert_int_eq(disk->make_directory(disk->user, "/ck"), 0);
+        new_disk(round);
+        make_directory("/ck");
         dying = *disk;
         dying.sync_directory = sync_or_die;
         syncs_left = (int)(round % 4);
-        if (open_store(&dying, &store, &error) == WEIR_OK) store_close(store);
+        if (open_store(&dying, 0, &store, &error) == WEIR_OK) store_close(store);
         else interrupted++;
         syncs_left = INT_MAX;
-        ck_assert_msg(open_store(&dying, &store, &error) == WEIR_OK, "%s", error.text);
+        store = must_open_store(&dying, 0);
         (void)snprintf(id, sizeof id, "%s", store_id(store));
         store_close(store);
         disk_model_cut_power(model);
-        ck_assert_msg(open_store(&dying, &store, &error) == WEIR_OK, "%s", error.text);
+        store = must_open_store(&dying, 0);
         ck_assert_str_eq(store_id(store), id);
         store_close(store);
     }

@@ -83,20 +83,6 @@ static enum model_error commit_in(const char *transactional_id, struct model_pro
     return model_txn_offset_commit(model, clock_ms, transactional_id, producer, "group", &position, 1);
 }
 
-/* Both must be answered with OK. */
-static void add_and_put(struct model_producer producer, int32_t sequence, struct model_place place, const char *value)
-{
-    ck_assert_int_eq(add(producer, place), MODEL_OK);
-    ck_assert_int_eq(put(producer, sequence, place, value), MODEL_OK);
-}
-
-/* Both must be answered with OK. */
-static void add_and_commit(struct model_producer producer, int64_t offset)
-{
-    ck_assert_int_eq(add_group(producer), MODEL_OK);
-    ck_assert_int_eq(commit_in(id, producer, offset), MODEL_OK);
-}
-
 static enum model_error end(struct model_producer producer, bool commit)
 {
     return model_end_txn(model, clock_ms, id, producer, commit);
@@ -106,6 +92,33 @@ static void end_whole(struct model_producer producer, bool commit)
 {
     ck_assert_int_eq(end(producer, commit), MODEL_OK);
     write_markers();
+}
+
+/* Adds `out` to the producer's transaction and writes a record there. */
+static void write_out(struct model_producer producer, int32_t sequence, const char *value)
+{
+    ck_assert_int_eq(add(producer, out), MODEL_OK);
+    ck_assert_int_eq(put(producer, sequence, out, value), MODEL_OK);
+}
+
+/* A new owner of the id, whose open transaction has written `value`. */
+static struct model_producer init_and_write(const char *value)
+{
+    const struct model_producer producer = init_id(id);
+    write_out(producer, 0, value);
+    return producer;
+}
+
+/* Adds the group to the producer's transaction and commits an offset there. */
+static void write_position(struct model_producer producer, int64_t offset)
+{
+    ck_assert_int_eq(add_group(producer), MODEL_OK);
+    ck_assert_int_eq(commit_in(id, producer, offset), MODEL_OK);
+}
+
+static void commit_outside(struct model_offset position)
+{
+    ck_assert_int_eq(model_offset_commit(model, "group", &position, 1), MODEL_OK);
 }
 
 /* ---- What can be seen -------------------------------------------------------------------------------------------- */
@@ -171,7 +184,7 @@ START_TEST(committed_readers_stop_at_the_first_open_transaction)
 {
     const struct model_producer producer = init_id(id);
     ck_assert_int_eq(put_plain(out, "k", "before"), MODEL_OK);
-    add_and_put(producer, 0, out, "open");
+    write_out(producer, 0, "open");
     ck_assert_int_eq(put_plain(out, "k", "behind"), MODEL_OK);
     ck_assert_int_eq(offset_of(out, MODEL_LATEST, true), 1);
     ck_assert_int_eq(offset_of(out, MODEL_LATEST, false), 3);
@@ -184,11 +197,10 @@ END_TEST
 
 START_TEST(aborted_records_are_passed_over)
 {
-    const struct model_producer producer = init_id(id);
-    add_and_put(producer, 0, out, "aborted");
+    const struct model_producer producer = init_and_write("aborted");
     ck_assert_int_eq(put_plain(out, "k", "plain"), MODEL_OK);
     end_whole(producer, false);
-    add_and_put(producer, 1, out, "kept");
+    write_out(producer, 1, "kept");
     end_whole(producer, true);
     ck_assert_str_eq(read_all(out, true), "1=plain 3=kept | 5");
     ck_assert_str_eq(read_all(out, false), "0=aborted 1=plain 3=kept | 5");
@@ -198,8 +210,10 @@ END_TEST
 START_TEST(decided_is_not_yet_visible)
 {
     const struct model_producer producer = init_id(id);
-    add_and_put(producer, 0, out, "a");
-    add_and_put(producer, 0, other, "b");
+    ck_assert_int_eq(add(producer, out), MODEL_OK);
+    ck_assert_int_eq(add(producer, other), MODEL_OK);
+    ck_assert_int_eq(put(producer, 0, out, "a"), MODEL_OK);
+    ck_assert_int_eq(put(producer, 0, other, "b"), MODEL_OK);
     decided_count = 0;
     model_on_decided(model, note_decided, NULL);
     ck_assert_int_eq(end(producer, true), MODEL_OK);
@@ -283,8 +297,7 @@ END_TEST
 
 START_TEST(sequences_begin_anew_with_each_epoch)
 {
-    struct model_producer producer = init_id(id);
-    add_and_put(producer, 0, out, "a");
+    struct model_producer producer = init_and_write("a");
     ck_assert_int_eq(put(producer, 2, out, "gap"), MODEL_OUT_OF_ORDER_SEQUENCE);
     end_whole(producer, true);
     producer = init_id(id);
@@ -298,7 +311,7 @@ START_TEST(a_partition_must_be_added_before_it_is_written)
 {
     const struct model_producer producer = init_id(id);
     ck_assert_int_eq(put(producer, 0, out, "early"), MODEL_INVALID_TXN_STATE);
-    add_and_put(producer, 0, out, "a");
+    write_out(producer, 0, "a");
     ck_assert_int_eq(put(producer, 0, other, "b"), MODEL_INVALID_TXN_STATE);
     end_whole(producer, true);
     ck_assert_int_eq(put(producer, 1, out, "late"), MODEL_INVALID_TXN_STATE);
@@ -307,8 +320,7 @@ END_TEST
 
 START_TEST(a_batch_may_join_a_transaction_that_is_decided_already)
 {
-    const struct model_producer producer = init_id(id);
-    add_and_put(producer, 0, out, "a");
+    const struct model_producer producer = init_and_write("a");
     ck_assert_int_eq(end(producer, true), MODEL_OK);
     ck_assert_int_eq(put(producer, 1, out, "late"), MODEL_OK); /* before the marker */
     write_markers();
@@ -328,9 +340,8 @@ END_TEST
 
 START_TEST(a_newer_producer_aborts_and_fences_the_older_one)
 {
-    const struct model_producer old = init_id(id);
+    const struct model_producer old = init_and_write("a");
     struct model_producer young;
-    add_and_put(old, 0, out, "a");
     ck_assert_int_eq(model_init_producer_id(model, clock_ms, id, TIMEOUT_MS, &young), MODEL_CONCURRENT_TRANSACTIONS);
     ck_assert_int_eq(model_init_producer_id(model, clock_ms, id, TIMEOUT_MS, &young), MODEL_CONCURRENT_TRANSACTIONS);
     write_markers();
@@ -350,7 +361,7 @@ START_TEST(time_up_aborts_and_fences)
 {
     const struct model_producer producer = init_id(id);
     ck_assert_int_eq(model_next_timeout_ms(model), INT64_MAX);
-    add_and_put(producer, 0, out, "a");
+    write_out(producer, 0, "a");
     const int64_t due_ms = model_next_timeout_ms(model);
     model_tick(model, due_ms - 1);
     ck_assert_uint_eq(model_markers_pending(model), 0);
@@ -396,10 +407,9 @@ END_TEST
 
 START_TEST(a_late_end_ends_the_next_transaction)
 {
-    const struct model_producer producer = init_id(id);
-    add_and_put(producer, 0, out, "first");
+    const struct model_producer producer = init_and_write("first");
     end_whole(producer, true);
-    add_and_put(producer, 1, out, "half of the second");
+    write_out(producer, 1, "half of the second");
     end_whole(producer, true); /* the first one's, sent twice */
     ck_assert_str_eq(read_all(out, true), "0=first 2=half of the second | 4");
     ck_assert_int_eq(put(producer, 2, out, "the other half"), MODEL_INVALID_TXN_STATE);
@@ -412,7 +422,7 @@ START_TEST(a_late_add_opens_what_nobody_ends_until_time_is_up)
     ck_assert_int_eq(add(producer, out), MODEL_OK);
     end_whole(producer, true);
     ck_assert_int_eq(add(producer, out), MODEL_OK); /* the first one's, sent twice */
-    ck_assert_int_eq(put_plain(out, "k", "v"), MODEL_OK);
+    ck_assert_int_eq(put_as(NULL, (struct model_producer){ -1, -1 }, 0, out, "k", "v"), MODEL_OK);
     ck_assert_int_lt(model_next_timeout_ms(model), INT64_MAX);
     model_tick(model, model_next_timeout_ms(model));
     write_markers();
@@ -423,10 +433,10 @@ END_TEST
 START_TEST(late_offsets_land_in_the_next_transaction)
 {
     const struct model_producer producer = init_id(id);
-    add_and_commit(producer, 10);
+    write_position(producer, 10);
     end_whole(producer, true);
     ck_assert_str_eq(positions(true), "in-0=10'name'");
-    add_and_commit(producer, 20);
+    write_position(producer, 20);
     ck_assert_int_eq(commit_in(id, producer, 10), MODEL_OK); /* the first one's, sent twice */
     end_whole(producer, true);
     ck_assert_str_eq(positions(true), "in-0=10'name'");
@@ -438,7 +448,7 @@ START_TEST(a_late_abort_aborts_the_next_transaction)
     const struct model_producer producer = init_id(id);
     ck_assert_int_eq(add(producer, out), MODEL_OK);
     end_whole(producer, false);
-    add_and_put(producer, 0, out, "second");
+    write_out(producer, 0, "second");
     end_whole(producer, false); /* the first one's, sent twice */
     ck_assert_int_eq(end(producer, true), MODEL_INVALID_TXN_STATE);
     ck_assert_str_eq(read_all(out, true), "| 3");
@@ -449,10 +459,9 @@ END_TEST
  * checked but not as written. */
 START_TEST(a_repeated_batch_at_the_beginning_blocks_those_behind_it)
 {
-    const struct model_producer producer = init_id(id);
-    add_and_put(producer, 0, out, "first");
+    const struct model_producer producer = init_and_write("first");
     end_whole(producer, true);
-    add_and_put(producer, 0, out, "first");
+    write_out(producer, 0, "first");
     ck_assert_int_eq(put(producer, 1, out, "second"), MODEL_OUT_OF_ORDER_SEQUENCE);
     ck_assert_str_eq(read_all(out, false), "0=first | 2");
 }
@@ -463,10 +472,9 @@ END_TEST
 START_TEST(positions_are_pending_until_the_marker)
 {
     const struct model_producer producer = init_id(id);
-    const struct model_offset before = { "in", 0, 5, "" };
     ck_assert_int_eq(commit_in(id, producer, 9), MODEL_INVALID_TXN_STATE);
-    ck_assert_int_eq(model_offset_commit(model, "group", &before, 1), MODEL_OK);
-    add_and_commit(producer, 9);
+    commit_outside((struct model_offset){ "in", 0, 5, "" });
+    write_position(producer, 9);
     ck_assert_str_eq(positions(true), "UNSTABLE_OFFSET_COMMIT");
     ck_assert_str_eq(positions(false), "in-0=5''");
     ck_assert_int_eq(end(producer, true), MODEL_OK);
@@ -495,7 +503,7 @@ END_TEST
 START_TEST(aborted_positions_vanish)
 {
     const struct model_producer producer = init_id(id);
-    add_and_commit(producer, 9);
+    write_position(producer, 9);
     end_whole(producer, false);
     ck_assert_str_eq(positions(true), "");
 }
@@ -504,9 +512,8 @@ END_TEST
 START_TEST(a_forgotten_group_keeps_what_is_pending)
 {
     const struct model_producer producer = init_id(id);
-    const struct model_offset before = { "in", 0, 5, "" };
-    ck_assert_int_eq(model_offset_commit(model, "group", &before, 1), MODEL_OK);
-    add_and_commit(producer, 9);
+    commit_outside((struct model_offset){ "in", 0, 5, "" });
+    write_position(producer, 9);
     model_forget_group(model, "group");
     ck_assert_str_eq(positions(false), "");
     end_whole(producer, true);
@@ -520,11 +527,10 @@ START_TEST(a_topic_made_anew_is_another_one)
 {
     uint64_t first, second;
     int32_t partitions;
-    const struct model_offset position = { "out", 0, 1, "" };
     ck_assert_int_eq(model_create_topic(model, "out", 1, false), MODEL_TOPIC_EXISTS);
     ck_assert_int_eq(model_describe_topic(model, "out", &first, &partitions), MODEL_OK);
     ck_assert_int_eq(put_plain(out, "k", "v"), MODEL_OK);
-    ck_assert_int_eq(model_offset_commit(model, "group", &position, 1), MODEL_OK);
+    commit_outside((struct model_offset){ "out", 0, 1, "" });
     ck_assert_int_eq(model_delete_topic(model, "out"), MODEL_OK);
     ck_assert_str_eq(positions(true), "");
     ck_assert_int_eq(put_plain(out, "k", "v"), MODEL_UNKNOWN_TOPIC_OR_PARTITION);
@@ -539,8 +545,7 @@ END_TEST
 /* The coordinator knows partitions by name. */
 START_TEST(a_transaction_goes_on_in_a_topic_made_anew)
 {
-    const struct model_producer producer = init_id(id);
-    add_and_put(producer, 0, out, "gone");
+    const struct model_producer producer = init_and_write("gone");
     ck_assert_int_eq(model_delete_topic(model, "out"), MODEL_OK);
     ck_assert_int_eq(model_create_topic(model, "out", 1, false), MODEL_OK);
     ck_assert_int_eq(put(producer, 1, out, "kept"), MODEL_OK);
