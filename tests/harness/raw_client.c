@@ -331,12 +331,17 @@ int raw_client_delete_topic(struct raw_client *client, const char *topic)
     return change_topic(client, topic, 0);
 }
 
+static void put_partition(struct raw_client *client, const char *topic, int32_t partition)
+{
+    put_text(client, topic);
+    put_count(client, 1);
+    put_i32(&client->out, partition);
+}
+
 static void put_place(struct raw_client *client, const struct model_place *place)
 {
     put_count(client, 1);
-    put_text(client, place->topic);
-    put_count(client, 1);
-    put_i32(&client->out, place->partition);
+    put_partition(client, place->topic, place->partition);
 }
 
 /* Leaves the reader behind the number of the only partition. */
@@ -422,11 +427,7 @@ int raw_client_add_partitions(struct raw_client *client, const char *transaction
 {
     begin_in_transaction(client, API_ADD_PARTITIONS, 0, transactional_id, producer);
     put_count(client, count);
-    for (size_t i = 0; i < count; i++) {
-        put_text(client, places[i].topic);
-        put_count(client, 1);
-        put_i32(&client->out, places[i].partition);
-    }
+    for (size_t i = 0; i < count; i++) put_partition(client, places[i].topic, places[i].partition);
     call(client);
     return finish(client, get_codes(client));
 }
@@ -746,9 +747,7 @@ static int commit_positions(struct raw_client *client, const struct model_offset
     put_text(client, NULL);
     put_count(client, count);
     for (size_t i = 0; i < count; i++) {
-        put_text(client, offsets[i].topic);
-        put_count(client, 1);
-        put_i32(&client->out, offsets[i].partition);
+        put_partition(client, offsets[i].topic, offsets[i].partition);
         put_i64(&client->out, offsets[i].offset);
         put_i32(&client->out, -1);
         put_text(client, offsets[i].metadata);

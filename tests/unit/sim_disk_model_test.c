@@ -19,12 +19,19 @@ static uint64_t seed;
 static struct disk_model *model;
 static const struct disk *disk;
 
-/* Each round another disk: what may happen is looked for until it has. */
 static void new_disk(uint64_t round)
 {
     disk_model_destroy(model);
     model = disk_model_create(seed + round);
     disk = disk_model_table(model);
+}
+
+/* Each round another disk, and false after the last: what may happen is looked for until it has. */
+static bool another_disk(uint64_t round)
+{
+    if (round == ROUNDS) return false;
+    new_disk(round);
+    return true;
 }
 
 static void set_up(void)
@@ -145,8 +152,7 @@ END_TEST
 START_TEST(what_was_synced_survives_and_what_was_not_is_kept_lost_or_torn)
 {
     uint64_t kept = 0, lost = 0, torn = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 8);
         put_sectors(file, 's', 0, 1);
         sync_file(file);
@@ -172,8 +178,7 @@ END_TEST
 START_TEST(of_one_sector_nothing_is_newer_than_the_rest)
 {
     uint64_t seen[3] = { 0 };
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 1);
         put(file, "1", 10);
         put(file, "2", 20);
@@ -192,8 +197,7 @@ END_TEST
 START_TEST(a_later_write_may_arrive_without_an_earlier_one)
 {
     uint64_t swapped = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 8);
         put_sectors(file, '1', 0, 1);
         put_sectors(file, '2', 5, 1);
@@ -207,8 +211,7 @@ END_TEST
 START_TEST(length_and_contents_go_their_own_ways)
 {
     uint64_t empty = 0, long_but_zero = 0, whole = 0, between = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 1);
         put_sectors(file, 'n', 1, 1);
         put_sectors(file, 'm', 2, 1);
@@ -232,8 +235,7 @@ END_TEST
 
 START_TEST(what_is_cut_off_by_a_lost_length_does_not_come_back)
 {
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 1);
         put_sectors(file, 'n', 1, 2);
         disk_model_cut_power(model);
@@ -252,8 +254,7 @@ END_TEST
 START_TEST(an_allocated_and_synced_file_keeps_its_length)
 {
     uint64_t lost = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create("/a");
         ck_assert_int_eq(disk->allocate(disk->user, file, 8 * SECTOR), 0);
         ck_assert_int_eq(disk->size(disk->user, file), 8 * SECTOR);
@@ -272,8 +273,7 @@ END_TEST
 START_TEST(a_failed_sync_loses_what_it_should_have_written_and_the_next_one_does_not_bring_it_back)
 {
     uint64_t lost = 0, kept = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 2);
         put_sectors(file, 'n', 0, 1);
         fail_sync_file(file);
@@ -292,8 +292,7 @@ END_TEST
 
 START_TEST(what_is_written_and_synced_behind_a_failed_sync_is_safe)
 {
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 1);
         put_sectors(file, 'n', 1, 5);
         fail_sync_file(file);
@@ -310,8 +309,7 @@ END_TEST
 START_TEST(a_sector_never_falls_behind_its_last_sync)
 {
     enum { SECTORS = 16, STEPS = 60 };
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         uint64_t random = seed + round;
         const int file = create_safe("/a", SECTORS);
         char written[SECTORS], synced[SECTORS];
@@ -355,8 +353,7 @@ END_TEST
 START_TEST(syncing_a_file_promises_nothing_about_its_name)
 {
     uint64_t lost = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_with("/a", "safe");
         sync_file(file);
         disk_model_cut_power(model);
@@ -370,8 +367,7 @@ END_TEST
 START_TEST(syncing_a_directory_promises_nothing_about_contents)
 {
     uint64_t lost = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         (void)create_with("/a", "unsafe");
         sync_names("/");
         disk_model_cut_power(model);
@@ -385,8 +381,7 @@ END_TEST
 START_TEST(names_are_lost_one_by_one)
 {
     uint64_t later_alone = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         (void)create("/a");
         (void)create("/b");
         disk_model_cut_power(model);
@@ -400,8 +395,7 @@ END_TEST
 START_TEST(a_rename_is_there_or_not)
 {
     uint64_t kept = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         (void)create_safe("/a", 1);
         ck_assert_int_eq(disk->rename(disk->user, "/a", "/b", false), 0);
         ck_assert(!exists("/a") && exists("/b"));
@@ -418,8 +412,7 @@ END_TEST
 START_TEST(a_rename_over_a_file_leaves_the_old_one_or_the_new_one)
 {
     uint64_t kept = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/target", 1);
         (void)create_safe("/source", 2);
         ck_assert_int_eq(disk->rename(disk->user, "/source", "/target", false), -EEXIST);
@@ -440,8 +433,7 @@ END_TEST
 START_TEST(what_was_removed_may_come_back_until_its_directory_is_synced)
 {
     uint64_t back = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         (void)create_safe("/a", 1);
         ck_assert_int_eq(disk->remove(disk->user, "/a"), 0);
         if (round % 2 == 0) sync_names("/");
@@ -456,8 +448,7 @@ END_TEST
 START_TEST(a_directory_is_a_name_too)
 {
     uint64_t lost = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         make_directory("/d");
         make_directory("/d/e");
         const int file = create_with("/d/e/a", "safe");
@@ -476,8 +467,7 @@ END_TEST
 START_TEST(a_directory_whose_sync_failed_comes_along_with_its_next_change)
 {
     uint64_t lost = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         (void)create("/a");
         disk_model_set_faults(model, &(struct disk_faults){ .sync_error = 1000000 });
         ck_assert_int_eq(disk->sync_directory(disk->user, "/"), -EIO);
@@ -640,8 +630,7 @@ END_TEST
 
 START_TEST(damage_is_in_the_cache_and_on_the_disk)
 {
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        new_disk(round);
+    for (uint64_t round = 0; another_disk(round); round++) {
         const int file = create_safe("/a", 3);
         put_sectors(file, 'o', 1, 1); /* the same again, on its way */
         ck_assert(disk_model_flip_bit(model, "/a", (SECTOR + 5) * 8));
@@ -902,11 +891,10 @@ static int sync_or_die(void *user, const char *path)
 START_TEST(a_store_id_that_was_used_survives_a_power_cut)
 {
     uint32_t interrupted = 0;
-    for (uint64_t round = 0; round < ROUNDS; round++) {
+    for (uint64_t round = 0; another_disk(round); round++) {
         struct store *store = NULL;
         struct weir_error error;
         char id[STORE_ID_MAX];
-        new_disk(round);
         make_directory("/ck");
         dying = *disk;
         dying.sync_directory = sync_or_die;

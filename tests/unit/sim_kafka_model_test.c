@@ -422,7 +422,7 @@ START_TEST(a_late_add_opens_what_nobody_ends_until_time_is_up)
     ck_assert_int_eq(add(producer, out), MODEL_OK);
     end_whole(producer, true);
     ck_assert_int_eq(add(producer, out), MODEL_OK); /* the first one's, sent twice */
-    ck_assert_int_eq(put_as(NULL, (struct model_producer){ -1, -1 }, 0, out, "k", "v"), MODEL_OK);
+    ck_assert_int_eq(put_plain(out, "k", "v"), MODEL_OK);
     ck_assert_int_lt(model_next_timeout_ms(model), INT64_MAX);
     model_tick(model, model_next_timeout_ms(model));
     write_markers();
