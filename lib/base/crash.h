@@ -8,10 +8,10 @@
 
 /* One row for each hop of a checkpoint, in the order of its life. */
 #define CRASH_POINTS(X)                                                                                                \
-    X(offsets_fixed) X(barrier_in_flight) X(snapshot_begun) X(deltas_encoded) X(frame_written) X(frame_durable)        \
-    X(ledger_produced) X(sink_flushed) X(offsets_sent) X(commit_sent) X(commit_acknowledged) X(base_begun)             \
-    X(base_written) X(base_named) X(files_deleted) X(restore_base_applied) X(restore_half_replayed) X(founding)        \
-    X(announced) X(shutdown_half_done)
+    X(offsets_fixed) X(barrier_in_flight) X(snapshot_begun) X(part_durable) X(deltas_encoded) X(frame_written)         \
+    X(frame_durable) X(ledger_produced) X(sink_flushed) X(offsets_sent) X(commit_sent) X(commit_acknowledged)          \
+    X(base_begun) X(base_written) X(base_named) X(files_deleted) X(restore_base_applied) X(restore_half_replayed)      \
+    X(founding) X(announced) X(shutdown_half_done)
 
 enum crash_point {
 #define CRASH_POINT_ENUM(name) CRASH_##name,

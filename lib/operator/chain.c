@@ -361,8 +361,15 @@ enum chain_result chain_process(struct chain *chain, uint32_t input, const struc
 
 /* ---- Barriers ---------------------------------------------------------------------------------------------------- */
 
-static bool emits_on_commit(const struct weir_task *task)
+enum walk {
+    WALK_EARLY,  /* records that are kept */
+    WALK_COMMIT, /* everything that is emitted on commit */
+    WALK_FINISH, /* the same, and each stage's last words */
+};
+
+static bool takes_part(const struct weir_task *task, enum walk walk)
 {
+    if (walk == WALK_EARLY) return task->coalesce != NULL;
     return operator_is_keyed(task->spec) && task->spec->emit == WEIR_EMIT_ON_COMMIT;
 }
 
@@ -377,9 +384,8 @@ static enum weir_code finish_stage(struct weir_task *task)
     return code == WEIR_OK ? WEIR_OK : stage_callback_failed(task, code);
 }
 
-/* Lets each stage emit what it kept for the commit, and its last words when `finishing`. Stage after stage, because
- * what one emits may change a later one. Goes on where it was blocked. */
-static enum chain_result walk_stages(struct chain *chain, bool finishing)
+/* Stage after stage, because what one emits may change a later one. Goes on where it was blocked. */
+static enum chain_result walk_stages(struct chain *chain, enum walk walk)
 {
     chain->has_now = false;
     chain->attention = true;
@@ -389,8 +395,8 @@ static enum chain_result walk_stages(struct chain *chain, bool finishing)
         do {
             result = chain_look(chain);
             if (result != CHAIN_DONE) return result;
-        } while (emits_on_commit(task) && !keyed_emit_on_commit(task, &chain->walk_position));
-        if (finishing) finish_stage(task);
+        } while (takes_part(task, walk) && !keyed_emit_on_commit(task, &chain->walk_position));
+        if (walk == WALK_FINISH) finish_stage(task);
     }
     chain->walk_stage = 0;
     return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
@@ -399,8 +405,14 @@ static enum chain_result walk_stages(struct chain *chain, bool finishing)
 enum chain_result chain_emit_on_commit(struct chain *chain, uint64_t epoch)
 {
     CHECK(epoch == chain->epoch);
-    if (!chain->has_finished) return walk_stages(chain, false);
+    if (!chain->has_finished) return walk_stages(chain, WALK_COMMIT);
     return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
+}
+
+enum chain_result chain_emit_early(struct chain *chain)
+{
+    CHECK(!chain->has_finished);
+    return walk_stages(chain, WALK_EARLY);
 }
 
 static void send_control(struct chain *chain, struct element element)
@@ -410,28 +422,30 @@ static void send_control(struct chain *chain, struct element element)
     chain->attention = true;
 }
 
-static void snapshot_stage(struct weir_task *task, uint64_t epoch, struct chain_snapshot *snapshot)
+static void snapshot_shard(struct weir_task *task, uint64_t epoch, bool is_part, struct chain_snapshot *snapshot)
 {
     struct buffer *delta = &snapshot->deltas[task->index];
-    struct weir_error error;
-    error.code = WEIR_OK;
-    if (task->shard != NULL) {
-        CHECK(task->coalesce == NULL || coalesce_count(task->coalesce) == 0);
-        if (!shard_snapshot_begin(task->shard, epoch, delta)) {
-            stage_no_memory(task, "the changes of an epoch");
-            return;
-        }
-        snapshot->state_entries += shard_entry_count(task->shard);
-        snapshot->state_bytes += shard_bytes(task->shard);
-    } else if (task->writer != NULL) {
-        if (task->spec->sink.type->writer_prepare(task->writer, epoch, &snapshot->totals, &error) != WEIR_OK)
-            stage_fail_with(task, &error);
+    CHECK(is_part || task->coalesce == NULL || coalesce_count(task->coalesce) == 0);
+    if (is_part ? !shard_part_begin(task->shard, delta) : !shard_snapshot_begin(task->shard, epoch, delta)) {
+        stage_no_memory(task, "the changes of an epoch");
+        return;
     }
+    snapshot->state_entries += shard_entry_count(task->shard);
+    snapshot->state_bytes += shard_bytes(task->shard);
 }
 
-enum chain_result chain_snapshot(struct chain *chain, uint64_t epoch, struct chain_snapshot *snapshot)
+static void prepare_writer(struct weir_task *task, uint64_t epoch, struct chain_snapshot *snapshot)
 {
-    CHECK(epoch == chain->epoch && chain->walk_stage == 0);
+    struct weir_error error;
+    error.code = WEIR_OK;
+    if (task->spec->sink.type->writer_prepare(task->writer, epoch, &snapshot->totals, &error) != WEIR_OK)
+        stage_fail_with(task, &error);
+}
+
+static enum chain_result begin_snapshot(struct chain *chain, bool is_part, struct chain_snapshot *snapshot)
+{
+    const uint64_t epoch = chain->epoch;
+    CHECK(chain->walk_stage == 0);
     *snapshot = (struct chain_snapshot){ .epoch = epoch };
     if (chain->error.code != WEIR_OK) return CHAIN_FAILED;
     if (chain->plan->stage_count > 0) {
@@ -439,9 +453,23 @@ enum chain_result chain_snapshot(struct chain *chain, uint64_t epoch, struct cha
         if (snapshot->deltas == NULL) fail_for_memory(chain, "a snapshot");
         else snapshot->stage_count = chain->plan->stage_count;
     }
-    for (uint32_t i = 0; i < snapshot->stage_count && chain->error.code == WEIR_OK; i++)
-        snapshot_stage(chain_stage_at(chain, i), epoch, snapshot);
-    if (chain->error.code != WEIR_OK) return CHAIN_FAILED;
+    for (uint32_t i = 0; i < snapshot->stage_count && chain->error.code == WEIR_OK; i++) {
+        struct weir_task *task = chain_stage_at(chain, i);
+        if (task->shard != NULL) snapshot_shard(task, epoch, is_part, snapshot);
+        else if (task->writer != NULL && !is_part) prepare_writer(task, epoch, snapshot);
+    }
+    return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
+}
+
+enum chain_result chain_part(struct chain *chain, struct chain_snapshot *part)
+{
+    return begin_snapshot(chain, true, part);
+}
+
+enum chain_result chain_snapshot(struct chain *chain, uint64_t epoch, struct chain_snapshot *snapshot)
+{
+    CHECK(epoch == chain->epoch);
+    if (begin_snapshot(chain, false, snapshot) != CHAIN_DONE) return CHAIN_FAILED;
     send_control(chain, element_barrier(epoch));
     chain->epoch = epoch + 1;
     return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
@@ -468,7 +496,7 @@ void chain_snapshot_clear(struct chain_snapshot *snapshot)
 enum chain_result chain_finish(struct chain *chain)
 {
     CHECK(!chain->has_finished);
-    const enum chain_result result = walk_stages(chain, true);
+    const enum chain_result result = walk_stages(chain, WALK_FINISH);
     if (result != CHAIN_DONE) return result;
     chain->has_finished = true;
     send_control(chain, (struct element){ .type = ELEMENT_END });
@@ -499,12 +527,21 @@ void chain_committed(struct chain *chain, uint64_t epoch)
 
 /* ---- Readings ---------------------------------------------------------------------------------------------------- */
 
-uint64_t chain_changed_bytes(const struct chain *chain)
+uint64_t chain_delta_bytes(const struct chain *chain)
 {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < chain->plan->stage_count; i++) {
         const struct weir_task *task = chain_stage_at(chain, i);
         if (task->shard != NULL) sum += shard_changed_bytes(task->shard);
+    }
+    return sum;
+}
+
+uint64_t chain_kept_bytes(const struct chain *chain)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < chain->plan->stage_count; i++) {
+        const struct weir_task *task = chain_stage_at(chain, i);
         if (task->coalesce != NULL) sum += coalesce_bytes(task->coalesce);
     }
     return sum;

@@ -76,7 +76,8 @@ enum chain_result chain_process(struct chain *chain, uint32_t input, const struc
 /* Asks routers and writers whether there is room, retries what waits. */
 enum chain_result chain_unblock(struct chain *chain);
 
-/* What one barrier of one task hands to the job. Freed with chain_snapshot_clear. */
+/* What one barrier of one task hands to the job; of an early part of an epoch, the deltas and sizes alone. Freed with
+ * chain_snapshot_clear. */
 struct chain_snapshot {
     uint64_t epoch;
     uint32_t stage_count;
@@ -98,6 +99,14 @@ enum chain_result chain_snapshot(struct chain *chain, uint64_t epoch, struct cha
  * processed in between. True when all is written. */
 bool chain_snapshot_step(struct chain *chain, size_t changes_max);
 
+/* Begins an early part of the open epoch: the deltas of what has changed since the barrier or the part before it. Written
+ * down by chain_snapshot_step, under the same terms; no snapshot may be under way, and chain_emit_on_commit must wait
+ * until it is written. CHAIN_DONE or CHAIN_FAILED. */
+enum chain_result chain_part(struct chain *chain, struct chain_snapshot *part);
+/* Emits the records that keyed_process operators keep for the commit ahead of it, and lets go of them: the sinks flush
+ * them within the epoch. Blocked and continued like chain_emit_on_commit. */
+enum chain_result chain_emit_early(struct chain *chain);
+
 /* Every input has ended: emits what is kept for the commit and calls `.finish`, stage by stage, and sends END on.
  * Blocked and continued like chain_emit_on_commit. No records may follow; barriers may. */
 enum chain_result chain_finish(struct chain *chain);
@@ -106,9 +115,10 @@ enum chain_result chain_tick(struct chain *chain);
 enum weir_code chain_proceed(struct chain *chain, uint64_t epoch, struct weir_error *error);   /* writer_proceed */
 void chain_committed(struct chain *chain, uint64_t epoch);                                     /* writer_committed */
 
-/* Bytes for the soft limits of an epoch. */
-uint64_t chain_changed_bytes(const struct chain *chain);
-uint64_t chain_unflushed_bytes(const struct chain *chain);
+/* Bytes for the limits of an epoch. */
+uint64_t chain_delta_bytes(const struct chain *chain);     /* of a part that would begin now */
+uint64_t chain_kept_bytes(const struct chain *chain);      /* of records that are kept for the commit */
+uint64_t chain_unflushed_bytes(const struct chain *chain); /* as the sinks count what the epoch has written */
 uint64_t chain_records_out(const struct chain *chain); /* handed to sink writers since create */
 
 const struct weir_error *chain_error(const struct chain *chain);

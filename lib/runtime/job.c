@@ -15,7 +15,6 @@
 #define NEVER INT64_MAX
 #define PUBLISH_US 100000
 #define SAY_RETRYING_US 10000000
-#define APPEND_RETRY_US 50000
 #define LAG_COMMIT_US 5000000
 #define WATCH_US 2000000
 #define FENCED_WAIT_US 3000000
@@ -101,7 +100,7 @@ void job_failed(struct weir_job *job, const struct weir_error *error)
                                                  .timeout_ms = transaction_timeout_ms(job) });
 }
 
-static void failed_no_memory(struct weir_job *job, const char *what)
+void job_no_memory(struct weir_job *job, const char *what)
 {
     struct weir_error error;
     weir_error_set(&error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "job '%s': out of memory for %s", job->name, what);
@@ -125,17 +124,6 @@ static void send_barrier(struct weir_job *job, const struct coordinator_action *
     CRASH_POINT(barrier_in_flight);
 }
 
-static void complete(struct weir_job *job, const struct coordinator_action *action)
-{
-    if (!job_encode_frame(job, action->epoch)) {
-        failed_no_memory(job, "a checkpoint");
-        return;
-    }
-    CRASH_POINT(deltas_encoded);
-    job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_SNAPSHOT, .epoch = action->epoch,
-                                                 .final = action->final });
-}
-
 static void checkpoint_timed_out(struct weir_job *job, uint64_t epoch, bool for_good)
 {
     struct weir_error error;
@@ -154,7 +142,7 @@ static void execute_coordinator(struct weir_job *job, const struct coordinator_a
         const struct coordinator_action *action = &actions->items[i];
         switch (action->type) {
         case COORDINATOR_DO_SEND_BARRIER: send_barrier(job, action); break;
-        case COORDINATOR_DO_COMPLETE: complete(job, action); break;
+        case COORDINATOR_DO_COMPLETE: job_complete(job, action->epoch, action->final); break;
         case COORDINATOR_DO_SET_TIMER: job->coordinator_timer_us = action->at_us; break;
         case COORDINATOR_DO_REPORT_TIMEOUT: checkpoint_timed_out(job, action->epoch, false); break;
         case COORDINATOR_DO_FAIL: checkpoint_timed_out(job, action->epoch, true); break;
@@ -164,81 +152,12 @@ static void execute_coordinator(struct weir_job *job, const struct coordinator_a
 
 /* ---- Actions of the commit machine ---------------------------------------------------------------------------------- */
 
-struct append_work {
-    struct work work;
-    struct store *store;
-    struct weir_frame_name name;
-    struct weir_bytes frame; /* borrowed from job->closing, which lives until this has come back */
-    uint64_t epoch;
-    uint32_t try_number;
-    int64_t barrier_us;
-};
-
-static enum weir_code run_append(struct work *work)
-{
-    struct append_work *append = (struct append_work *)work;
-    const enum weir_code code = store_append(append->store, &append->name, append->frame, &work->error);
-    if (code == WEIR_OK) CRASH_POINT(frame_durable);
-    return code;
-}
-
-static void add_sample(struct job_latency *latency, double ms)
+void job_add_sample(struct job_latency *latency, double ms)
 {
     latency->last_ms = ms;
     latency->samples_ms[latency->next] = ms;
     latency->next = (latency->next + 1) % JOB_LATENCY_SAMPLES;
     if (latency->count < JOB_LATENCY_SAMPLES) latency->count++;
-}
-
-/* A disk that refuses is tried again elsewhere until patience ends; the frame stays in memory meanwhile. */
-static void append_failed(struct weir_job *job, struct append_work *append)
-{
-    const int64_t now = job_now_us(job);
-    const int64_t patience_us = weir_config_duration_ms(job->config, "store.patience") * 1000;
-    if (job->closing.append_failing_us == 0) job->closing.append_failing_us = now;
-    if (now - job->closing.append_failing_us >= patience_us) {
-        weir_error_wrap(&append->work.error, "checkpoint %llu", (unsigned long long)append->epoch);
-        append->work.error.remedy = WEIR_REMEDY_STOP;
-        job_failed(job, &append->work.error);
-        return;
-    }
-    job_log(job, WEIR_LOG_WARN, "checkpoint %llu: %s; trying again in another file", (unsigned long long)append->epoch,
-            append->work.error.text);
-    job->append_retry_us = now + APPEND_RETRY_US;
-    job->closing.append_try = append->try_number;
-}
-
-static void append_done(struct work *work, void *user)
-{
-    struct weir_job *job = user;
-    struct append_work *append = (struct append_work *)work;
-    if (work->attempt != job->attempt || job->unwinding) return;
-    if (work->code != WEIR_OK) {
-        append_failed(job, append);
-        return;
-    }
-    job->closing.append_failing_us = 0;
-    if (append->barrier_us != 0)
-        add_sample(&job->durable_latency, (double)(job_now_us(job) - append->barrier_us) / 1000.0);
-    job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_DURABLE, .epoch = append->epoch,
-                                                 .try_number = append->try_number });
-}
-
-static void append(struct weir_job *job, const struct commit_action *action)
-{
-    struct append_work *work = job_work(job, sizeof(*work), run_append, append_done);
-    if (work == NULL) return;
-    if (action->try_number > 1)
-        store_reserve_elsewhere(job->store, &job->closing.name);
-    else
-        store_reserve(job->store, &job->closing.name);
-    work->store = job->store;
-    work->name = job->closing.name;
-    work->frame = (struct weir_bytes){ job->closing.frame.data, job->closing.frame.size };
-    work->epoch = action->epoch;
-    work->try_number = action->try_number;
-    work->barrier_us = job->closing.barrier_us;
-    job_submit(job, job->log_writer, &work->work);
 }
 
 static bool anchors_are_due(struct weir_job *job)
@@ -255,7 +174,7 @@ static void flush(struct weir_job *job, const struct commit_action *action)
     char key[LEDGER_KEY_MAX];
     struct weir_bytes value;
     if (!job_ledger_commit(job, key, &value)) {
-        failed_no_memory(job, "a ledger record");
+        job_no_memory(job, "a ledger record");
         return;
     }
     note_transaction(job, action->epoch);
@@ -270,7 +189,7 @@ static void announce(struct weir_job *job)
     char key[LEDGER_KEY_MAX];
     struct weir_bytes value;
     if (!job_ledger_incarnation(job, key, &value)) {
-        failed_no_memory(job, "a ledger record");
+        job_no_memory(job, "a ledger record");
         return;
     }
     job->decider_type->announce(job->decider, job->attempt, weir_text(key), value);
@@ -290,20 +209,30 @@ static void proceed(struct weir_job *job, uint64_t epoch)
     if (job->tasks_started > 0) job_post_all(job, LETTER_PROCEED, epoch, false, NULL);
 }
 
+/* The chain of what is committed now: its early parts stand before the frame. */
+static bool note_retained(struct weir_job *job)
+{
+    const struct job_closing *closing = &job->closing;
+    bool good = true;
+    for (size_t i = 0; i < closing->parts.frames.count; i++)
+        good = good && retention_frame(&job->retention, &closing->parts.frames.items[i]);
+    return good && retention_checkpoint(&job->retention, &closing->name, &closing->manifest);
+}
+
 /* Epoch n is decided. */
 static void notify(struct weir_job *job, const struct commit_action *action)
 {
     struct job_closing *closing = &job->closing;
     if (closing->barrier_us != 0)
-        add_sample(&job->commit_latency, (double)(job_now_us(job) - closing->barrier_us) / 1000.0);
+        job_add_sample(&job->commit_latency, (double)(job_now_us(job) - closing->barrier_us) / 1000.0);
     job->records_out_committed += closing->records_out;
     job->attempt_records_out += closing->records_out;
     job->epochs++;
     job->begun_us[action->epoch % job->commit.options.ring_size] = 0;
     job->rewrite_mirrors = false;
     CRASH_POINT(commit_acknowledged);
-    if (!retention_checkpoint(&job->retention, &closing->name, &closing->manifest)) {
-        failed_no_memory(job, "the list of retained checkpoints");
+    if (!note_retained(job)) {
+        job_no_memory(job, "the list of retained checkpoints");
         return;
     }
     job_delete_files(job);
@@ -332,7 +261,7 @@ static void start_coordinator(struct weir_job *job, uint64_t epoch)
     job->coordinator_ready =
         coordinator_init(&job->coordinator, &options, (uint32_t)job->tasks.count, epoch, job_now_us(job));
     job->coordinator_timer_us = NEVER;
-    if (!job->coordinator_ready) failed_no_memory(job, "the coordinator");
+    if (!job->coordinator_ready) job_no_memory(job, "the coordinator");
 }
 
 static void start_tasks(struct weir_job *job, uint64_t epoch)
@@ -417,7 +346,7 @@ static void execute_commit(struct weir_job *job, const struct commit_actions *ac
         case COMMIT_DO_BEGIN:
             decider->begin(job->decider, job->attempt, action->handle, action->epoch);
             break;
-        case COMMIT_DO_APPEND: append(job, action); break;
+        case COMMIT_DO_APPEND: job_append(job, action); break;
         case COMMIT_DO_FLUSH: flush(job, action); break;
         case COMMIT_DO_OFFSETS: send_offsets(job, action); break;
         case COMMIT_DO_COMMIT:
@@ -525,14 +454,12 @@ static bool take_task_letter(struct weir_job *job, struct letter_from_task *lett
     if (job->unwinding) return false;
     switch (type) {
     case LETTER_ACK: take_ack(job, letter); return true;
+    case LETTER_PART: job_take_part(job, letter); return true;
     case LETTER_ACTIVITY:
         note_transaction(job, letter->epoch);
         job_coordinator_event(job, COORDINATOR_ON_ACTIVITY, letter->epoch, 0);
         break;
-    case LETTER_BYTES:
-        job_coordinator_event(job, COORDINATOR_ON_BYTES, letter->epoch, 0);
-        if (letter->hard) job_post_all(job, LETTER_HOLD, letter->epoch, true, NULL);
-        break;
+    case LETTER_BYTES: job_coordinator_event(job, COORDINATOR_ON_BYTES, letter->epoch, 0); break;
     case LETTER_ENDED:
         if (++job->tasks_ended == job->tasks.count)
             job_coordinator_event(job, COORDINATOR_ON_ALL_ENDED, letter->epoch, 0);
@@ -611,9 +538,7 @@ static void run_timers(struct weir_job *job)
             job_open(job);
     }
     if (is_due(&job->coordinator_timer_us, now)) job_coordinator_event(job, COORDINATOR_ON_TIMER, 0, 0);
-    if (is_due(&job->append_retry_us, now) && !job->unwinding)
-        job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_APPEND_FAILED, .epoch = job->closing.epoch,
-                                                     .try_number = job->closing.append_try });
+    if (is_due(&job->append_retry_us, now) && !job->unwinding) job_append_again(job);
     if (is_due(&job->watch_us, now) && job->commit.phase == COMMIT_RUNNING) watch(job);
     if (is_due(&job->discovery_us, now) && job->commit.phase == COMMIT_RUNNING) {
         job->discovery_us = now + weir_config_duration_ms(job->config, "source.discovery.interval") * 1000;

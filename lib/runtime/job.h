@@ -11,7 +11,8 @@
  *   job.c              the thread, its letters, the executor of both machines' actions
  *   job_environment.c  blocking work: opening connectors and store, finding the commit point, restoring
  *   job_attempt.c      tasks and channels of one attempt: made, started, cancelled
- *   job_frame.c        what all tasks reported becomes a frame and a ledger record
+ *   job_frame.c        what tasks reported becomes a frame, or an early part of one, and a ledger record
+ *   job_append.c       frames and early parts on their way into the log
  *   job_base.c         when a base is written, which shard is next
  *
  * The job thread owns everything below except what says otherwise, and never blocks. Workers see the job only through their
@@ -95,19 +96,34 @@ struct job_latency {
     double samples_ms[JOB_LATENCY_SAMPLES];
 };
 
+/* Early parts of the open epoch, from the tasks' letters to the log. One is written at a time, and only when the frame
+ * before it is durable, because a part that had to go elsewhere would change its name, which the next one holds. */
+struct job_parts {
+    VEC(struct letter_from_task *) waiting; /* in the order in which they came; those of the next epoch among them */
+    bool active;                            /* `frame` is on its way into the log, for `vertex` and `subtask` */
+    uint32_t vertex, subtask;
+    struct buffer frame;
+    struct weir_frame_name name;
+    struct store_chain durable; /* the epoch's parts so far */
+    bool completing;            /* every task has reported; the frame waits for the last part */
+    bool final;
+};
+
 /* The epoch that closes: what was reported, and what was made of it. Lives until the next SNAPSHOT. */
 struct job_closing {
     uint64_t epoch;
     struct arena arena;              /* the manifest's arrays and texts */
     struct manifest manifest;
     struct buffer frame;
-    struct weir_frame_name name;
+    struct weir_frame_name name;     /* settled when `durable` */
+    bool durable;
+    struct weir_frame_name before;   /* the frame that was committed before; its parent unless there are parts */
+    struct store_chain parts;        /* early parts of the epoch, in the order of the chain */
     VEC(struct weir_ledger_range) ranges;
     struct weir_splits moved;        /* positions for the transaction */
     uint64_t records_out;            /* of this epoch */
     int64_t barrier_us;
     uint32_t append_try;
-    int64_t append_failing_us;       /* since when appending fails; 0 = it does not */
 };
 
 struct weir_job {
@@ -159,7 +175,9 @@ struct weir_job {
     struct job_dump dump;
     struct retention_names abandoned;    /* bases that no manifest names: deleted at the next commit */
     VEC(struct letter_from_task *) acks; /* per task: of the epoch in flight */
+    struct job_parts parts;
     struct job_closing closing;
+    int64_t append_failing_us;           /* since when appending to the log fails; 0 = it does not */
     struct weir_output_totals totals;    /* cumulative, committed or in flight */
     struct restart_decision decision;    /* of this attempt */
     struct {
@@ -203,9 +221,11 @@ void job_log(const struct weir_job *job, enum weir_log_level level, const char *
 void job_commit_event(struct weir_job *job, struct commit_event event);
 /* FAILED, from whatever part. */
 void job_failed(struct weir_job *job, const struct weir_error *error);
+void job_no_memory(struct weir_job *job, const char *what);
 void job_coordinator_event(struct weir_job *job, enum coordinator_event_type type, uint64_t epoch, uint32_t subtask);
 /* Hands work to a worker on behalf of the attempt. */
 void job_submit(struct weir_job *job, struct worker *worker, struct work *work);
+void job_add_sample(struct job_latency *latency, double ms);
 /* Zeroed work of `size`, with its functions; NULL after reporting that there is no memory. */
 void *job_work(struct weir_job *job, size_t size, enum weir_code (*run)(struct work *), void (*done)(struct work *, void *));
 
@@ -232,6 +252,7 @@ void job_destroy_tasks(struct weir_job *job);
 void job_look_unwound(struct weir_job *job);
 void job_post_all(struct weir_job *job, enum letter_type type, uint64_t epoch, bool sources_only,
                   const struct weir_splits *cuts);
+void job_post_part_durable(struct weir_job *job, uint32_t vertex, uint32_t subtask);
 /* Hands splits beyond source->assigned to their subtasks. */
 void job_assign_splits(struct weir_job *job, struct job_source *source);
 
@@ -239,11 +260,21 @@ void job_assign_splits(struct weir_job *job, struct job_source *source);
 
 /* From the acks (none for epoch 0) to an encoded frame. False: out of memory. */
 bool job_encode_frame(struct weir_job *job, uint64_t epoch);
+/* From one PART letter to job->parts.frame and .name. False: out of memory. */
+bool job_encode_part(struct weir_job *job, const struct letter_from_task *letter);
 void job_drop_acks(struct weir_job *job);
 /* The ledger record for the frame as it is named now, or the incarnation record. free() its data. */
 bool job_ledger_commit(struct weir_job *job, char key[LEDGER_KEY_MAX], struct weir_bytes *value);
 bool job_ledger_incarnation(struct weir_job *job, char key[LEDGER_KEY_MAX], struct weir_bytes *value);
 void job_closing_clear(struct job_closing *closing);
+
+/* ---- job_append.c --------------------------------------------------------------------------------------------------- */
+
+void job_take_part(struct weir_job *job, struct letter_from_task *letter);     /* takes the letter */
+void job_complete(struct weir_job *job, uint64_t epoch, bool final);           /* every task has reported: SNAPSHOT */
+void job_append(struct weir_job *job, const struct commit_action *action);     /* then DURABLE or APPEND_FAILED */
+void job_append_again(struct weir_job *job);                                   /* what failed before */
+void job_parts_clear(struct job_parts *parts);
 
 /* ---- job_base.c ----------------------------------------------------------------------------------------------------- */
 

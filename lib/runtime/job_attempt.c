@@ -154,6 +154,15 @@ void job_post_all(struct weir_job *job, enum letter_type type, uint64_t epoch, b
     }
 }
 
+void job_post_part_durable(struct weir_job *job, uint32_t vertex, uint32_t subtask)
+{
+    struct letter_to_task *letter = letter_new(LETTER_PART_DURABLE, 0);
+    if (letter == NULL)
+        job_no_memory(job, "a letter to a task");
+    else
+        task_post(job->tasks.items[job->vertex_first[vertex] + subtask], letter);
+}
+
 void job_assign_splits(struct weir_job *job, struct job_source *source)
 {
     const uint32_t parallelism = job->plan->vertices[source->vertex].parallelism;
@@ -202,6 +211,7 @@ void job_cancel_tasks(struct weir_job *job)
     job->unwinding = true;
     __atomic_store_n(&job->give_up_discovery, true, __ATOMIC_RELAXED);
     job->coordinator_timer_us = job->append_retry_us = job->discovery_us = job->watch_us = INT64_MAX;
+    job->append_failing_us = 0;
     memset(job->begun_us, 0, sizeof(job->begun_us));
     if (job->coordinator_ready) coordinator_deinit(&job->coordinator);
     job->coordinator_ready = false;
@@ -229,6 +239,7 @@ void job_destroy_tasks(struct weir_job *job)
     for (size_t i = 0; i < job->channels.count; i++)
         if (job->channels.items[i] != NULL) channel_destroy(job->channels.items[i]);
     job_drop_acks(job);
+    job_parts_clear(&job->parts);
     vec_free(&job->acks);
     vec_free(&job->tasks);
     vec_free(&job->channels);

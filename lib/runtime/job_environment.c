@@ -340,6 +340,8 @@ static void verify_frame(struct weir_job *job, const struct weir_frame_name *nam
     enum weir_code code = store_read_frame(job->store, name, &frame, &error);
     if (code == WEIR_OK)
         code = manifest_decode((struct weir_bytes){ frame.data, frame.size }, name, &arena, &manifest, &error);
+    if (code == WEIR_OK && manifest.is_part)
+        code = weir_error_set(&error, WEIR_DAMAGED, WEIR_REMEDY_STOP, "an early part of a checkpoint lies there");
     if (code == WEIR_OK && copy_positions(job, &manifest, &out->positions)) out->state = RESTART_FRAME_VERIFIED;
     if (code != WEIR_OK) {
         out->state = RESTART_FRAME_DAMAGED;
@@ -942,6 +944,7 @@ static void restore_done(struct work *work, void *user)
         return;
     }
     job->closing.name = job->decision.frame;
+    job->closing.durable = true;
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_RESTORED });
 }
 

@@ -21,6 +21,7 @@ void job_closing_clear(struct job_closing *closing)
     if (closing->arena.chunk_bytes != 0) arena_deinit(&closing->arena);
     buffer_deinit(&closing->frame);
     vec_free(&closing->ranges);
+    store_chain_clear(&closing->parts);
     weir_splits_clear(&closing->moved);
     memset(closing, 0, sizeof(*closing));
 }
@@ -29,6 +30,11 @@ void job_closing_clear(struct job_closing *closing)
 static void begin_closing(struct weir_job *job, uint64_t epoch)
 {
     struct job_closing *closing = &job->closing;
+    closing->before = epoch == 0 ? (struct weir_frame_name){ 0 } : closing->name;
+    closing->durable = false;
+    store_chain_clear(&closing->parts);
+    closing->parts = job->parts.durable;
+    job->parts.durable = (struct store_chain){ 0 };
     if (closing->arena.chunk_bytes == 0) {
         arena_init(&closing->arena, 16 * 1024);
         buffer_init(&closing->frame);
@@ -38,7 +44,6 @@ static void begin_closing(struct weir_job *job, uint64_t epoch)
     weir_splits_clear(&closing->moved);
     closing->epoch = epoch;
     closing->records_out = 0;
-    closing->append_failing_us = 0;
     closing->append_try = 0;
     closing->barrier_us = epoch == 0 ? 0 : job->barrier_us;
     memset(&closing->manifest, 0, sizeof(closing->manifest));
@@ -171,6 +176,14 @@ static void note_shard_log(struct weir_job *job, uint32_t keyed, uint32_t subtas
     }
 }
 
+static void add_delta(struct weir_job *job, uint32_t index, const struct letter_from_task *letter,
+                      struct manifest_operator *out)
+{
+    const struct buffer *delta = &letter->snapshot.deltas[job->keyed.items[index].stage];
+    note_shard_log(job, index, letter->subtask, delta->size, letter->snapshot.state_bytes);
+    if (delta->size > 0) out->deltas[out->delta_count++] = (struct weir_bytes){ delta->data, delta->size };
+}
+
 static bool fill_deltas(struct weir_job *job, uint32_t index, struct manifest_operator *out)
 {
     const struct job_keyed *keyed = &job->keyed.items[index];
@@ -179,10 +192,7 @@ static bool fill_deltas(struct weir_job *job, uint32_t index, struct manifest_op
     if (out->deltas == NULL) return false;
     for (uint32_t i = 0; i < parallelism; i++) {
         const struct letter_from_task *ack = job->acks.items[job->vertex_first[keyed->vertex] + i];
-        if (ack == NULL) continue;
-        const struct buffer *delta = &ack->snapshot.deltas[keyed->stage];
-        note_shard_log(job, index, i, delta->size, ack->snapshot.state_bytes);
-        if (delta->size > 0) out->deltas[out->delta_count++] = (struct weir_bytes){ delta->data, delta->size };
+        if (ack != NULL) add_delta(job, index, ack, out);
     }
     return true;
 }
@@ -217,27 +227,15 @@ static bool add_totals(struct weir_job *job)
     return true;
 }
 
-/* The frame that came before: what the last closing made, or what was restored. */
-static struct weir_frame_name parent_frame(const struct weir_job *job, uint64_t epoch)
+static struct manifest manifest_of(const struct weir_job *job, uint64_t epoch)
 {
-    return epoch == 0 ? (struct weir_frame_name){ 0 } : job->closing.name;
-}
-
-bool job_encode_frame(struct weir_job *job, uint64_t epoch)
-{
-    const struct weir_frame_name parent = parent_frame(job, epoch);
-    begin_closing(job, epoch);
-    struct job_closing *closing = &job->closing;
-    struct manifest *manifest = &closing->manifest;
-    if (!take_all_positions(job, epoch) || (epoch > 0 && !add_totals(job))) return false;
     const char *cluster = job->decider_type->cluster == NULL ? NULL : job->decider_type->cluster(job->decider);
-    *manifest = (struct manifest){
+    return (struct manifest){
         .store = store_id(job->store),
         .job = job->name,
         .slot = JOB_SLOT,
         .incarnation = job->commit.incarnation,
         .epoch = epoch,
-        .parent = parent,
         .wall_ms = job->environment.wall_ms(job->environment.user),
         .build = WEIR_BUILD,
         .program = job->program,
@@ -246,13 +244,62 @@ bool job_encode_frame(struct weir_job *job, uint64_t epoch)
         .max_parallelism = job->plan->max_parallelism,
         .decider = job->decider_type->kind,
         .cluster = cluster == NULL ? "" : cluster,
-        .totals = job->totals,
     };
+}
+
+/* What the next frame of the chain names as its parent. */
+static struct weir_frame_name end_of(const struct store_chain *parts, const struct weir_frame_name *frame)
+{
+    return parts->frames.count > 0 ? parts->frames.items[parts->frames.count - 1] : *frame;
+}
+
+bool job_encode_frame(struct weir_job *job, uint64_t epoch)
+{
+    begin_closing(job, epoch);
+    struct job_closing *closing = &job->closing;
+    struct manifest *manifest = &closing->manifest;
+    if (!take_all_positions(job, epoch) || (epoch > 0 && !add_totals(job))) return false;
+    *manifest = manifest_of(job, epoch);
+    manifest->parent = end_of(&closing->parts, &closing->before);
+    manifest->totals = job->totals;
     if (!fill_sources(job, manifest) || !fill_operators(job, manifest, epoch)) return false;
     closing->name.file[0] = '\0';
     const bool good = manifest_encode(manifest, &closing->frame, &closing->name);
     job_drop_acks(job);
     for (size_t i = 0; i < manifest->operator_count; i++) manifest->operators[i].delta_count = 0; /* were the acks' */
+    return good;
+}
+
+/* Names of states go with the deltas; everything else is the frame's. */
+static bool fill_part(struct weir_job *job, const struct letter_from_task *letter, struct arena *arena,
+                      struct manifest *part)
+{
+    part->operators = arena_alloc(arena, (job->keyed.count + 1) * sizeof(*part->operators));
+    if (part->operators == NULL) return false;
+    for (uint32_t i = 0; i < job->keyed.count; i++) {
+        const struct job_keyed *keyed = &job->keyed.items[i];
+        if (keyed->vertex != letter->vertex) continue;
+        struct manifest_operator *out = &part->operators[part->operator_count++];
+        *out = (struct manifest_operator){ .name = keyed->spec->name };
+        out->deltas = arena_alloc(arena, sizeof(*out->deltas));
+        if (out->deltas == NULL || !fill_states(arena, keyed->spec, out)) return false;
+        add_delta(job, i, letter, out);
+    }
+    return true;
+}
+
+bool job_encode_part(struct weir_job *job, const struct letter_from_task *letter)
+{
+    struct job_parts *parts = &job->parts;
+    struct manifest part = manifest_of(job, letter->epoch);
+    struct arena arena;
+    arena_init(&arena, 4 * 1024);
+    part.is_part = true;
+    part.parent = end_of(&parts->durable, &job->closing.name);
+    buffer_init(&parts->frame);
+    parts->name.file[0] = '\0';
+    const bool good = fill_part(job, letter, &arena, &part) && manifest_encode(&part, &parts->frame, &parts->name);
+    arena_deinit(&arena);
     return good;
 }
 
@@ -279,8 +326,8 @@ bool job_ledger_commit(struct weir_job *job, char key[LEDGER_KEY_MAX], struct we
     fill_entry(job, &entry, WEIR_LEDGER_COMMIT);
     entry.epoch = job->closing.epoch;
     entry.frame = job->closing.name;
-    entry.parent.incarnation = job->closing.manifest.parent.incarnation;
-    entry.parent.epoch = job->closing.manifest.parent.epoch;
+    entry.parent.incarnation = job->closing.before.incarnation;
+    entry.parent.epoch = job->closing.before.epoch;
     entry.total_count = job->totals.count;
     entry.totals = job->totals.items;
     entry.range_count = job->closing.ranges.count;

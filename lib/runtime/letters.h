@@ -1,7 +1,7 @@
 /* What threads of a job tell each other. A letter is malloc'ed by the sender and belongs to the receiver, contents too.
  *
- *   job ──> task      BARRIER, PROCEED, COMMITTED, SPLIT, HOLD, DUMP
- *   task ──> job      OPENED, ACK, ENDED, FAILED, ACTIVITY, BYTES, CHUNK, GONE
+ *   job ──> task      BARRIER, PROCEED, COMMITTED, SPLIT, PART_DURABLE, DUMP
+ *   task ──> job      OPENED, ACK, PART, ENDED, FAILED, ACTIVITY, BYTES, CHUNK, GONE
  *   worker ──> job    WORK_DONE
  *   decider ──> job   DECIDER
  *   user ──> job      STOP, CANCEL_JOB */
@@ -15,10 +15,11 @@ enum letter_type {
     LETTER_PROCEED,
     LETTER_COMMITTED,
     LETTER_SPLIT,
-    LETTER_HOLD,
+    LETTER_PART_DURABLE,
     LETTER_DUMP,
     LETTER_OPENED,
     LETTER_ACK,
+    LETTER_PART,
     LETTER_ENDED,
     LETTER_FAILED,
     LETTER_ACTIVITY,
@@ -46,11 +47,10 @@ struct letter_from_task {
     uint32_t vertex;
     uint32_t subtask;
     uint64_t epoch;
-    struct chain_snapshot snapshot; /* ACK */
+    struct chain_snapshot snapshot; /* ACK; PART: the deltas of an early part of `epoch` */
     struct weir_splits positions;   /* ACK of a source task */
     uint64_t records_out;           /* ACK: handed to sinks since the task was made */
     struct weir_error error;        /* FAILED */
-    bool hard;                      /* BYTES: the hard limit, else the soft one */
     uint32_t stage;                 /* CHUNK */
     uint64_t redo_epoch;            /* CHUNK: of the base that it is part of */
     struct buffer chunk;            /* CHUNK */

@@ -12,7 +12,15 @@
 /* Lag needs no request but a call for each partition; once in a while is enough. */
 #define LAG_LOOK_US 200000
 
-enum phase { PHASE_OPENING, PHASE_RUNNING, PHASE_EMITTING, PHASE_SNAPSHOT, PHASE_FINISHING, PHASE_FAILED };
+enum phase {
+    PHASE_OPENING,
+    PHASE_RUNNING,
+    PHASE_RELIEVING,
+    PHASE_EMITTING,
+    PHASE_SNAPSHOT,
+    PHASE_FINISHING,
+    PHASE_FAILED,
+};
 
 struct task {
     struct task_options options;
@@ -38,11 +46,10 @@ struct task {
     bool blocked;                /* the chain has no room */
     bool ended;                  /* END was handled; nothing but barriers from now on */
     bool input_ended;
-    bool held;                   /* hard limit: no input until the barrier */
     bool barrier_waits;          /* source tasks: a barrier to begin when the batch in hand is done */
     struct weir_splits cuts;     /* of the barrier that waits */
 
-    bool active, bytes_said, hard_said; /* told the job in this epoch */
+    bool active, bytes_said;     /* told the job in this epoch */
     uint64_t positions_said;     /* digest of the positions at the last barrier */
     int64_t idle_look_us, lag_look_us, flush_us;
     int64_t taken_us;            /* when the batch before was taken, emission added; 0 = input ran dry since */
@@ -54,7 +61,9 @@ struct task {
     bool dumping, dump_may_go_on;
     struct buffer dump_chunk;
 
-    struct letter_from_task *ack; /* of the barrier that has passed, while its snapshot is being written down */
+    /* ACK of the barrier that has passed, or PART, while its deltas are being written down; NULL = neither. */
+    struct letter_from_task *writing;
+    bool part_under_way; /* from its beginning until it is durable */
 
     _Atomic uint64_t records_in, bytes_in, records_out, lag, gap_max_us, state_entries, state_bytes;
 };
@@ -146,7 +155,7 @@ void task_destroy(struct task *task)
     vec_free(&task->inputs);
     weir_splits_clear(&task->cuts);
     buffer_deinit(&task->dump_chunk);
-    if (task->ack != NULL) letter_destroy(&task->ack->mail);
+    if (task->writing != NULL) letter_destroy(&task->writing->mail);
     mailbox_deinit(&task->mailbox, letter_destroy);
     waker_deinit(&task->waker);
     free(task);
@@ -169,11 +178,10 @@ static struct letter_from_task *letter_new(struct task *task, enum letter_type t
 }
 
 /* A letter that says all by its type. */
-static void tell(struct task *task, enum letter_type type, bool hard)
+static void tell(struct task *task, enum letter_type type)
 {
     struct letter_from_task *letter = letter_new(task, type);
     if (letter == NULL) return; /* the job asks again by way of its checkpoint time-out */
-    letter->hard = hard;
     mailbox_post(task->options.job, &letter->mail);
 }
 
@@ -199,21 +207,51 @@ static void say_active(struct task *task)
 {
     if (task->active) return;
     task->active = true;
-    tell(task, LETTER_ACTIVITY, false);
+    tell(task, LETTER_ACTIVITY);
 }
 
-/* The soft limit brings the barrier forward, the hard one stops the sources until it comes. */
+/* ---- Limits --------------------------------------------------------------------------------------------------------- */
+
+/* The soft limit brings the barrier forward. What is kept for the commit goes to the sinks above the hard one. */
 static void look_at_limits(struct task *task)
 {
-    const uint64_t bytes = chain_changed_bytes(task->chain) + chain_unflushed_bytes(task->chain);
+    const uint64_t kept = chain_kept_bytes(task->chain);
+    const uint64_t bytes = kept + chain_delta_bytes(task->chain) + chain_unflushed_bytes(task->chain);
     if (!task->bytes_said && bytes >= task->options.soft_limit_bytes) {
         task->bytes_said = true;
-        tell(task, LETTER_BYTES, false);
+        tell(task, LETTER_BYTES);
     }
-    if (!task->hard_said && bytes >= task->options.hard_limit_bytes) {
-        task->hard_said = true;
-        tell(task, LETTER_BYTES, true);
+    if (kept >= task->options.hard_limit_bytes) task->phase = PHASE_RELIEVING;
+}
+
+static enum task_result relieve(struct task *task)
+{
+    switch (chain_emit_early(task->chain)) {
+    case CHAIN_DONE: task->phase = PHASE_RUNNING; return TASK_WORKED;
+    case CHAIN_BLOCKED: task->blocked = true; return TASK_WAITING;
+    case CHAIN_FAILED: break;
     }
+    fail(task, chain_error(task->chain));
+    return TASK_WORKED;
+}
+
+static void begin_part(struct task *task)
+{
+    task->writing = letter_new(task, LETTER_PART);
+    if (task->writing == NULL)
+        fail_no_memory(task);
+    else if (chain_part(task->chain, &task->writing->snapshot) == CHAIN_FAILED)
+        fail(task, chain_error(task->chain));
+    task->part_under_way = true;
+}
+
+/* Above the hard limit part of the delta is written early. False: not yet, and no more may change until then. */
+static bool has_room_for_changes(struct task *task)
+{
+    if (chain_delta_bytes(task->chain) < task->options.hard_limit_bytes) return true;
+    if (task->part_under_way || task->writing != NULL) return false;
+    begin_part(task);
+    return task->phase != PHASE_FAILED;
 }
 
 /* ---- Input ---------------------------------------------------------------------------------------------------------- */
@@ -378,12 +416,18 @@ static void lift_cuts(struct task *task)
     weir_splits_clear(&task->cuts);
 }
 
-/* A slice of the snapshot under way; the last one completes the acknowledgement. */
+/* What is emitted on commit wants the whole list of what changed: the last slices of a part come first. */
+static bool is_writing_part(const struct task *task)
+{
+    return task->writing != NULL && task->writing->mail.type == LETTER_PART;
+}
+
+/* A slice of the snapshot or part under way; the last one completes the letter. */
 static void write_snapshot(struct task *task)
 {
-    if (task->ack == NULL || !chain_snapshot_step(task->chain, SNAPSHOT_SLICE_CHANGES)) return;
-    mailbox_post(task->options.job, &task->ack->mail);
-    task->ack = NULL;
+    if (task->writing == NULL || !chain_snapshot_step(task->chain, SNAPSHOT_SLICE_CHANGES)) return;
+    mailbox_post(task->options.job, &task->writing->mail);
+    task->writing = NULL;
 }
 
 /* All that the acknowledgement says of the barrier, but for the changes, which are still to be written down. */
@@ -398,18 +442,18 @@ static bool fill_ack(struct task *task, struct letter_from_task *ack)
 
 static enum task_result take_snapshot(struct task *task)
 {
-    CHECK(task->ack == NULL);
-    task->ack = letter_new(task, LETTER_ACK);
-    if (task->ack == NULL) {
+    CHECK(task->writing == NULL);
+    struct letter_from_task *ack = task->writing = letter_new(task, LETTER_ACK);
+    if (ack == NULL) {
         fail_no_memory(task);
         return TASK_WORKED;
     }
-    switch (chain_snapshot(task->chain, task->epoch, &task->ack->snapshot)) {
+    switch (chain_snapshot(task->chain, task->epoch, &ack->snapshot)) {
     case CHAIN_BLOCKED: task->blocked = true; break;
     case CHAIN_DONE: break;
     case CHAIN_FAILED: fail(task, chain_error(task->chain)); return TASK_WORKED;
     }
-    if (!fill_ack(task, task->ack)) {
+    if (!fill_ack(task, ack)) {
         fail_no_memory(task);
         return TASK_WORKED;
     }
@@ -418,7 +462,7 @@ static enum task_result take_snapshot(struct task *task)
         lift_cuts(task);
     }
     task->epoch++;
-    task->barrier_waits = task->held = task->active = task->bytes_said = task->hard_said = false;
+    task->barrier_waits = task->active = task->bytes_said = false;
     if (task->phase == PHASE_SNAPSHOT) task->phase = PHASE_RUNNING;
     atomic_store_explicit(&task->records_out, chain_records_out(task->chain), memory_order_relaxed);
     write_snapshot(task);
@@ -427,6 +471,7 @@ static enum task_result take_snapshot(struct task *task)
 
 static enum task_result emit_on_commit(struct task *task)
 {
+    if (is_writing_part(task)) return TASK_WORKED;
     switch (chain_emit_on_commit(task->chain, task->epoch)) {
     case CHAIN_DONE:
         task->phase = PHASE_SNAPSHOT;
@@ -441,6 +486,7 @@ static enum task_result emit_on_commit(struct task *task)
 
 static enum task_result finish(struct task *task)
 {
+    if (is_writing_part(task)) return TASK_WORKED;
     switch (chain_finish(task->chain)) {
     case CHAIN_DONE: break;
     case CHAIN_BLOCKED: task->blocked = true; return TASK_WAITING;
@@ -448,7 +494,7 @@ static enum task_result finish(struct task *task)
     }
     task->ended = true;
     task->phase = PHASE_RUNNING;
-    tell(task, LETTER_ENDED, false);
+    tell(task, LETTER_ENDED);
     return TASK_WORKED;
 }
 
@@ -518,7 +564,7 @@ static void take_letter(struct task *task, struct letter_to_task *letter)
             code = task->options.vertex->source->source.type->reader_add(task->reader, &letter->splits.items[i], &error);
         task->positions_said = digest_positions(task);
         break;
-    case LETTER_HOLD: task->held = task->epoch == letter->epoch; break;
+    case LETTER_PART_DURABLE: task->part_under_way = false; break;
     case LETTER_DUMP: take_dump_letter(task, letter->stage); break;
     default: CHECK(!"a letter that no task gets");
     }
@@ -551,7 +597,7 @@ static enum task_result open(struct task *task)
     }
     if (code == WEIR_OK) code = chain_open(task->chain, &error);
     if (code == WEIR_OK)
-        tell(task, LETTER_OPENED, false);
+        tell(task, LETTER_OPENED);
     else
         fail(task, &error);
     return TASK_WORKED;
@@ -574,7 +620,7 @@ static enum task_result gone(struct task *task)
     }
     chain_destroy(task->chain); /* here, because `.close` belongs to this thread */
     task->chain = NULL;
-    tell(task, LETTER_GONE, false);
+    tell(task, LETTER_GONE);
     return TASK_GONE;
 }
 
@@ -585,13 +631,13 @@ static enum task_result take_input(struct task *task, int64_t *deadline_us)
         task->phase = PHASE_FINISHING;
         return TASK_WORKED;
     }
-    if (task->gate != NULL) return take_gate_event(task);
     if (task->barrier_waits && cuts_are_reached(task)) {
         begin_barrier(task, task->epoch);
         return TASK_WORKED;
     }
-    if (task->ended || (task->held && task->cuts.count == 0)) return TASK_WAITING;
-    return poll_source(task, deadline_us);
+    if (!has_room_for_changes(task)) return TASK_WAITING;
+    if (task->gate != NULL) return take_gate_event(task);
+    return task->ended ? TASK_WAITING : poll_source(task, deadline_us);
 }
 
 /* Sends partial batches on when the input has run dry, or when they have waited long enough. */
@@ -623,6 +669,7 @@ static enum task_result work(struct task *task, int64_t now, int64_t *deadline_u
 {
     if (task->blocked && unblock(task) == TASK_WAITING) return TASK_WAITING;
     switch (task->phase) {
+    case PHASE_RELIEVING: return relieve(task);
     case PHASE_EMITTING: return emit_on_commit(task);
     case PHASE_SNAPSHOT: return take_snapshot(task);
     case PHASE_FINISHING: return finish(task);
@@ -647,7 +694,7 @@ enum task_result task_step(struct task *task, int64_t *deadline_us)
     if (task->dumping && task->dump_may_go_on) dump_slice(task);
     write_snapshot(task);
     const enum task_result result = work(task, now, deadline_us);
-    return result == TASK_WAITING && task->ack != NULL ? TASK_WORKED : result;
+    return result == TASK_WAITING && task->writing != NULL ? TASK_WORKED : result;
 }
 
 /* ---- The shell ------------------------------------------------------------------------------------------------------ */

@@ -6,7 +6,13 @@
  *                          │ end of input                     (each may be interrupted by back-pressure and goes on
  *                          └──> FINISHING ──> ENDED            where it stopped; barriers keep flowing behind the end)
  *
+ *   RUNNING ──records kept for the commit pass the hard limit──> RELIEVING: they are emitted early ──> RUNNING
  *   any failure ──> FAILED (sticky): waits to be cancelled
+ *
+ * Changed state above the task's share of the hard limit is handed to the job as an early part of the epoch's delta, in
+ * slices between batches. At most one part is under way, from its beginning until the job says that it is durable; a task
+ * that reaches the limit again before that takes no input. So what it holds for the log is at most twice its share, and
+ * what a batch changes.
  *
  * Owner of everything inside: the task thread. From outside come letters and reads of the counters. The wakers of channels,
  * reader and sink writers are the task's own. */
@@ -30,8 +36,8 @@ struct task_options {
     void *source;                  /* opened source of the vertex, or NULL */
     void *const *sinks;            /* opened sinks per stage of the chain; copied */
     int64_t buffer_timeout_us;
-    uint64_t soft_limit_bytes;
-    uint64_t hard_limit_bytes;
+    uint64_t soft_limit_bytes; /* of changed state, kept records and output in an epoch; for this task alone */
+    uint64_t hard_limit_bytes; /* of changed state, and of kept records, that are held in memory */
 };
 
 struct task;

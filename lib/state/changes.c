@@ -46,3 +46,10 @@ bool changes_grow(struct changes *changes)
     *item = block;
     return true;
 }
+
+bool changes_reserve_many(struct changes *changes, size_t count)
+{
+    while (changes->blocks.count << CHANGES_BLOCK_BITS < changes->count + count)
+        if (!changes_grow(changes)) return false;
+    return true;
+}

@@ -23,6 +23,8 @@ void changes_clear(struct changes *changes);
 uint64_t changes_bytes(const struct changes *changes); /* memory held */
 
 bool changes_grow(struct changes *changes);
+/* Room for `count` more. False when there is no memory. */
+bool changes_reserve_many(struct changes *changes, size_t count);
 
 /* Room for so many more, at most a block's worth. False when there is no memory. */
 static inline bool changes_reserve(struct changes *changes, size_t more)

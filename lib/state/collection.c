@@ -99,8 +99,8 @@ void shard_forget_remains(struct shard *shard)
     vec_free(&shard->remains);
 }
 
-/* Drops a dead element, which is in no order. One that is in a list of changes stays there, empty, until a snapshot
- * comes by. There is room in the list of changes. */
+/* Drops a dead element, which is in no order. One that is in a list, of changes or of what parts have written, stays
+ * there, empty, until a snapshot comes by. There is room in the list of changes. */
 static void drop_element(struct shard *shard, const struct unit *unit, uint32_t reference)
 {
     struct entry *entry = entry_at(&shard->entries, reference);
@@ -110,12 +110,13 @@ static void drop_element(struct shard *shard, const struct unit *unit, uint32_t 
     shard_save(shard, entry, unit->key->hash);
     entry_remove_value(&shard->entries, entry);
     shard->entry_count--;
-    if (!is_frozen && !(entry->flags & shard->changed_flag)) {
+    const bool is_listed = (entry->flags & (shard->changed_flag | ENTRY_LISTED)) != 0;
+    if (!is_frozen && !is_listed) {
         shard_discard(shard, unit, reference);
         return;
     }
     entry->flags |= ENTRY_FORGOTTEN;
-    if (entry->flags & shard->changed_flag) return;
+    if (is_listed) return;
     entry->flags |= shard->changed_flag;
     changes_push(&shard->changes, (struct change){ .reference = reference, .hash = unit->key->hash });
 }

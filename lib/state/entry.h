@@ -30,12 +30,13 @@ enum entry_shape {
 };
 
 enum entry_flag {
-    ENTRY_CHANGED = 1,     /* changed in an epoch of even number, and not written by its snapshot yet */
+    ENTRY_CHANGED = 1,     /* changed in an even stretch (shard_private.h), and not written by its snapshot yet */
     ENTRY_REMOVED = 2,     /* a tombstone: kept until a snapshot has written it */
     ENTRY_NULL = 4,        /* the value is null */
     ENTRY_BLOCK = 8,       /* the value lies in a block */
-    ENTRY_CHANGED_ODD = 16, /* as ENTRY_CHANGED, in an epoch of odd number */
-    ENTRY_OLD = 32,        /* the value was written by an older version of its codec */
+    ENTRY_CHANGED_ODD = 16, /* as ENTRY_CHANGED, in an odd stretch */
+    ENTRY_LISTED = 32,      /* an early part of the epoch has written it */
+    ENTRY_OLD = 64,         /* the value was written by an older version of its codec */
 
     /* An element that died and was dropped, in a list of changes still: nothing is written of it. */
     ENTRY_FORGOTTEN = ENTRY_REMOVED | ENTRY_NULL

@@ -44,6 +44,7 @@ struct shard *shard_create(const struct shard_options *options)
     shard->migrate_user = options->migrate_user;
     entries_init(&shard->entries);
     changes_init(&shard->changes);
+    changes_init(&shard->listed);
     changes_init(&shard->snapshot.frozen);
     shard->store = store_hashmap_create();
     CHECK(!shard->store->operations->holds_units);
@@ -86,6 +87,7 @@ void shard_destroy(struct shard *shard)
     shard_forget_remains(shard);
     shard->store->operations->destroy(shard->store);
     changes_deinit(&shard->changes);
+    changes_deinit(&shard->listed);
     changes_deinit(&shard->snapshot.frozen);
     entries_deinit(&shard->entries);
     free(shard->zeroes);
@@ -103,7 +105,7 @@ uint64_t shard_bytes(const struct shard *shard)
 {
     return sizeof *shard + shard->group_count * sizeof *shard->tables + shard->table_bytes +
            slab_bytes(&shard->entries.slab) + shard->entries.block_bytes + changes_bytes(&shard->changes) +
-           changes_bytes(&shard->snapshot.frozen) + shard->remains_bytes;
+           changes_bytes(&shard->listed) + changes_bytes(&shard->snapshot.frozen) + shard->remains_bytes;
 }
 
 /* ---- Entries ----------------------------------------------------------------------------------------------------- */

@@ -43,21 +43,26 @@ struct dump {
     uint32_t stamp;
 };
 
-/* A snapshot under way: what changed in the epoch that a barrier has closed. Entries are written in the order of the
- * list, but for one that is about to change again, which is written just before. */
+/* A snapshot under way: what changed in the stretch that a barrier or an early part has closed. Entries are written in
+ * the order of the list, but for one that is about to change again, which is written just before. */
 struct snapshot {
     struct buffer *delta; /* the caller's; NULL = none is under way */
     struct changes frozen;
-    size_t next; /* first change that was not looked at */
+    size_t next; /* first change that was not looked at: in `frozen`, and behind it in the shard's `listed` */
+    bool is_part;
 };
 
-/* Invariants:
+/* A stretch lasts from one snapshot, of a barrier or of an early part, to the next: most epochs are one stretch.
+ *
+ * Invariants:
  *   1. Every reference in a table is an entry, and every entry is in exactly one table.
- *   2. An entry is in `changes` exactly when it has the flag of the open epoch. One with the flag of the epoch before is
- *      in `frozen`, behind the place that the snapshot has reached. A tombstone has at least one of the two.
+ *   2. An entry is in `changes` exactly when it has the flag of the open stretch. One with the flag of the stretch before
+ *      is in `frozen`, behind the place that the snapshot has reached. One that an early part of the open epoch has
+ *      looked at is in `listed`, once, and has ENTRY_LISTED; the barrier's snapshot empties the list. A tombstone has at
+ *      least one of the three.
  *   3. entry_count and the order lists count exactly the entries that are no tombstones.
  *   4. changed_bytes is the exact size of the delta that a snapshot would append now; the delta of a snapshot that is
- *      under way has room for all of its epoch.
+ *      under way has room for all of its stretch.
  *   5. A live element of a map is in the order of its head. An element whose head is gone, or has another generation,
  *      is named by exactly one of `remains`; but while a shard is being restored, no element is in any of the two. */
 struct shard {
@@ -70,8 +75,9 @@ struct shard {
     uint32_t group_count;
     uint64_t group_reciprocal; /* 2^64 / max_parallelism, rounded up */
     uint64_t epoch;
-    uint8_t changed_flag; /* of the open epoch */
+    uint8_t changed_flag; /* of the open stretch */
     struct changes changes;
+    struct changes listed;
     uint64_t changed_bytes;
     struct snapshot snapshot;
     uint64_t entry_count;
@@ -144,7 +150,7 @@ static inline bool shard_is_map(const struct shard *shard, uint32_t state)
 
 /* ---- shard.c ---- */
 
-/* The entry is about to change for the first time in the open epoch: a snapshot under way gets what it was. */
+/* The entry is about to change for the first time in the open stretch: a snapshot under way gets what it was. */
 void shard_save(struct shard *shard, struct entry *entry, uint32_t hash);
 
 /* What the entry adds to the next delta so far. */

@@ -23,6 +23,7 @@
  *
  *   process ──> shard_value ──> table (one for each key group) ──> changed list of the open epoch
  *   barrier ──> shard_snapshot_begin, _step ...: changed list -> delta   (a slice between batches, cost follows the change)
+ *   limit   ──> shard_part_begin, _step ...: the same for an early part of the epoch's delta; the epoch stays open
  *   between ──> shard_dump_step: some key groups -> base           (in slices; no pause)
  *   restart ──> shard_apply(base ...), shard_apply(delta ...)      (foreign key groups are skipped: clipping)
  *
@@ -133,8 +134,9 @@ typedef bool shard_visit_fn(void *user, const struct state_key *key, struct weir
 void shard_scan_group(struct shard *shard, uint32_t state, uint32_t group, struct weir_bytes name_space,
                       struct weir_bytes from_element, shard_visit_fn *visit, void *user);
 
-/* Visits each live unit of `state` that changed in the open epoch, once, in order of first change (emit on commit).
- * False when `visit` answered false. `visit` may not change the shard. */
+/* Visits each live unit of `state` that changed in the open epoch, once, in order of first change (emit on commit),
+ * whether an early part has written it or not. Not while a part is being written down. False when `visit` answered
+ * false. `visit` may not change the shard. */
 bool shard_each_changed(struct shard *shard, uint32_t state, shard_visit_fn *visit, void *user);
 /* The same from `*position` on (0 at first). The position moves behind the unit for which `visit` answered false, so
  * that the next call goes on there; the shard must not change in between. */
@@ -142,7 +144,7 @@ bool shard_each_changed_from(struct shard *shard, uint32_t state, size_t *positi
 
 uint64_t shard_entry_count(const struct shard *shard);   /* units: heads too, and what is dead and not dropped yet */
 uint64_t shard_bytes(const struct shard *shard);         /* memory held */
-uint64_t shard_changed_bytes(const struct shard *shard); /* about what a snapshot would append now */
+uint64_t shard_changed_bytes(const struct shard *shard); /* what a snapshot or a part would append now */
 uint64_t shard_epoch(const struct shard *shard);         /* the open one */
 uint64_t shard_generation(const struct shard *shard);    /* the highest that was given: part of every checkpoint */
 
@@ -156,6 +158,11 @@ bool shard_snapshot_begin(struct shard *shard, uint64_t epoch, struct buffer *de
 bool shard_snapshot_step(struct shard *shard, size_t changes_max);
 /* Both at once. */
 bool shard_snapshot(struct shard *shard, uint64_t epoch, struct buffer *delta);
+/* Begins an early part of the open epoch's delta, which stays open: what changed so far, as it is now. Continued by
+ * shard_snapshot_step, with the same duties. What changes again belongs to the next part or to the snapshot behind the
+ * barrier, so parts and snapshot are applied in the order in which they were begun. Of what a part has written the shard
+ * keeps 8 bytes for each unit until the barrier, and its tombstones, so that emit on commit still finds them all. */
+bool shard_part_begin(struct shard *shard, struct buffer *delta);
 
 /* A base. Begin answers the redo point. At most one dump at a time. */
 uint64_t shard_dump_begin(struct shard *shard);

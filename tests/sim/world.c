@@ -221,6 +221,7 @@ void crash_point_pass(enum crash_point point)
 #undef CRASH_NAME
     };
     struct life *life = sched_machine();
+    world.report->early_parts += point == CRASH_part_durable;
     if (life == NULL || !sched_chance(world.crash_chance)) return;
     world.report->crash_points++;
     kill_life(life, names[point]);
@@ -517,6 +518,7 @@ static void draw_settings(void)
     add_setting("state.log.segment-size", "%kb", 64);
     add_setting("state.base.min-log-size", "%kb", 64);
     add_setting("state.recovery.max-frames", "%", 3 + below(40));
+    add_setting("execution.epoch.hard-limit", "%", 64 + below(chance_percent(60) ? 300 : 100000)); /* early parts */
     add_setting("execution.checkpointing.num-retained", "%", 1 + below(3));
     add_setting("ledger.commits-kept", "%", 10 + below(20));
     add_setting("pipeline.channel.capacity", "%", 2 + below(4));

@@ -15,7 +15,7 @@
     X(starts) X(kills) X(crash_points) X(freezes) X(power_cuts) X(second_starts) X(foreign_starts)                     \
     X(broker_outages) X(coordinator_moves) X(full_disks) X(disk_errors) X(lost_requests) X(lost_answers)               \
     X(delayed_requests) X(late_requests) X(aborted) X(incarnations) X(epochs) X(records) X(fenced) X(stops)            \
-    X(compactions) X(forgotten_groups) X(restarts_inside)
+    X(compactions) X(forgotten_groups) X(restarts_inside) X(early_parts)
 
 #define WORLD_SIGHT_ONE(name) +1
 enum { WORLD_SIGHT_COUNT = 0 WORLD_SIGHTS(WORLD_SIGHT_ONE) };

@@ -186,7 +186,7 @@ START_TEST(coalesced_emission_goes_on_where_it_was_blocked)
                              .emit = WEIR_EMIT_ON_COMMIT));
     add_records(3);
     ck_assert_int_eq(rig_run(&rig, 0), CHAIN_DONE);
-    ck_assert_uint_gt(chain_changed_bytes(rig.chain), 0);
+    ck_assert_uint_gt(chain_kept_bytes(rig.chain), 0);
     rig.room = 2;
     ck_assert_int_eq(chain_emit_on_commit(rig.chain, 1), CHAIN_BLOCKED);
     ck_assert_str_eq(rig_output(&rig), "out 0=1\nout 1=1\n");
@@ -197,7 +197,48 @@ START_TEST(coalesced_emission_goes_on_where_it_was_blocked)
 }
 END_TEST
 
+START_TEST(kept_records_can_be_emitted_early_and_what_comes_after_once_more)
+{
+    start(weir_keyed_process(weir_key_by(source(), .key = NULL), .name = "last", .process = emit_value,
+                             .emit = WEIR_EMIT_ON_COMMIT));
+    rig_feed(&rig, 0, "a", "1");
+    rig_feed(&rig, 0, "b", "1");
+    rig.room = 1;
+    ck_assert_int_eq(chain_emit_early(rig.chain), CHAIN_BLOCKED);
+    rig.room = 10;
+    ck_assert_int_eq(chain_emit_early(rig.chain), CHAIN_DONE);
+    ck_assert_str_eq(rig_output(&rig), "out a=1\nout b=1\n");
+    ck_assert_uint_eq(chain_kept_bytes(rig.chain), 0);
+    rig_feed(&rig, 0, "b", "2");
+    ck_assert_str_eq(text_of(rig_barrier(&rig, 1)), "out b=2\nout prepare 1\n");
+    rig_deinit(&rig);
+}
+END_TEST
+
 /* ---- Barriers ---------------------------------------------------------------------------------------------------- */
+
+START_TEST(an_early_part_takes_the_delta_and_leaves_emission_and_sinks_alone)
+{
+    start(sum_on_commit(source(), "sum"));
+    struct chain_snapshot part, snapshot;
+    rig_feed(&rig, 0, "a", "1");
+    rig_feed(&rig, 0, "b", "1");
+    const uint64_t bytes = chain_delta_bytes(rig.chain);
+    ck_assert_int_eq(chain_part(rig.chain, &part), CHAIN_DONE);
+    ck_assert_uint_eq(chain_delta_bytes(rig.chain), 0);
+    rig_feed(&rig, 0, "b", "5");
+    ck_assert(chain_snapshot_step(rig.chain, SIZE_MAX));
+    ck_assert_uint_eq(part.deltas[1].size, bytes);
+    ck_assert_uint_eq(part.epoch, 1);
+    chain_snapshot_clear(&part);
+    ck_assert_str_eq(rig_output(&rig), "");
+    snapshot = rig_barrier(&rig, 1);
+    ck_assert_uint_eq(snapshot.deltas[1].size, bytes / 2);
+    ck_assert_str_eq(text_of(snapshot), "out a=1\nout b=6\nout prepare 1\n");
+    ck_assert_str_eq(text_of(rig_barrier(&rig, 2)), "out prepare 2\n");
+    rig_deinit(&rig);
+}
+END_TEST
 
 START_TEST(a_barrier_leaves_behind_the_records_of_its_epoch)
 {
@@ -482,6 +523,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_full_channel_stops_the_batch_behind_the_record_that_filled_it);
     tcase_add_test(tests, emission_on_commit_goes_on_where_it_was_blocked);
     tcase_add_test(tests, coalesced_emission_goes_on_where_it_was_blocked);
+    tcase_add_test(tests, kept_records_can_be_emitted_early_and_what_comes_after_once_more);
+    tcase_add_test(tests, an_early_part_takes_the_delta_and_leaves_emission_and_sinks_alone);
     tcase_add_test(tests, a_barrier_leaves_behind_the_records_of_its_epoch);
     tcase_add_test(tests, a_barrier_that_finds_the_channel_full_waits_in_its_place);
     tcase_add_test(tests, sinks_take_part_in_every_phase_of_a_commit);

@@ -178,6 +178,30 @@ static weir_graph *many_keys_graph(uint64_t count)
     return graph;
 }
 
+/* Frames in the logs of incarnation `incarnation` that say they are early parts; -1 when it has no log. */
+static int count_parts(int incarnation)
+{
+    char path[128], prefix[32];
+    int count = -1;
+    snprintf(path, sizeof(path), "%s/test", world.directory);
+    snprintf(prefix, sizeof(prefix), "log-%d-", incarnation);
+    DIR *directory = opendir(path);
+    if (directory == NULL) return -1;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        char name[512], head[16];
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0) continue;
+        snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+        FILE *log = fopen(name, "rb");
+        if (log == NULL) continue;
+        if (count < 0) count = 0;
+        for (long at = 0; fseek(log, at, SEEK_SET) == 0 && fread(head, sizeof(head), 1, log) == 1; at += 4096)
+            count += memcmp(head, "WEIRFRAM", 8) == 0 && (head[12] & 1) != 0;
+        fclose(log);
+    }
+    closedir(directory);
+    return count;
+}
+
 static void expect_counts(uint64_t count)
 {
     ck_assert_msg(!world.fell, "a committed count did not rise");
@@ -214,6 +238,7 @@ END_TEST
 START_TEST(goes_on_where_it_stood_with_another_parallelism)
 {
     static const char *const parallelism[] = { "1", "3", "2", "1" };
+    if (_i == 1) set("execution.epoch.hard-limit", "64"); /* so that every epoch is written in parts */
     for (int run = 0; run < 4; run++) {
         struct weir_error outcome;
         set("parallelism.default", parallelism[run]);
@@ -236,6 +261,7 @@ START_TEST(goes_on_where_it_stood_with_another_parallelism)
         weir_job_destroy(job);
     }
     expect_counts(200000);
+    if (_i == 1) ck_assert_int_gt(count_parts(4), 0);
 }
 END_TEST
 
@@ -253,7 +279,8 @@ START_TEST(rolls_back_and_replays_after_a_failure_of_an_operator)
 {
     struct weir_job_status status;
     atomic_store(&failures_left, 3);
-    set("parallelism.default", _i == 0 ? "1" : "3");
+    set("parallelism.default", _i % 2 == 0 ? "1" : "3");
+    if (_i >= 2) set("execution.epoch.hard-limit", "64"); /* parts of epochs that come to nothing */
     set("restart-strategy.exponential-delay.initial-backoff", "1ms");
     weir_graph *graph = weir_graph_create();
     struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = 60000, .splits = 3, .per_second = 200000);
@@ -373,6 +400,42 @@ START_TEST(a_soft_limit_brings_the_barrier_forward)
 }
 END_TEST
 
+START_TEST(an_epoch_above_the_hard_limit_is_written_in_parts)
+{
+    struct weir_job_status status;
+    set("parallelism.default", _i == 0 ? "1" : "2");
+    set("execution.checkpointing.interval", "1h");
+    set("execution.epoch.hard-limit", "20kb");
+    set("state.log.segment-size", "64kb");
+    const struct weir_error outcome = run_to_the_end(many_keys_graph(100000), &status);
+    expect_ok(&outcome);
+    ck_assert_uint_eq(world.lines, 100000); /* each key once: emit on commit knows what parts have written */
+    ck_assert_uint_le(status.epochs, 3);
+    ck_assert_int_gt(count_parts(1), 5);
+    const struct weir_error again = run_to_the_end(many_keys_graph(100001), NULL);
+    expect_ok(&again);
+    ck_assert_uint_eq(world.sum, 100001);
+}
+END_TEST
+
+START_TEST(parts_of_an_epoch_that_was_never_committed_are_ignored_and_deleted)
+{
+    struct weir_error outcome;
+    set("execution.checkpointing.interval", "1h");
+    set("execution.epoch.hard-limit", "4kb");
+    set("state.log.segment-size", "64kb");
+    weir_job *job = create(many_keys_graph(1000000000));
+    while (count_parts(1) < 20) ck_assert_msg(!weir_job_wait(job, 5, &outcome), "ended: %s", outcome.text);
+    weir_job_destroy(job);
+    ck_assert_uint_eq(world.lines, 0);
+    outcome = run_to_the_end(many_keys_graph(20000), NULL);
+    expect_ok(&outcome);
+    ck_assert_uint_eq(world.sum, 20000);
+    ck_assert_int_eq(count_parts(1), -1);
+    ck_assert_int_gt(count_parts(2), 0);
+}
+END_TEST
+
 /* ---- A sink that takes nothing -------------------------------------------------------------------------------------- */
 
 static enum weir_code wall_open(const void *options, const struct weir_connector_context *context, void *decider,
@@ -446,12 +509,14 @@ static void add(TCase *tests)
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, counts_every_record_once_at_any_parallelism, 0, 3);
     tcase_add_test(tests, emits_each_change_in_order);
-    tcase_add_test(tests, goes_on_where_it_stood_with_another_parallelism);
-    tcase_add_loop_test(tests, rolls_back_and_replays_after_a_failure_of_an_operator, 0, 2);
+    tcase_add_loop_test(tests, goes_on_where_it_stood_with_another_parallelism, 0, 2);
+    tcase_add_loop_test(tests, rolls_back_and_replays_after_a_failure_of_an_operator, 0, 4);
     tcase_add_test(tests, gives_up_when_the_restart_strategy_does);
     tcase_add_loop_test(tests, joins_unions_and_two_kinds_of_input, 0, 2);
     tcase_add_test(tests, broadcasts_to_every_subtask);
     tcase_add_test(tests, a_soft_limit_brings_the_barrier_forward);
+    tcase_add_loop_test(tests, an_epoch_above_the_hard_limit_is_written_in_parts, 0, 2);
+    tcase_add_test(tests, parts_of_an_epoch_that_was_never_committed_are_ignored_and_deleted);
     tcase_add_test(tests, a_blocked_sink_stops_the_sources_within_what_channels_hold);
     tcase_add_test(tests, refuses_a_store_that_lost_its_frame);
     tcase_add_test(tests, refuses_a_checkpoint_directory_without_rights);

@@ -147,6 +147,18 @@ static bool snapshot(struct shard *shard, struct buffer *delta)
     return shard_snapshot(shard, epoch, delta);
 }
 
+static bool write_part(struct shard *shard, struct buffer *delta)
+{
+    const uint64_t pending = shard_changed_bytes(shard);
+    const size_t size = delta->size;
+    if (!shard_part_begin(shard, delta)) {
+        EXPECT(shard_changed_bytes(shard) == pending && delta->size == size);
+        delta->failed = false;
+        if (!shard_part_begin(shard, delta)) return false;
+    }
+    return shard_snapshot_step(shard, SIZE_MAX);
+}
+
 static bool dump(struct shard *shard, struct buffer *base)
 {
     (void)shard_dump_begin(shard);
@@ -200,7 +212,9 @@ static void scenario(void)
     if (shard == NULL) return;
     if (work(shard)) {
         EXPECT(check(shard));
-        if (snapshot(shard, &delta) && dump(shard, &base)) restore(&base, &delta);
+        const struct state_key twice = of("\0\0\0", 4);
+        if (write_part(shard, &delta) && set(shard, TEXT, &twice, (struct weir_bytes){ large, 0 }) &&
+            snapshot(shard, &delta) && dump(shard, &base)) restore(&base, &delta);
         EXPECT(check(shard));
     }
     buffer_deinit(&base);

@@ -1,5 +1,5 @@
-/* Shards against a plain array, from a seed: values, lists, maps, removals, clears, snapshots and dumps in slices between
- * all that, restores into other ranges of key groups, and going on with what was restored.
+/* Shards against a plain array, from a seed: values, lists, maps, removals, clears, snapshots, early parts and dumps in
+ * slices between all that, restores into other ranges of key groups, and going on with what was restored.
  *
  * After each snapshot n: base + deltas r+1..n of every shard whose dump has ended, or all deltas 1..n, must be the array
  * as it was at barrier n. */
@@ -49,6 +49,7 @@ struct range {
     uint32_t first, count;
     struct buffer base;
     bool has_base;
+    bool in_part; /* an early part is being written down */
     uint64_t redo;
     uint32_t generation;
 };
@@ -76,7 +77,7 @@ struct world {
     uint64_t changes;
     uint64_t additions;
     uint64_t given; /* the highest generation of all shards at the barrier of the snapshots under way */
-    uint32_t bases_checked;
+    uint32_t bases_checked, parts;
 };
 
 /* ---- Values ------------------------------------------------------------------------------------------------------ */
@@ -341,6 +342,27 @@ static void step_dump(struct world *world, struct range *range)
     range->generation = world->generation;
 }
 
+/* At most one snapshot of a shard is under way: no part begins before those behind the barrier are whole. */
+static void step_part(struct world *world, uint32_t index)
+{
+    struct range *range = &world->ranges[index];
+    if (range->in_part) {
+        range->in_part = !shard_snapshot_step(range->shard, unit_random_below(&world->random, 60));
+        return;
+    }
+    if (world->rows_at_barrier != NULL || !unit_chance(&world->random, 5)) return;
+    ck_assert(shard_part_begin(range->shard, add_delta(world, index)->units));
+    ck_assert_uint_eq(shard_changed_bytes(range->shard), 0);
+    range->in_part = true;
+    world->parts++;
+}
+
+static void finish_parts(struct world *world)
+{
+    for (uint32_t i = 0; i < world->range_count; i++)
+        while (world->ranges[i].in_part) step_part(world, i);
+}
+
 static void step(struct world *world, uint32_t removal_percent)
 {
     const uint32_t index = unit_random_below(&world->random, world->row_count);
@@ -351,6 +373,7 @@ static void step(struct world *world, uint32_t removal_percent)
     else if (unit_chance(&world->random, removal_percent)) step_remove(world, row, shard);
     else step_set(world, row, shard);
     if (unit_random_below(&world->random, 60) == 0) step_dump(world, &world->ranges[range]);
+    if (unit_chance(&world->random, 10)) step_part(world, range);
     if (world->rows_at_barrier != NULL && unit_chance(&world->random, 20))
         (void)shard_snapshot_step(world->ranges[range].shard, unit_random_below(&world->random, 40));
 }
@@ -607,6 +630,7 @@ static void finish_snapshots(struct world *world)
 
 static void barrier(struct world *world)
 {
+    finish_parts(world);
     ck_changed(world);
     ck_rows(world, world->ranges, world->range_count, "the shard itself");
     for (uint32_t i = 0; i < world->range_count; i++) {
@@ -626,7 +650,7 @@ static void barrier(struct world *world)
     if (unit_chance(&world->random, 40)) finish_snapshots(world);
 }
 
-static uint32_t run_world(uint64_t seed, bool is_large)
+static void run_world(uint64_t seed, bool is_large, uint32_t *bases_checked, uint32_t *parts)
 {
     struct world world;
     world_init(&world, seed, is_large);
@@ -641,17 +665,18 @@ static uint32_t run_world(uint64_t seed, bool is_large)
         barrier(&world);
     }
     finish_snapshots(&world);
-    const uint32_t bases_checked = world.bases_checked;
+    *bases_checked += world.bases_checked;
+    *parts += world.parts;
     world_deinit(&world);
-    return bases_checked;
 }
 
 START_TEST(every_restore_is_the_model)
 {
     uint64_t seeds = unit_seed();
-    uint32_t bases_checked = 0;
-    for (int i = 0; i < WORLDS; i++) bases_checked += run_world(unit_random(&seeds), i == 0);
+    uint32_t bases_checked = 0, parts = 0;
+    for (int i = 0; i < WORLDS; i++) run_world(unit_random(&seeds), i == 0, &bases_checked, &parts);
     ck_assert_uint_gt(bases_checked, WORLDS); /* or the worlds prove little about bases */
+    ck_assert_uint_gt(parts, WORLDS * EPOCHS);
 }
 END_TEST
 

@@ -261,6 +261,7 @@ START_TEST(removing_what_is_not_there_changes_nothing)
 }
 END_TEST
 
+/* With early parts, too: their tombstones stay until the barrier, and no longer. */
 START_TEST(memory_stays_bounded_while_keys_come_and_go)
 {
     struct shard *shard = create(16);
@@ -277,6 +278,8 @@ START_TEST(memory_stays_bounded_while_keys_come_and_go)
             const struct state_key old_key = named((struct weir_bytes){ (const char *)&old, sizeof old });
             if (number >= 500) ck_assert(shard_remove(shard, TEXT, &old_key));
         }
+        buffer_clear(&delta);
+        if (_i == 1) ck_assert(shard_part_begin(shard, &delta) && shard_snapshot_step(shard, SIZE_MAX));
         snapshot(shard, &delta);
         ck_assert_uint_eq(shard_entry_count(shard), 500);
         if (epoch == 20) bytes_early = shard_bytes(shard);
@@ -366,6 +369,118 @@ START_TEST(visiting_goes_on_where_it_was_stopped)
 }
 END_TEST
 
+/* ---- Early parts ------------------------------------------------------------------------------------------------- */
+
+static void apply(struct shard *shard, const struct buffer *units)
+{
+    struct state_mapping same[STATES];
+    for (uint32_t i = 0; i < STATES; i++)
+        same[i] = (struct state_mapping){ .state = i, .value_size_bytes = declarations[i].value_size_bytes };
+    struct weir_error error = { 0 };
+    const enum weir_code code = shard_apply(shard, (struct weir_bytes){ units->data, units->size }, same, STATES, &error);
+    ck_assert_msg(code == WEIR_OK, "%s", error.text);
+}
+
+static void begin_part(struct shard *shard, struct buffer *part_units)
+{
+    buffer_init(part_units);
+    ck_assert(shard_part_begin(shard, part_units));
+    ck_assert_uint_eq(shard_changed_bytes(shard), 0);
+}
+
+START_TEST(parts_and_snapshot_replay_in_order_to_what_the_shard_held)
+{
+    struct shard *shard = create(8), *copy = create(8);
+    struct buffer units[3];
+    set(shard, TEXT, of("a"), "1");
+    set(shard, TEXT, of("b"), "1");
+    set(shard, TEXT, of("c"), "1");
+    begin_part(shard, &units[0]);
+    set(shard, TEXT, of("b"), "2"); /* before its turn: the part holds it as it was */
+    ck_assert(shard_remove(shard, TEXT, one("c")));
+    ck_assert(shard_snapshot_step(shard, SIZE_MAX));
+    ck_assert_uint_eq(shard_epoch(shard), 1);
+    begin_part(shard, &units[1]);
+    ck_assert(shard_snapshot_step(shard, SIZE_MAX));
+    set(shard, TEXT, of("c"), "3");
+    set(shard, TEXT, of("a"), "3");
+    buffer_init(&units[2]);
+    snapshot(shard, &units[2]);
+    ck_assert_uint_eq(shard_epoch(shard), 2);
+
+    apply(copy, &units[0]);
+    ck_assert(has(copy, TEXT, of("a"), "1") && has(copy, TEXT, of("b"), "1") && has(copy, TEXT, of("c"), "1"));
+    apply(copy, &units[1]);
+    ck_assert(has(copy, TEXT, of("a"), "1") && has(copy, TEXT, of("b"), "2") && lacks(copy, TEXT, of("c")));
+    apply(copy, &units[2]);
+    ck_assert(has(copy, TEXT, of("a"), "3") && has(copy, TEXT, of("b"), "2") && has(copy, TEXT, of("c"), "3"));
+    for (size_t i = 0; i < 3; i++) buffer_deinit(&units[i]);
+    shard_destroy(copy);
+    shard_destroy(shard);
+}
+END_TEST
+
+START_TEST(what_parts_have_written_is_visited_once_and_first)
+{
+    struct shard *shard = create(8);
+    struct buffer units[2], delta;
+    buffer_init(&delta);
+    set(shard, TEXT, of("a"), "1");
+    set(shard, TEXT, of("b"), "1");
+    set(shard, TEXT, of("gone"), "1");
+    begin_part(shard, &units[0]);
+    set(shard, TEXT, of("b"), "2");
+    ck_assert(shard_snapshot_step(shard, SIZE_MAX));
+    ck_assert(shard_remove(shard, TEXT, one("gone")));
+    set(shard, TEXT, of("c"), "1");
+    ck_changed(shard, TEXT, "a b c ");
+    begin_part(shard, &units[1]);
+    ck_assert(shard_snapshot_step(shard, SIZE_MAX));
+    set(shard, TEXT, of("a"), "2");
+    set(shard, TEXT, of("gone"), "again");
+    set(shard, TEXT, of("d"), "1");
+    ck_changed(shard, TEXT, "a b gone c d ");
+
+    struct visits visits = { .stop_after = 4 };
+    size_t position = 0;
+    ck_assert(!shard_each_changed_from(shard, TEXT, &position, note, &visits));
+    ck_assert(shard_each_changed_from(shard, TEXT, &position, note, &visits));
+    ck_assert_str_eq(visits.keys, "a b gone c d ");
+
+    snapshot(shard, &delta);
+    ck_changed(shard, TEXT, "");
+    set(shard, TEXT, of("b"), "3");
+    ck_changed(shard, TEXT, "b ");
+    buffer_deinit(&units[0]);
+    buffer_deinit(&units[1]);
+    buffer_deinit(&delta);
+    shard_destroy(shard);
+}
+END_TEST
+
+START_TEST(the_next_epoch_is_visited_while_the_snapshot_behind_parts_is_under_way)
+{
+    struct shard *shard = create(8);
+    struct buffer units, delta;
+    buffer_init(&delta);
+    set(shard, TEXT, of("a"), "1");
+    set(shard, TEXT, of("b"), "1");
+    begin_part(shard, &units);
+    ck_assert(shard_snapshot_step(shard, SIZE_MAX));
+    set(shard, TEXT, of("c"), "1");
+    ck_assert(shard_snapshot_begin(shard, 1, &delta));
+    ck_assert(!shard_snapshot_step(shard, 2)); /* c is written, a is out of the list, b is not */
+    set(shard, TEXT, of("b"), "2");
+    set(shard, TEXT, of("a"), "2");
+    ck_changed(shard, TEXT, "b a ");
+    ck_assert(shard_snapshot_step(shard, 1));
+    ck_changed(shard, TEXT, "b a ");
+    buffer_deinit(&units);
+    buffer_deinit(&delta);
+    shard_destroy(shard);
+}
+END_TEST
+
 /* ---- Scans ------------------------------------------------------------------------------------------------------- */
 
 START_TEST(scans_a_key_group_by_element_and_stops_when_told)
@@ -421,10 +536,13 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_value_may_be_set_to_a_part_of_itself);
     tcase_add_test(tests, what_was_removed_is_unset_and_begins_anew);
     tcase_add_test(tests, removing_what_is_not_there_changes_nothing);
-    tcase_add_test(tests, memory_stays_bounded_while_keys_come_and_go);
+    tcase_add_loop_test(tests, memory_stays_bounded_while_keys_come_and_go, 0, 2);
     tcase_add_test(tests, visits_what_changed_once_in_order_of_first_change);
     tcase_add_test(tests, a_unit_that_came_back_keeps_its_place);
     tcase_add_test(tests, visiting_goes_on_where_it_was_stopped);
+    tcase_add_test(tests, parts_and_snapshot_replay_in_order_to_what_the_shard_held);
+    tcase_add_test(tests, what_parts_have_written_is_visited_once_and_first);
+    tcase_add_test(tests, the_next_epoch_is_visited_while_the_snapshot_behind_parts_is_under_way);
     tcase_add_test(tests, scans_a_key_group_by_element_and_stops_when_told);
     tcase_add_test(tests, fetching_changes_nothing);
 }
