@@ -333,15 +333,10 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static bool is_cancelled(const volatile bool *cancelled)
-{
-    return cancelled != NULL && __atomic_load_n(cancelled, __ATOMIC_RELAXED);
-}
-
 static enum weir_code give_up(struct kafka_client *client, int64_t timeout_ms, const volatile bool *cancelled,
                               struct weir_error *error)
 {
-    if (is_cancelled(cancelled))
+    if (kafka_is_cancelled(cancelled))
         return weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_STOP, "%s: given up", client->purpose);
     char text[64];
     (void)snprintf(text, sizeof text, "no answer within %lld ms", (long long)timeout_ms);
@@ -355,7 +350,7 @@ enum weir_code kafka_await(struct kafka_client *client, rd_kafka_queue_t *queue,
     do {
         *event = rd_kafka_queue_poll(queue, SLICE_MS);
         if (*event != NULL) return WEIR_OK;
-    } while (now_ms() < deadline && !is_cancelled(cancelled));
+    } while (now_ms() < deadline && !kafka_is_cancelled(cancelled));
     return give_up(client, timeout_ms, cancelled, error);
 }
 
@@ -375,7 +370,7 @@ enum weir_code kafka_cluster_id(struct kafka_client *client, int64_t timeout_ms,
             rd_kafka_mem_free(client->handle, text);
             return WEIR_OK;
         }
-    } while (now_ms() < deadline && !is_cancelled(cancelled));
+    } while (now_ms() < deadline && !kafka_is_cancelled(cancelled));
     return give_up(client, timeout_ms, cancelled, error);
 }
 

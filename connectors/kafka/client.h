@@ -60,6 +60,12 @@ void kafka_client_close(struct kafka_client *client);
 /* No log line of this client reaches the environment any more. Any thread. */
 void kafka_client_mute(struct kafka_client *client);
 
+/* Whether whoever waits shall give up. `cancelled` may be NULL; another thread writes it. */
+static inline bool kafka_is_cancelled(const volatile bool *cancelled)
+{
+    return cancelled != NULL && __atomic_load_n(cancelled, __ATOMIC_RELAXED);
+}
+
 /* Waits until the cluster answers, and copies its id. Slices of 100 ms, so that *cancelled (may be NULL) is seen.
  * RETRY with the reason where `timeout_ms` passes without an answer, WEIR_FAILED when cancelled. */
 enum weir_code kafka_cluster_id(struct kafka_client *client, int64_t timeout_ms, const volatile bool *cancelled,

@@ -60,7 +60,7 @@ static enum weir_code take_message(const struct scan_stretch *stretch, const rd_
 static enum weir_code give_up(const struct scan_stretch *stretch, int64_t next, const struct topics_patience *patience,
                               struct weir_error *error)
 {
-    if (patience->cancelled != NULL && *patience->cancelled)
+    if (kafka_is_cancelled(patience->cancelled))
         return weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_STOP, "reading '%s/%d': given up", stretch->topic,
                               (int)stretch->partition);
     char text[160];
@@ -77,7 +77,7 @@ static enum weir_code read_until_end(const struct scan_stretch *stretch, rd_kafk
     enum weir_code code = WEIR_OK;
     while (code == WEIR_OK && next < stretch->end) {
         rd_kafka_message_t *message = rd_kafka_consume(topic, stretch->partition, POLL_MS);
-        const bool is_cancelled = patience->cancelled != NULL && *patience->cancelled;
+        const bool is_cancelled = kafka_is_cancelled(patience->cancelled);
         if (message != NULL) {
             code = take_message(stretch, message, &next, error);
             rd_kafka_message_destroy(message);

@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "ask.h"
 #include "source.h"
+#include "topics.h"
 
 enum { METADATA_TIMEOUT_MS = 5000, MISSING_TRIES = 10, MISSING_PAUSE_MS = 100 };
 
@@ -107,12 +107,6 @@ static const struct kafka_topic_info *first_missing(const struct discovery *d)
     return NULL;
 }
 
-static void pause_ms(int64_t ms)
-{
-    const struct timespec time = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
-    (void)nanosleep(&time, NULL);
-}
-
 /* A topic that was created a moment ago is not known to every broker at once. */
 static enum weir_code describe_topics(struct discovery *d)
 {
@@ -121,8 +115,8 @@ static enum weir_code describe_topics(struct discovery *d)
             kafka_ask_topics(d->source->client, d->topics, d->topic_count, d->cancelled, d->error);
         if (code != WEIR_OK) return code;
         const bool is_settled = first_missing(d) == NULL || d->source->topics.is_pattern;
-        if (is_settled || tries == MISSING_TRIES || *d->cancelled) return WEIR_OK;
-        pause_ms(MISSING_PAUSE_MS);
+        if (is_settled || tries == MISSING_TRIES || kafka_is_cancelled(d->cancelled)) return WEIR_OK;
+        topics_pause(MISSING_PAUSE_MS);
     }
 }
 

@@ -8,18 +8,13 @@
 
 enum { SLICE_MS = 1000, USABLE_POLL_MS = 10 };
 
-static bool is_cancelled(const struct topics_patience *patience)
-{
-    return patience->cancelled != NULL && *patience->cancelled;
-}
-
 bool topics_ask_again(const struct topics_patience *patience, int64_t began_ms, rd_kafka_resp_err_t reason)
 {
     const bool may_pass = reason == RD_KAFKA_RESP_ERR__TIMED_OUT || reason == RD_KAFKA_RESP_ERR__TRANSPORT ||
                           reason == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
                           reason == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
                           reason == RD_KAFKA_RESP_ERR__WAIT_CACHE;
-    return may_pass && !is_cancelled(patience) && handle_now_ms() - began_ms < patience->timeout_ms;
+    return may_pass && !kafka_is_cancelled(patience->cancelled) && handle_now_ms() - began_ms < patience->timeout_ms;
 }
 
 void topics_pause(int ms)
