@@ -152,8 +152,7 @@ static void begin(struct transaction *transaction, uint64_t epoch)
 
 static void write_ledger(struct transaction *transaction, const struct command *command)
 {
-    const struct weir_record record = { .key = command->record.key, .value = command->record.value };
-    producer_send(transaction->producer, transaction->decider->ledger, 0, &record);
+    producer_send(transaction->producer, transaction->decider->ledger, 0, &command->record);
 }
 
 static bool complete(struct transaction *transaction, bool done, const struct weir_error *error)

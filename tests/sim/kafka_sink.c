@@ -118,13 +118,11 @@ static bool writer_room(void *opaque)
 }
 
 static void hold(struct writer *writer, const struct output *output, int32_t partition,
-                 const struct weir_record *record)
+                 const struct model_record *record)
 {
     struct held *held = calloc(1, sizeof *held);
     CHECK(held != NULL);
-    *held = (struct held){ .output = output, .partition = partition,
-                           .record = { .key = record->key, .value = record->value, .time_ms = record->time_ms,
-                                       .headers = record->headers } };
+    *held = (struct held){ .output = output, .partition = partition, .record = *record };
     model_record_keep(&held->record);
     *writer->last = held;
     writer->last = &held->next;
@@ -179,11 +177,11 @@ static enum weir_code writer_write(void *opaque, const struct weir_record *recor
     sim_split_name(name, output->topic, partition);
     if (!weir_output_totals_add(&writer->totals, name, 1, weir_digest_record(record)))
         return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "out of memory");
-    struct weir_record timed = *record;
-    if (writer->sink->options.time == WEIR_KAFKA_TIME_OF_WRITE || record->time_ms <= 0)
-        timed.time_ms = sched_now_us() / 1000;
-    if (writer->producer != NULL) producer_send(writer->producer, output->topic, partition, &timed);
-    else hold(writer, output, partition, &timed);
+    const bool is_timed = writer->sink->options.time != WEIR_KAFKA_TIME_OF_WRITE && record->time_ms > 0;
+    const struct model_record written = { .time_ms = is_timed ? record->time_ms : sched_now_us() / 1000,
+                                          .key = record->key, .value = record->value, .headers = record->headers };
+    if (writer->producer != NULL) producer_send(writer->producer, output->topic, partition, &written);
+    else hold(writer, output, partition, &written);
     return WEIR_OK;
 }
 
@@ -214,9 +212,7 @@ static enum weir_code writer_proceed(void *opaque, uint64_t epoch, struct weir_e
     if (writer->producer == NULL) return WEIR_OK; /* the attempt is ending */
     while (writer->first != NULL) {
         struct held *held = writer->first;
-        const struct weir_record record = { .key = held->record.key, .value = held->record.value,
-                                            .time_ms = held->record.time_ms, .headers = held->record.headers };
-        producer_send(writer->producer, held->output->topic, held->partition, &record);
+        producer_send(writer->producer, held->output->topic, held->partition, &held->record);
         writer->first = held->next;
         model_record_drop(&held->record);
         free(held);

@@ -334,12 +334,11 @@ static struct lane *lane_of(struct producer *producer, const char *topic, int32_
     return lane;
 }
 
-void producer_send(struct producer *producer, const char *topic, int32_t partition, const struct weir_record *record)
+void producer_send(struct producer *producer, const char *topic, int32_t partition, const struct model_record *record)
 {
     struct queued *queued = calloc(1, sizeof *queued);
     CHECK(queued != NULL);
-    queued->record = (struct model_record){ .time_ms = record->time_ms, .key = record->key, .value = record->value,
-                                            .headers = record->headers };
+    queued->record = *record;
     model_record_keep(&queued->record);
     struct lane *lane = lane_of(producer, topic, partition);
     *lane->last = queued;

@@ -35,7 +35,7 @@ bool producer_commit(struct producer *producer, struct weir_error *error);
 
 void producer_begin(struct producer *producer);
 /* Queues a copy. */
-void producer_send(struct producer *producer, const char *topic, int32_t partition, const struct weir_record *record);
+void producer_send(struct producer *producer, const char *topic, int32_t partition, const struct model_record *record);
 size_t producer_queued(const struct producer *producer);
 /* `waker` is called once, when something that was queued has been sent. */
 void producer_await_room(struct producer *producer, struct weir_waker waker);
