@@ -76,55 +76,6 @@ START_TEST(reads_whole_decimal_numbers_only)
 }
 END_TEST
 
-START_TEST(every_code_has_name_text_and_exit_status)
-{
-    ck_assert_str_eq(weir_code_name(WEIR_FENCED), "FENCED");
-    ck_assert_str_eq(weir_code_text(WEIR_OK), "ok");
-    ck_assert_int_eq(weir_code_exit_status(WEIR_OK), 0);
-    ck_assert_int_eq(weir_code_exit_status(WEIR_FOREIGN), 8);
-    ck_assert_int_eq(weir_code_exit_status(WEIR_NO_MEMORY), 1);
-    ck_assert_str_eq(weir_code_name((enum weir_code)999), "UNKNOWN");
-}
-END_TEST
-
-START_TEST(contexts_pile_up_in_front_of_an_error)
-{
-    struct weir_error error;
-    const enum weir_code code = weir_error_set(&error, WEIR_ENVIRONMENT, WEIR_REMEDY_RETRY, "no space on %s", "disk");
-    ck_assert_int_eq(code, WEIR_ENVIRONMENT);
-    ck_assert_int_eq(weir_error_wrap(&error, "operator '%s'", "count"), WEIR_ENVIRONMENT);
-    ck_assert_int_eq(weir_error_wrap(&error, "checkpoint %d", 7), WEIR_ENVIRONMENT);
-    ck_assert_str_eq(error.text, "checkpoint 7: operator 'count': no space on disk");
-    ck_assert_int_eq(error.remedy, WEIR_REMEDY_RETRY);
-    ck_assert_int_eq(weir_error_set(NULL, WEIR_USAGE, WEIR_REMEDY_STOP, "nobody listens"), WEIR_USAGE);
-}
-END_TEST
-
-START_TEST(an_error_may_quote_itself)
-{
-    struct weir_error error;
-    weir_error_set(&error, WEIR_FAILED, WEIR_REMEDY_STOP, "first");
-    weir_error_set(&error, WEIR_FAILED, WEIR_REMEDY_STOP, "second, after '%s'", error.text);
-    ck_assert_str_eq(error.text, "second, after 'first'");
-}
-END_TEST
-
-START_TEST(long_errors_are_cut)
-{
-    char longest[3000];
-    memset(longest, 'x', sizeof longest - 1);
-    longest[sizeof longest - 1] = '\0';
-    struct weir_error error;
-    weir_error_set(&error, WEIR_FAILED, WEIR_REMEDY_STOP, "%s", longest);
-    ck_assert_uint_eq(strlen(error.text), sizeof error.text - 1);
-    weir_error_wrap(&error, "context");
-    ck_assert_uint_eq(strlen(error.text), sizeof error.text - 1);
-    ck_assert(strncmp(error.text, "context: xxx", 12) == 0);
-    weir_error_wrap(&error, "%s", longest);
-    ck_assert_uint_eq(strlen(error.text), sizeof error.text - 1);
-}
-END_TEST
-
 static char logged[64];
 
 static void keep_line(void *user, enum weir_log_level level, const char *text)
@@ -150,10 +101,6 @@ static void add(TCase *tests)
     tcase_add_loop_test(tests, cuts_tokens_at_runs_of_the_separator, 0, (int)(sizeof cuts / sizeof cuts[0]));
     tcase_add_test(tests, null_and_unset_have_no_tokens);
     tcase_add_loop_test(tests, reads_whole_decimal_numbers_only, 0, (int)(sizeof numbers / sizeof numbers[0]));
-    tcase_add_test(tests, every_code_has_name_text_and_exit_status);
-    tcase_add_test(tests, contexts_pile_up_in_front_of_an_error);
-    tcase_add_test(tests, an_error_may_quote_itself);
-    tcase_add_test(tests, long_errors_are_cut);
     tcase_add_test(tests, logs_through_the_environment_only);
 }
 
