@@ -6,6 +6,7 @@
  *   restart.h      the restart table: found, restore, or stop with a sentence        pure
  *   strategy.h     after a failure: how long to wait, or give up                     pure
  *   retention.h    which files may go                                                pure
+ *   retained.h     what a restart keeps                                              blocking
  *   manifest.h     the frame: manifest and deltas as one durable write               format
  *   ledger.h       the ledger's records: pointer and history                         format
  *   store.h        logs of frames, and bases, on files                               blocking; says which thread
@@ -25,6 +26,7 @@
 #include "checkpoint/manifest.h"
 #include "checkpoint/pointer.h"
 #include "checkpoint/restart.h"
+#include "checkpoint/retained.h"
 #include "checkpoint/retention.h"
 #include "checkpoint/store.h"
 #include "checkpoint/strategy.h"

@@ -1,7 +1,8 @@
 /* Which files of the store may go. Pure: names in, names out.
  *
- *   restore k   retention_init, retention_found(every file there is), retention_frame(chain above the redo point,
- *               oldest first), retention_checkpoint(k)          anew for every restore, also inside the process
+ *   restore k   retention_init, retention_found(every file there is), then retained_restore (retained.h): for the chain
+ *               above the redo points, oldest first, retention_frame, and retention_checkpoint for k and those before it
+ *               that are still whole                            anew for every restore, also inside the process
  *   commit n    retention_frame(its early parts), retention_checkpoint(n), retention_collect -> store_delete each
  *
  * A checkpoint needs its bases and the frames of its chain above its redo point; the newest `retained_max` checkpoints
@@ -61,9 +62,9 @@ void retention_deinit(struct retention *retention);
 bool retention_found(struct retention *retention, const char *file);
 /* A frame or part of the chain that leads to the restored checkpoint, oldest first. False: no memory. */
 bool retention_frame(struct retention *retention, const struct weir_frame_name *frame);
-/* Checkpoint `frame` is committed (or restored). Also says retention_frame; its parent was the last frame said, unless
- * it does not need it. False: no memory; nothing will be deleted until the next restore, because what is unknown may be
- * needed. */
+/* Checkpoint `frame` is committed (or restored, or was committed before that). Also says retention_frame; its parent was
+ * the last frame said, unless it does not need it. False: no memory; nothing will be deleted until the next restore,
+ * because what is unknown may be needed. */
 bool retention_checkpoint(struct retention *retention, const struct weir_frame_name *frame,
                           const struct manifest *manifest);
 /* Appends the files that may go now and forgets them. Only after a commit of this incarnation. False: no memory, what

@@ -26,6 +26,7 @@
 #include "checkpoint/manifest.h"
 #include "checkpoint/pointer.h"
 #include "checkpoint/restart.h"
+#include "checkpoint/retained.h"
 #include "checkpoint/retention.h"
 #include "checkpoint/store.h"
 #include "checkpoint/strategy.h"

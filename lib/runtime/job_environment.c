@@ -800,21 +800,21 @@ static enum weir_code replay_frame(struct restoring *restoring, const struct wei
     return code;
 }
 
+/* What is replayed is retained, and the checkpoints before it as far as they are wanted and still there. */
 static enum weir_code replay_deltas(struct restoring *restoring, struct weir_error *error)
 {
+    struct weir_job *job = restoring->job;
     struct store_chain chain = { 0 };
     struct buffer bytes;
     struct arena arena;
     buffer_init(&bytes);
     arena_init(&arena, 64 * 1024);
-    enum weir_code code = store_chain(restoring->job->store, &restoring->name, restoring->redo_epoch + 1, &chain, error);
+    enum weir_code code = store_chain(job->store, &restoring->name, restoring->redo_epoch + 1, &chain, error);
     for (size_t i = 0; code == WEIR_OK && i < chain.frames.count; i++) {
         code = replay_frame(restoring, &chain.frames.items[i], &bytes, &arena, error);
-        /* The last one is the checkpoint itself. */
-        if (i + 1 < chain.frames.count && !retention_frame(&restoring->job->retention, &chain.frames.items[i]))
-            code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for the list of frames");
         if (i == chain.frames.count / 2) CRASH_POINT(restore_half_replayed);
     }
+    if (code == WEIR_OK) code = retained_restore(job->store, &chain, &restoring->manifest, &job->retention, error);
     store_chain_clear(&chain);
     arena_deinit(&arena);
     buffer_deinit(&bytes);
@@ -898,8 +898,6 @@ static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, 
     restoring->redo_epoch = manifest_redo_epoch(&restoring->manifest);
     if (code == WEIR_OK) code = restore_bases(restoring, error);
     if (code == WEIR_OK) code = replay_deltas(restoring, error);
-    if (code == WEIR_OK && !retention_checkpoint(&job->retention, &restoring->name, &restoring->manifest))
-        code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory to restore");
     if (code != WEIR_OK) return code;
     for (size_t i = 0; i < job->shards.count; i++) {
         const struct job_keyed *keyed = &job->keyed.items[job->shards.items[i].keyed];

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "checkpoint/store.h"
 #include "harness/unit.h"
 #include "weir/generator.h"
 #include "weir/print.h"
@@ -202,6 +203,61 @@ static int count_parts(int incarnation)
     return count;
 }
 
+/* The newest committed frames of a job that has ended well, newest first: those with the highest epochs. */
+static size_t find_frames(struct weir_frame_name *frames, size_t wanted)
+{
+    char path[128];
+    size_t count = 0;
+    snprintf(path, sizeof(path), "%s/test", world.directory);
+    DIR *directory = opendir(path);
+    ck_assert_ptr_nonnull(directory);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        char name[512], head[FRAME_HEADER_BYTES];
+        struct store_file file;
+        if (!store_file_parse(entry->d_name, &file) || file.is_base) continue;
+        snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+        FILE *log = fopen(name, "rb");
+        struct weir_frame_name at = { .incarnation = file.incarnation };
+        ck_assert_uint_lt(strlen(entry->d_name), sizeof(at.file));
+        memcpy(at.file, entry->d_name, strlen(entry->d_name));
+        for (; fseek(log, (long)at.offset, SEEK_SET) == 0 && fread(head, sizeof(head), 1, log) == 1 &&
+               frame_peek((struct weir_bytes){ head, sizeof(head) }, &at.epoch, &at.length); at.offset += at.length) {
+            fseek(log, (long)(at.offset + at.length - sizeof(at.hash)), SEEK_SET);
+            if ((head[12] & 1) != 0 || fread(&at.hash, sizeof(at.hash), 1, log) != 1) continue;
+            size_t place = count < wanted ? count++ : wanted;
+            for (; place > 0 && frames[place - 1].epoch < at.epoch; place--)
+                if (place < wanted) frames[place] = frames[place - 1];
+            if (place < wanted) frames[place] = at;
+        }
+        fclose(log);
+    }
+    closedir(directory);
+    return count;
+}
+
+static void expect_whole(struct store *store, const struct weir_frame_name *name)
+{
+    struct buffer bytes;
+    struct arena arena;
+    struct manifest manifest;
+    struct store_chain chain;
+    struct weir_error error;
+    buffer_init(&bytes);
+    arena_init(&arena, 4096);
+    ck_assert_msg(store_read_frame(store, name, &bytes, &error) == WEIR_OK, "%s", error.text);
+    ck_assert_int_eq(manifest_decode((struct weir_bytes){ bytes.data, bytes.size }, name, &arena, &manifest, &error),
+                     WEIR_OK);
+    for (size_t i = 0; i < manifest.operator_count; i++)
+        for (size_t k = 0; k < manifest.operators[i].base_count; k++)
+            ck_assert_msg(store_check_base(store, &manifest.operators[i].bases[k], &error) == WEIR_OK,
+                          "checkpoint %d: %s", (int)name->epoch, error.text);
+    ck_assert_msg(store_chain(store, name, manifest_redo_epoch(&manifest) + 1, &chain, &error) == WEIR_OK, "%s",
+                  error.text);
+    store_chain_clear(&chain);
+    arena_deinit(&arena);
+    buffer_deinit(&bytes);
+}
+
 static void expect_counts(uint64_t count)
 {
     ck_assert_msg(!world.fell, "a committed count did not rise");
@@ -358,6 +414,33 @@ START_TEST(broadcasts_to_every_subtask)
     const struct weir_error outcome = run_to_the_end(graph, NULL);
     expect_ok(&outcome);
     ck_assert_uint_eq(world.lines, 100 + 3 * 10);
+}
+END_TEST
+
+/* Lives of many commits, each with another base, and of one: what the last three need is there after each. */
+START_TEST(retained_checkpoints_survive_restarts)
+{
+    struct weir_environment environment;
+    struct weir_error error;
+    environment_init_system(&environment);
+    set("execution.checkpointing.num-retained", "3");
+    set("state.recovery.max-frames", "1");
+    set("state.log.segment-size", "64kb");
+    for (uint64_t life = 1; life <= 6; life++) {
+        set("execution.checkpointing.interval", life % 2 == 1 ? "20ms" : "1h");
+        const struct weir_error outcome =
+            run_to_the_end(count_graph(life * 5000, life % 2 == 1 ? 50000 : 0, WEIR_EMIT_ON_COMMIT), NULL);
+        expect_ok(&outcome);
+        struct weir_frame_name frames[3];
+        struct store *store;
+        const struct store_options options = { .directory = world.directory, .job = "test", .slot = "0",
+                                               .environment = &environment };
+        ck_assert_uint_eq(find_frames(frames, 3), 3);
+        ck_assert_int_eq(store_open(&options, &store, &error), WEIR_OK);
+        for (size_t i = 0; i < 3; i++) expect_whole(store, &frames[i]);
+        store_close(store);
+    }
+    expect_counts(30000);
 }
 END_TEST
 
@@ -518,6 +601,7 @@ static void add(TCase *tests)
     tcase_add_loop_test(tests, an_epoch_above_the_hard_limit_is_written_in_parts, 0, 2);
     tcase_add_test(tests, parts_of_an_epoch_that_was_never_committed_are_ignored_and_deleted);
     tcase_add_test(tests, a_blocked_sink_stops_the_sources_within_what_channels_hold);
+    tcase_add_test(tests, retained_checkpoints_survive_restarts);
     tcase_add_test(tests, refuses_a_store_that_lost_its_frame);
     tcase_add_test(tests, refuses_a_checkpoint_directory_without_rights);
 }
