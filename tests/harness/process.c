@@ -244,32 +244,26 @@ void process_stop(struct process *process)
 
 /* ---- What it wrote --------------------------------------------------------------------------------------------------- */
 
-static int count_in(const char *path, const char *text)
+bool process_log_has(const struct process *process, const char *text)
 {
-    char *log = read_file(path);
-    int count = 0;
-    for (const char *at = log; (at = strstr(at, text)) != NULL; at++) count++;
+    char *log = read_file(process->log);
+    const bool has = strstr(log, text) != NULL;
     free(log);
-    return count;
+    return has;
 }
 
-int process_log_count(const struct process *process, const char *text) { return count_in(process->log, text); }
-bool process_log_has(const struct process *process, const char *text) { return count_in(process->log, text) > 0; }
-bool process_out_has(const struct process *process, const char *text) { return count_in(process->out, text) > 0; }
-
-void process_await_log_count(struct process *process, const char *text, int count)
+void process_await_log(struct process *process, const char *text)
 {
     const int64_t deadline = process_now_ms() + PROCESS_DEADLINE_MS;
-    while (process_log_count(process, text) < count) {
+    while (!process_log_has(process, text)) {
         const bool ended = process_has_ended(process);
-        if (ended && process_log_count(process, text) >= count) return;
+        if (ended && process_log_has(process, text)) return;
         ck_assert_msg(!ended, "ended with %d before it said '%s'; %s", process->status, text, tail(process));
         ck_assert_msg(process_now_ms() < deadline, "does not say '%s'; %s", text, tail(process));
         usleep(5000);
     }
 }
 
-void process_await_log(struct process *process, const char *text) { process_await_log_count(process, text, 1); }
 void process_await_running(struct process *process) { process_await_log(process, "running, incarnation"); }
 
 /* ---- What it holds --------------------------------------------------------------------------------------------------- */

@@ -54,13 +54,9 @@ int process_wait(struct process *process);
 int process_wait_ms(struct process *process, int64_t deadline_ms);
 /* Waits until its log holds `text`; the process must not end before. */
 void process_await_log(struct process *process, const char *text);
-void process_await_log_count(struct process *process, const char *text, int count);
 /* Until a job says that it runs. */
 void process_await_running(struct process *process);
-/* How many lines of its log hold `text`. */
-int process_log_count(const struct process *process, const char *text);
 bool process_log_has(const struct process *process, const char *text);
-bool process_out_has(const struct process *process, const char *text);
 /* Ends the fact unless the process ended with `status` and said `text`. */
 void process_expect_end(struct process *process, int status, const char *text);
 /* Asks it to end (SIGTERM), and ends the fact unless it does with 0. Forgets it. */

@@ -96,7 +96,6 @@ void producer_abandon(struct producer *producer)
     sched_signal(&producer->progress);
 }
 
-bool producer_is_abandoned(const struct producer *producer) { return producer->is_abandoned; }
 uint32_t producer_unanswered(const struct producer *producer) { return producer->unanswered; }
 size_t producer_queued(const struct producer *producer) { return producer->queued; }
 struct sched_event *producer_event(struct producer *producer) { return &producer->progress; }

@@ -43,7 +43,6 @@ void producer_await_room(struct producer *producer, struct weir_waker waker);
 uint32_t producer_unanswered(const struct producer *producer);
 /* A failure of records that were sent, which no call has reported yet. */
 bool producer_failed(struct producer *producer, struct weir_error *error);
-bool producer_is_abandoned(const struct producer *producer);
 /* Signalled when something was sent, or has failed. */
 struct sched_event *producer_event(struct producer *producer);
 

@@ -68,6 +68,7 @@ struct sched_fiber {
     ucontext_t context;
 };
 
+/* Stays until the end of the run: what it has asked for may be answered to it after its end. */
 struct sched_process {
     char name[NAME_SIZE];
     void *machine;
@@ -601,12 +602,6 @@ bool sched_has_ended(const struct sched_process *process)
 bool sched_was_killed(const struct sched_process *process)
 {
     return process->was_killed;
-}
-
-/* What it had asked for may still be under way, and be answered to it: the struct stays until the end of the run. */
-void sched_free(struct sched_process *process)
-{
-    CHECK(sched_has_ended(process));
 }
 
 void sched_set_wall_skew_ms(struct sched_process *process, int64_t ms)

@@ -42,8 +42,6 @@ void sched_kill(struct sched_process *process);
 /* No fiber of it is left: all returned, or it was killed. */
 bool sched_has_ended(const struct sched_process *process);
 bool sched_was_killed(const struct sched_process *process);
-/* The world has done with it (ended ones only). What is planned for it still happens, unless it was killed. */
-void sched_free(struct sched_process *process);
 /* How far the process's wall clock is off; 0 to begin with. Its monotonic clock is everybody's. */
 void sched_set_wall_skew_ms(struct sched_process *process, int64_t ms);
 
