@@ -39,6 +39,9 @@ struct world_options {
     bool trace;          /* each event and each log line to stderr */
 };
 
+/* The run's report so far: what sees something worth counting counts it there. */
+struct world_report *world_seen(void);
+
 /* A line of the trace, with the time before it. Nothing when the run is not traced. */
 void world_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -1,0 +1,272 @@
+#include "sim/lives.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/crash.h"
+#include "sim/cluster.h"
+#include "sim/fate.h"
+#include "sim/oracle.h"
+#include "sim/timed_disk.h"
+#include "sim/weather.h"
+#include "sim/world.h"
+
+enum { SETTINGS_MAX = 24 };
+
+struct setting {
+    const char *key;
+    char value[24];
+};
+
+static struct {
+    const struct weir_test_job *test;
+    struct life items[LIVES_MAX];
+    uint32_t count;
+    struct setting settings[SETTINGS_MAX];
+    size_t setting_count;
+    uint32_t crash_chance;
+    bool have_ended_well;
+} lives;
+
+/* ---- What starts are configured with ----------------------------------------------------------------------------- */
+
+/* A number with its unit, "" when it has none. */
+static void add_setting(const char *key, uint64_t number, const char *unit)
+{
+    CHECK(lives.setting_count < SETTINGS_MAX);
+    struct setting *setting = &lives.settings[lives.setting_count++];
+    setting->key = key;
+    (void)snprintf(setting->value, sizeof setting->value, "%" PRIu64 "%s", number, unit);
+}
+
+static void add_choice(const char *key, const char *value)
+{
+    CHECK(lives.setting_count < SETTINGS_MAX);
+    struct setting *setting = &lives.settings[lives.setting_count++];
+    setting->key = key;
+    (void)snprintf(setting->value, sizeof setting->value, "%s", value);
+}
+
+void lives_begin(const struct weir_test_job *test)
+{
+    memset(&lives, 0, sizeof lives);
+    lives.test = test;
+    add_setting("execution.checkpointing.interval", 5 + fate_below(fate_percent(30) ? 200 : 40), "ms");
+    add_setting("pipeline.max-parallelism", 4 + fate_below(12), "");
+    add_setting("state.log.segment-size", 64, "kb");
+    add_setting("state.base.min-log-size", 64, "kb");
+    add_setting("state.recovery.max-frames", 3 + fate_below(40), "");
+    add_setting("execution.epoch.hard-limit", 64 + fate_below(fate_percent(60) ? 300 : 100000), ""); /* early parts */
+    add_setting("execution.checkpointing.num-retained", 1 + fate_below(3), "");
+    add_setting("ledger.commits-kept", 10 + fate_below(20), "");
+    add_setting("pipeline.channel.capacity", 2 + fate_below(4), "");
+    add_setting("source.max-batch-records", 1 + fate_below(60), "");
+    add_setting("restart-strategy.exponential-delay.initial-backoff", 10 + fate_below(100), "ms");
+    add_setting("restart-strategy.exponential-delay.max-backoff", 500, "ms");
+    add_setting("kafka.producer.transaction.timeout.ms", fate_percent(25) ? 1500 + fate_below(3000) : 60000, "");
+    if (fate_percent(30)) add_choice("pipeline.operator-chaining.enabled", "false");
+}
+
+/* ---- One life ---------------------------------------------------------------------------------------------------- */
+
+static void bury(struct life *life)
+{
+    if (life->job != NULL) {
+        (void)close(weir_job_descriptor(life->job));
+        life->job = NULL;
+    }
+    disk_model_close_owner(timed_disk_model(), life->number + 1);
+}
+
+void lives_kill(struct life *life, const char *how)
+{
+    world_trace("life %u: killed (%s)", life->number, how);
+    world_seen()->kills++;
+    life->is_over = true;
+    bury(life);
+    sched_kill(life->process);
+}
+
+/* In place of lib/base/crash.c. */
+void crash_point_pass(enum crash_point point);
+void crash_point_pass(enum crash_point point)
+{
+    static const char *const names[] = {
+#define CRASH_NAME(name) #name,
+        CRASH_POINTS(CRASH_NAME)
+#undef CRASH_NAME
+    };
+    struct life *life = sched_machine();
+    world_seen()->early_parts += point == CRASH_part_durable;
+    if (life == NULL || !sched_chance(lives.crash_chance)) return;
+    world_seen()->crash_points++;
+    lives_kill(life, names[point]);
+}
+
+static void take_log(void *user, enum weir_log_level level, const char *text)
+{
+    (void)level;
+    world_trace("life %u: %s", ((const struct life *)user)->number, text);
+}
+
+static void set(weir_config *config, enum weir_config_rank rank, const char *key, const char *value)
+{
+    struct weir_error error;
+    if (weir_config_set(config, rank, key, value, "sim", &error) != WEIR_OK)
+        oracle_fail("configuration: %s", error.text);
+}
+
+/* What is drawn gives way to what the author wants, but for where the checkpoints are. */
+static void configure(const struct life *life)
+{
+    char number[16];
+    weir_config *config = life->config;
+    for (size_t i = 0; i < lives.setting_count; i++)
+        set(config, WEIR_CONFIG_CODE, lives.settings[i].key, lives.settings[i].value);
+    (void)snprintf(number, sizeof number, "%u", life->parallelism);
+    set(config, WEIR_CONFIG_CODE, "parallelism.default", number);
+    (void)snprintf(number, sizeof number, "%u", life->ring_size);
+    set(config, WEIR_CONFIG_CODE, "sink.ring-size", number);
+    for (const struct weir_option *option = lives.test->options; option != NULL && option->name != NULL; option++)
+        weir_config_declare(config, option->name, option->default_value);
+    for (const char *const *setting = lives.test->settings; setting != NULL && *setting != NULL; setting++) {
+        char key[128];
+        const size_t size = strcspn(*setting, "=");
+        (void)snprintf(key, sizeof key, "%.*s", (int)size, *setting);
+        set(config, WEIR_CONFIG_COMMAND_LINE, key, *setting + size + 1);
+    }
+    set(config, WEIR_CONFIG_COMMAND_LINE, "execution.checkpointing.dir", life->is_foreign ? "/other" : "/data");
+}
+
+static bool create_job(struct life *life)
+{
+    weir_graph *graph = weir_graph_create();
+    life->config = weir_config_create();
+    CHECK(graph != NULL && life->config != NULL);
+    configure(life);
+    lives.test->define(graph, life->config);
+    const struct weir_job_options options = { .size = sizeof options, .name = lives.test->name, .log = take_log,
+                                              .log_user = life };
+    if (weir_job_create(graph, life->config, &options, &life->job, &life->outcome) == WEIR_OK) return true;
+    oracle_fail("the job cannot be made: %s", life->outcome.text);
+    return false;
+}
+
+/* The program's main thread. */
+static void live(void *argument)
+{
+    struct life *life = argument;
+    struct weir_job_status status = { .size = sizeof status };
+    uint64_t epochs_before = 0;
+    bool stopped = false;
+    if (create_job(life)) {
+        CHECK(weir_job_start(life->job, &life->outcome) == WEIR_OK);
+        while (!weir_job_wait(life->job, 0, &life->outcome)) {
+            weir_job_status(life->job, &status);
+            if (life->stop && !stopped) {
+                epochs_before = status.epochs;
+                weir_job_stop(life->job);
+            }
+            stopped = life->stop;
+            sched_pause(3000);
+        }
+        weir_job_status(life->job, &status);
+        life->has_finished = stopped && status.epochs > epochs_before;
+        life->restarts = status.restarts;
+        weir_job_destroy(life->job);
+        life->job = NULL;
+        weir_config_destroy(life->config);
+    }
+    life->is_over = true;
+    world_trace("life %u: ends with %s: %s", life->number, weir_code_name(life->outcome.code), life->outcome.text);
+}
+
+uint32_t lives_alive(struct life *alive[LIVES_MAX])
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < lives.count; i++)
+        if (!lives.items[i].is_over) alive[count++] = &lives.items[i];
+    return count;
+}
+
+/* A request of a life that is over may still take the ids over; then the next start goes on. Who is being stopped does
+ * not begin anew after a failure. */
+static bool is_allowed(const struct life *life)
+{
+    if (life->is_foreign) return life->outcome.code == WEIR_FOREIGN || life->stop || life->met_bad_disk;
+    if (life->stop && life->outcome.remedy != WEIR_REMEDY_STOP) return true;
+    switch (life->outcome.code) {
+    case WEIR_OK: return life->stop;
+    case WEIR_FENCED: return life->overlapped || cluster_counts().late > 0;
+    case WEIR_ENVIRONMENT: return life->met_bad_disk;
+    case WEIR_FOREIGN: return life->is_foreign;
+    default: return false;
+    }
+}
+
+static void judge(struct life *life)
+{
+    if (sched_was_killed(life->process)) return;
+    struct life *others[LIVES_MAX];
+    lives.have_ended_well =
+        life->outcome.code == WEIR_OK && life->has_finished && lives_alive(others) == 0 && oracle_has_caught_up();
+    if (life->outcome.code == WEIR_FENCED) world_seen()->fenced++;
+    world_seen()->restarts_inside += life->restarts;
+    if (!is_allowed(life))
+        oracle_fail("life %u ended with %s, for which there was no reason: %s", life->number,
+                    weir_code_name(life->outcome.code), life->outcome.text);
+    disk_model_close_owner(timed_disk_model(), life->number + 1);
+}
+
+void lives_start(bool is_foreign)
+{
+    struct life *others[LIVES_MAX];
+    if (lives.count == LIVES_MAX) return;
+    const uint32_t other_count = lives_alive(others);
+    struct life *life = &lives.items[lives.count];
+    *life = (struct life){ .number = lives.count++, .parallelism = 1 + (uint32_t)fate_below(3),
+                           .ring_size = 2 + (uint32_t)fate_below(fate_percent(20) ? 3 : 1), .is_foreign = is_foreign,
+                           .overlapped = other_count > 0, .met_bad_disk = weather_disk_is_bad() };
+    for (uint32_t i = 0; i < other_count && !is_foreign; i++) others[i]->overlapped = true;
+    if (is_foreign) world_seen()->foreign_starts++;
+    else world_seen()->starts++;
+    if (other_count > 0 && !is_foreign) world_seen()->second_starts++;
+    world_trace("life %u: starts%s, parallelism %u, ring of %u", life->number, is_foreign ? " with another store" : "",
+                life->parallelism, life->ring_size);
+    char name[24];
+    (void)snprintf(name, sizeof name, "life %u", life->number);
+    life->process = sched_spawn(name, life, live, life);
+}
+
+void lives_judge(void)
+{
+    for (uint32_t i = 0; i < lives.count; i++) {
+        struct life *life = &lives.items[i];
+        if (!life->is_over || life->process == NULL || !sched_has_ended(life->process)) continue;
+        judge(life);
+        life->process = NULL;
+    }
+}
+
+static void trace_status(const struct life *life)
+{
+    struct weir_job_status status = { .size = sizeof status };
+    if (life->job == NULL) return;
+    weir_job_status(life->job, &status);
+    world_trace("life %u: %s, committed epoch %" PRIu64 ", %" PRIu64 " records in, %" PRIu64 " out in the open epoch",
+          life->number, status.running ? "running" : "not running", status.epoch_committed, status.records_in,
+          status.records_out_open);
+}
+
+void lives_trace(void)
+{
+    struct life *alive[LIVES_MAX];
+    for (uint32_t i = 0, count = lives_alive(alive); i < count; i++) trace_status(alive[i]);
+}
+
+void lives_set_crash_chance(uint32_t in_a_million) { lives.crash_chance = in_a_million; }
+bool lives_have_ended_well(void) { return lives.have_ended_well; }
+void lives_forget_the_end(void) { lives.have_ended_well = false; }

@@ -1,0 +1,43 @@
+/* The lives of a job: each start of its program on the machine, until it ends or is killed; and whether it had a reason to
+ * end as it did. */
+#ifndef SIM_LIVES_H
+#define SIM_LIVES_H
+
+#include "sim/sched.h"
+#include "weir/weir_test.h"
+
+enum { LIVES_MAX = 400 };
+
+/* One start of the program. */
+struct life {
+    uint32_t number;
+    struct sched_process *process; /* NULL = judged */
+    weir_job *job;
+    weir_config *config;
+    uint32_t parallelism;
+    uint32_t ring_size;
+    bool is_foreign; /* has a checkpoint store of its own, and must be refused (R9) */
+    bool stop, is_over, overlapped, met_bad_disk;
+    bool has_finished; /* committed once more when it was told to stop: what others left open is decided too */
+    struct weir_error outcome;
+    uint64_t restarts;
+};
+
+/* Draws what all starts of the run are configured with. */
+void lives_begin(const struct weir_test_job *test);
+void lives_start(bool is_foreign);
+/* SIGKILL. `how` is for the trace. From outside, or by the life itself, which then does not return from this. */
+void lives_kill(struct life *life, const char *how);
+/* Each crash point is the last one with this chance, in a million. */
+void lives_set_crash_chance(uint32_t in_a_million);
+/* Fills in who is alive; answers how many. */
+uint32_t lives_alive(struct life *lives[LIVES_MAX]);
+/* Looks at those that have ended since the last time: a violation for one that had no reason to. */
+void lives_judge(void);
+/* The last life that ended did so when it was told to, with all input taken in.. */
+bool lives_have_ended_well(void);
+void lives_forget_the_end(void);
+/* What those that are alive are at, for the trace. */
+void lives_trace(void);
+
+#endif

@@ -1,0 +1,17 @@
+/* What befalls the cluster, the machine and the lives on it: storms of the network, and events between steps. */
+#ifndef SIM_WEATHER_H
+#define SIM_WEATHER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+void weather_begin(const char *job);
+/* The network from now on: 0 = quiet, to 3. */
+void weather_set(uint32_t storm);
+/* Something happens, or nothing. */
+void weather_event(void);
+/* Everything is as it should be, and stays so. */
+void weather_calm(void);
+bool weather_disk_is_bad(void);
+
+#endif
