@@ -361,15 +361,8 @@ enum chain_result chain_process(struct chain *chain, uint32_t input, const struc
 
 /* ---- Barriers ---------------------------------------------------------------------------------------------------- */
 
-enum walk {
-    WALK_EARLY,  /* records that are kept */
-    WALK_COMMIT, /* everything that is emitted on commit */
-    WALK_FINISH, /* the same, and each stage's last words */
-};
-
-static bool takes_part(const struct weir_task *task, enum walk walk)
+static bool emits_on_commit(const struct weir_task *task)
 {
-    if (walk == WALK_EARLY) return task->coalesce != NULL;
     return operator_is_keyed(task->spec) && task->spec->emit == WEIR_EMIT_ON_COMMIT;
 }
 
@@ -384,8 +377,9 @@ static enum weir_code finish_stage(struct weir_task *task)
     return code == WEIR_OK ? WEIR_OK : stage_callback_failed(task, code);
 }
 
-/* Stage after stage, because what one emits may change a later one. Goes on where it was blocked. */
-static enum chain_result walk_stages(struct chain *chain, enum walk walk)
+/* Lets each stage emit what it kept for the commit, and its last words when `finishing`. Stage after stage, because
+ * what one emits may change a later one. Goes on where it was blocked. */
+static enum chain_result walk_stages(struct chain *chain, bool finishing)
 {
     chain->has_now = false;
     chain->attention = true;
@@ -395,8 +389,8 @@ static enum chain_result walk_stages(struct chain *chain, enum walk walk)
         do {
             result = chain_look(chain);
             if (result != CHAIN_DONE) return result;
-        } while (takes_part(task, walk) && !keyed_emit_on_commit(task, &chain->walk_position));
-        if (walk == WALK_FINISH) finish_stage(task);
+        } while (emits_on_commit(task) && !keyed_emit_on_commit(task, &chain->walk_position));
+        if (finishing) finish_stage(task);
     }
     chain->walk_stage = 0;
     return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
@@ -405,14 +399,8 @@ static enum chain_result walk_stages(struct chain *chain, enum walk walk)
 enum chain_result chain_emit_on_commit(struct chain *chain, uint64_t epoch)
 {
     CHECK(epoch == chain->epoch);
-    if (!chain->has_finished) return walk_stages(chain, WALK_COMMIT);
+    if (!chain->has_finished) return walk_stages(chain, false);
     return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
-}
-
-enum chain_result chain_emit_early(struct chain *chain)
-{
-    CHECK(!chain->has_finished);
-    return walk_stages(chain, WALK_EARLY);
 }
 
 static void send_control(struct chain *chain, struct element element)
@@ -496,7 +484,7 @@ void chain_snapshot_clear(struct chain_snapshot *snapshot)
 enum chain_result chain_finish(struct chain *chain)
 {
     CHECK(!chain->has_finished);
-    const enum chain_result result = walk_stages(chain, WALK_FINISH);
+    const enum chain_result result = walk_stages(chain, true);
     if (result != CHAIN_DONE) return result;
     chain->has_finished = true;
     send_control(chain, (struct element){ .type = ELEMENT_END });

@@ -103,9 +103,6 @@ bool chain_snapshot_step(struct chain *chain, size_t changes_max);
  * down by chain_snapshot_step, under the same terms; no snapshot may be under way, and chain_emit_on_commit must wait
  * until it is written. CHAIN_DONE or CHAIN_FAILED. */
 enum chain_result chain_part(struct chain *chain, struct chain_snapshot *part);
-/* Emits the records that keyed_process operators keep for the commit ahead of it, and lets go of them: the sinks flush
- * them within the epoch. Blocked and continued like chain_emit_on_commit. */
-enum chain_result chain_emit_early(struct chain *chain);
 
 /* Every input has ended: emits what is kept for the commit and calls `.finish`, stage by stage, and sends END on.
  * Blocked and continued like chain_emit_on_commit. No records may follow; barriers may. */

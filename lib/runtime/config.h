@@ -27,7 +27,7 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
     X("execution.epoch.soft-limit", SIZE, "64mb", 65536, 0, NULL,                                                      \
       "Changed state or unflushed output of one epoch that brings the next barrier forward.")                          \
     X("execution.epoch.hard-limit", SIZE, "256mb", 64, 0, NULL,                                                        \
-      "Changed state above which part of an epoch's delta is written early; records kept for the commit, emitted.")    \
+      "Changed state above which part of an epoch's delta is written early.")                                      \
     X("parallelism.default", I64, "1", 1, 32768, NULL, "Subtasks of an operator that does not say.")                   \
     X("pipeline.max-parallelism", I64, "0", 0, 32768, NULL, "Number of key groups; 0 = chosen from the parallelism.")  \
     X("pipeline.operator-chaining.enabled", BOOL, "true", 0, 0, NULL, "Join operators that can run in one task.")      \

@@ -15,7 +15,6 @@
 enum phase {
     PHASE_OPENING,
     PHASE_RUNNING,
-    PHASE_RELIEVING,
     PHASE_EMITTING,
     PHASE_SNAPSHOT,
     PHASE_FINISHING,
@@ -212,27 +211,15 @@ static void say_active(struct task *task)
 
 /* ---- Limits --------------------------------------------------------------------------------------------------------- */
 
-/* The soft limit brings the barrier forward. What is kept for the commit goes to the sinks above the hard one. */
+/* The soft limit brings the barrier forward. */
 static void look_at_limits(struct task *task)
 {
-    const uint64_t kept = chain_kept_bytes(task->chain);
-    const uint64_t bytes = kept + chain_delta_bytes(task->chain) + chain_unflushed_bytes(task->chain);
-    if (!task->bytes_said && bytes >= task->options.soft_limit_bytes) {
-        task->bytes_said = true;
-        tell(task, LETTER_BYTES);
-    }
-    if (kept >= task->options.hard_limit_bytes) task->phase = PHASE_RELIEVING;
-}
-
-static enum task_result relieve(struct task *task)
-{
-    switch (chain_emit_early(task->chain)) {
-    case CHAIN_DONE: task->phase = PHASE_RUNNING; return TASK_WORKED;
-    case CHAIN_BLOCKED: task->blocked = true; return TASK_WAITING;
-    case CHAIN_FAILED: break;
-    }
-    fail(task, chain_error(task->chain));
-    return TASK_WORKED;
+    if (task->bytes_said) return;
+    const uint64_t bytes =
+        chain_kept_bytes(task->chain) + chain_delta_bytes(task->chain) + chain_unflushed_bytes(task->chain);
+    if (bytes < task->options.soft_limit_bytes) return;
+    task->bytes_said = true;
+    tell(task, LETTER_BYTES);
 }
 
 static void begin_part(struct task *task)
@@ -669,7 +656,6 @@ static enum task_result work(struct task *task, int64_t now, int64_t *deadline_u
 {
     if (task->blocked && unblock(task) == TASK_WAITING) return TASK_WAITING;
     switch (task->phase) {
-    case PHASE_RELIEVING: return relieve(task);
     case PHASE_EMITTING: return emit_on_commit(task);
     case PHASE_SNAPSHOT: return take_snapshot(task);
     case PHASE_FINISHING: return finish(task);

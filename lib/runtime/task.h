@@ -6,7 +6,6 @@
  *                          │ end of input                     (each may be interrupted by back-pressure and goes on
  *                          └──> FINISHING ──> ENDED            where it stopped; barriers keep flowing behind the end)
  *
- *   RUNNING ──records kept for the commit pass the hard limit──> RELIEVING: they are emitted early ──> RUNNING
  *   any failure ──> FAILED (sticky): waits to be cancelled
  *
  * Changed state above the task's share of the hard limit is handed to the job as an early part of the epoch's delta, in

@@ -197,24 +197,6 @@ START_TEST(coalesced_emission_goes_on_where_it_was_blocked)
 }
 END_TEST
 
-START_TEST(kept_records_can_be_emitted_early_and_what_comes_after_once_more)
-{
-    start(weir_keyed_process(weir_key_by(source(), .key = NULL), .name = "last", .process = emit_value,
-                             .emit = WEIR_EMIT_ON_COMMIT));
-    rig_feed(&rig, 0, "a", "1");
-    rig_feed(&rig, 0, "b", "1");
-    rig.room = 1;
-    ck_assert_int_eq(chain_emit_early(rig.chain), CHAIN_BLOCKED);
-    rig.room = 10;
-    ck_assert_int_eq(chain_emit_early(rig.chain), CHAIN_DONE);
-    ck_assert_str_eq(rig_output(&rig), "out a=1\nout b=1\n");
-    ck_assert_uint_eq(chain_kept_bytes(rig.chain), 0);
-    rig_feed(&rig, 0, "b", "2");
-    ck_assert_str_eq(text_of(rig_barrier(&rig, 1)), "out b=2\nout prepare 1\n");
-    rig_deinit(&rig);
-}
-END_TEST
-
 /* ---- Barriers ---------------------------------------------------------------------------------------------------- */
 
 START_TEST(an_early_part_takes_the_delta_and_leaves_emission_and_sinks_alone)
@@ -523,7 +505,6 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_full_channel_stops_the_batch_behind_the_record_that_filled_it);
     tcase_add_test(tests, emission_on_commit_goes_on_where_it_was_blocked);
     tcase_add_test(tests, coalesced_emission_goes_on_where_it_was_blocked);
-    tcase_add_test(tests, kept_records_can_be_emitted_early_and_what_comes_after_once_more);
     tcase_add_test(tests, an_early_part_takes_the_delta_and_leaves_emission_and_sinks_alone);
     tcase_add_test(tests, a_barrier_leaves_behind_the_records_of_its_epoch);
     tcase_add_test(tests, a_barrier_that_finds_the_channel_full_waits_in_its_place);

@@ -308,9 +308,7 @@ typedef struct weir_bytes weir_key_fn(weir_task *task, const struct weir_record 
 /* When a keyed operator emits. Readers of committed data cannot tell the difference in time. */
 enum weir_emit_mode {
     WEIR_EMIT_EACH,      /* for every input record */
-    /* Once for each key that changed in the epoch, right before the commit; the last one wins. Only what a keyed_process
-     * emits may come more than once, in order, in an epoch that outgrows execution.epoch.hard-limit. */
-    WEIR_EMIT_ON_COMMIT,
+    WEIR_EMIT_ON_COMMIT, /* once for each key that changed in the epoch, right before the commit; the last one wins */
 };
 
 /* What to do with records whose key is null when they reach a key_by. */
