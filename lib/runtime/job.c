@@ -843,7 +843,6 @@ void weir_job_destroy(weir_job *job)
     job_closing_clear(&job->closing);
     weir_decider_event_clear(&job->facts);
     weir_output_totals_clear(&job->totals);
-    retention_names_clear(&job->abandoned);
     if (job->retention_ready) retention_deinit(&job->retention);
     if (job->coordinator_ready) coordinator_deinit(&job->coordinator);
     free(job->anchors);

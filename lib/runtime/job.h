@@ -174,7 +174,6 @@ struct weir_job {
     VEC(struct job_keyed) keyed;
     VEC(struct job_shard) shards;
     struct job_dump dump;
-    struct retention_names abandoned;    /* bases that no manifest names: deleted at the next commit */
     VEC(struct letter_from_task *) acks; /* per task: of the epoch in flight */
     struct job_parts parts;
     struct job_closing closing;

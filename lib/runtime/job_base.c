@@ -11,6 +11,67 @@
  *   job ──DUMP──> task ──CHUNK──> job ──work──> base writer ──done──> job ──DUMP──> ...  last: finish ──> written
  *   barrier n:  written ──job_base_join──> the bases that manifest n names                                        */
 
+/* ---- Deleting ------------------------------------------------------------------------------------------------------- */
+
+struct delete_work {
+    struct work work;
+    struct store *store;
+    struct retention_names names;
+};
+
+static enum weir_code run_delete(struct work *work)
+{
+    struct delete_work *delete = (struct delete_work *)work;
+    enum weir_code code = WEIR_OK;
+    for (size_t i = 0; i < delete->names.files.count; i++) {
+        const enum weir_code one = store_delete(delete->store, delete->names.files.items[i].file, &work->error);
+        if (one != WEIR_OK) code = one;
+    }
+    CRASH_POINT(files_deleted);
+    return code;
+}
+
+static void delete_done(struct work *work, void *user)
+{
+    if (work->code != WEIR_OK) job_log(user, WEIR_LOG_WARN, "deleting retired files: %s", work->error.text);
+}
+
+static void discard_delete(struct work *work) { retention_names_clear(&((struct delete_work *)work)->names); }
+
+/* Takes the names. */
+static void delete_files(struct weir_job *job, struct retention_names *names)
+{
+    struct delete_work *work =
+        names->files.count == 0 ? NULL : job_work(job, sizeof(*work), run_delete, delete_done);
+    if (work == NULL) {
+        retention_names_clear(names);
+        return;
+    }
+    work->work.discard = discard_delete;
+    work->store = job->store;
+    work->names = *names;
+    job_submit(job, job->log_writer, &work->work);
+}
+
+void job_delete_files(struct weir_job *job)
+{
+    struct retention_names names = { 0 };
+    retention_collect(&job->retention, &names);
+    delete_files(job, &names);
+}
+
+/* A base of our own that no manifest has named, and none ever will: it need not wait for a commit, after which there may
+ * be none. */
+static void throw_away(struct weir_job *job, const char *file)
+{
+    struct retention_names names = { 0 };
+    struct retention_name *name = vec_push(&names.files);
+    if (name != NULL) snprintf(name->file, sizeof(name->file), "%s", file); /* else the next incarnation collects it */
+    delete_files(job, &names);
+}
+
+/* ---- Dumping -------------------------------------------------------------------------------------------------------- */
+
 struct chunk_work {
     struct work work;
     struct weir_job *job;
@@ -78,12 +139,6 @@ static enum weir_code run_chunk(struct work *work)
         chunk->file = NULL;
     }
     return code;
-}
-
-static void throw_away(struct weir_job *job, const char *file)
-{
-    struct retention_name *name = vec_push(&job->abandoned.files);
-    if (name != NULL) snprintf(name->file, sizeof(name->file), "%s", file); /* else the next incarnation collects it */
 }
 
 static void chunk_done(struct work *work, void *user)
@@ -196,55 +251,4 @@ void job_base_cancel(struct weir_job *job)
     store_base_abandon(job->dump.file);
     job->dump.file = NULL;
     job->dump.active = false;
-}
-
-/* ---- Deleting ------------------------------------------------------------------------------------------------------- */
-
-struct delete_work {
-    struct work work;
-    struct store *store;
-    struct retention_names names;
-};
-
-static enum weir_code run_delete(struct work *work)
-{
-    struct delete_work *delete = (struct delete_work *)work;
-    enum weir_code code = WEIR_OK;
-    for (size_t i = 0; i < delete->names.files.count; i++) {
-        const enum weir_code one = store_delete(delete->store, delete->names.files.items[i].file, &work->error);
-        if (one != WEIR_OK) code = one;
-    }
-    CRASH_POINT(files_deleted);
-    return code;
-}
-
-static void delete_done(struct work *work, void *user)
-{
-    if (work->code != WEIR_OK) job_log(user, WEIR_LOG_WARN, "deleting retired files: %s", work->error.text);
-}
-
-static void discard_delete(struct work *work) { retention_names_clear(&((struct delete_work *)work)->names); }
-
-void job_delete_files(struct weir_job *job)
-{
-    struct retention_names names = { 0 };
-    retention_collect(&job->retention, &names);
-    for (size_t i = 0; i < job->abandoned.files.count; i++) {
-        struct retention_name *name = vec_push(&names.files);
-        if (name != NULL) *name = job->abandoned.files.items[i];
-    }
-    job->abandoned.files.count = 0;
-    if (names.files.count == 0) {
-        retention_names_clear(&names);
-        return;
-    }
-    struct delete_work *work = job_work(job, sizeof(*work), run_delete, delete_done);
-    if (work == NULL) {
-        retention_names_clear(&names);
-        return;
-    }
-    work->work.discard = discard_delete;
-    work->store = job->store;
-    work->names = names;
-    job_submit(job, job->log_writer, &work->work);
 }
