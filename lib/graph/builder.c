@@ -249,16 +249,49 @@ static uint32_t value_size_bytes(enum weir_codec codec, uint32_t struct_size_byt
     case WEIR_I64: return sizeof(int64_t);
     case WEIR_F64: return sizeof(double);
     case WEIR_STRUCT: return struct_size_bytes;
+    case WEIR_OBJECT: return 0;
     }
     return 0;
 }
 
-static void add_state(struct operator_spec *spec, const char *name, enum weir_codec codec, uint32_t struct_size_bytes)
+static struct state_declaration *add_state(struct operator_spec *spec, const char *name, enum weir_codec codec,
+                                           uint32_t struct_size_bytes)
 {
     struct state_declaration *state = &spec->states[spec->state_count++];
     *state = (struct state_declaration){ .kind = WEIR_STATE_VALUE, .codec = codec,
                                          .value_size_bytes = value_size_bytes(codec, struct_size_bytes) };
     snprintf(state->name, sizeof state->name, "%s", name);
+    return state;
+}
+
+static void check_object(weir_graph *graph, const char *operator_name, const struct weir_state *state)
+{
+    const struct weir_object *object = state->object;
+    if (object == NULL || object->name == NULL || !is_name(object->name) || object->size_bytes == 0 ||
+        object->encode == NULL || object->decode == NULL)
+        weir_graph_mistake(graph, "state '%s' of operator '%s' holds objects without a form: set .object to a struct "
+                                  "weir_object with .name, .size_bytes, .encode and .decode", state->name, operator_name);
+}
+
+/* What each kind and codec asks for. */
+static void check_state_parts(weir_graph *graph, const char *operator_name, const struct weir_state *state)
+{
+    const bool is_aggregating = state->kind == WEIR_STATE_AGGREGATING;
+    if (state->codec == WEIR_STRUCT && state->struct_size_bytes == 0)
+        weir_graph_mistake(graph, "state '%s' of operator '%s' is a struct without a size: set .struct_size_bytes = "
+                                  "sizeof(struct ...)", state->name, operator_name);
+    if (state->codec == WEIR_OBJECT) check_object(graph, operator_name, state);
+    if (state->kind == WEIR_STATE_REDUCING && state->reduce == NULL)
+        weir_graph_mistake(graph, "state '%s' of operator '%s' has no .reduce: name the function that combines two "
+                                  "values", state->name, operator_name);
+    if (is_aggregating && (state->aggregator == NULL || state->aggregator->add == NULL ||
+                           state->aggregator->result == NULL))
+        weir_graph_mistake(graph, "state '%s' of operator '%s' has no aggregator: set .aggregator to a struct "
+                                  "weir_aggregator with .add and .result", state->name, operator_name);
+    if (is_aggregating && state->codec == WEIR_BYTES)
+        weir_graph_mistake(graph, "the accumulator of state '%s' of operator '%s' is bytes, which cannot be changed: "
+                                  "set .codec to WEIR_I64, WEIR_F64, WEIR_STRUCT or WEIR_OBJECT", state->name,
+                           operator_name);
 }
 
 static void check_state(weir_graph *graph, const struct operator_spec *spec, const struct weir_state *state)
@@ -270,12 +303,10 @@ static void check_state(weir_graph *graph, const struct operator_spec *spec, con
                            spec->name, GRAPH_NAME_SIZE_MAX);
         return;
     }
-    if (state->kind != WEIR_STATE_VALUE || state->codec > WEIR_STRUCT)
+    if (state->kind > WEIR_STATE_AGGREGATING || state->codec > WEIR_OBJECT)
         weir_graph_mistake(graph, "state '%s' of operator '%s' is of a kind or codec that this version does not know",
                            state->name, spec->name);
-    if (state->codec == WEIR_STRUCT && state->struct_size_bytes == 0)
-        weir_graph_mistake(graph, "state '%s' of operator '%s' is a struct without a size: set .struct_size_bytes = "
-                                  "sizeof(struct ...)", state->name, spec->name);
+    check_state_parts(graph, spec->name, state);
     for (uint32_t i = 0; i < spec->state_count; i++)
         if (strcmp(spec->states[i].name, state->name) == 0)
             weir_graph_mistake(graph,
@@ -290,8 +321,10 @@ static void copy_states(weir_graph *graph, struct graph_node *node,
     for (uint32_t i = 0; i < WEIR_STATES_MAX && states[i] != NULL; i++) {
         check_state(graph, spec, states[i]);
         spec->state_tags[i] = states[i];
-        add_state(spec, states[i]->name == NULL ? "?" : states[i]->name, states[i]->codec,
-                  states[i]->struct_size_bytes);
+        struct state_declaration *added = add_state(spec, states[i]->name == NULL ? "?" : states[i]->name,
+                                                    states[i]->codec, states[i]->struct_size_bytes);
+        added->kind = states[i]->kind;
+        added->version = states[i]->version;
     }
 }
 

@@ -90,14 +90,29 @@ static const char *codec_text(enum weir_codec codec)
     case WEIR_I64: return "i64";
     case WEIR_F64: return "f64";
     case WEIR_STRUCT: return "struct";
+    case WEIR_OBJECT: return "object";
     }
     return "?";
+}
+
+/* A value's is not said. */
+static const char *state_kind_text(enum weir_state_kind kind)
+{
+    switch (kind) {
+    case WEIR_STATE_VALUE: return "";
+    case WEIR_STATE_LIST: return "list of ";
+    case WEIR_STATE_MAP: return "map of ";
+    case WEIR_STATE_REDUCING: return "reducing ";
+    case WEIR_STATE_AGGREGATING: return "aggregating ";
+    }
+    return "? ";
 }
 
 static void put_states(const struct operator_spec *spec, struct buffer *text)
 {
     for (uint32_t i = 0; i < spec->state_count; i++)
-        put(text, "%s%s %s", i == 0 ? "; state: " : ", ", spec->states[i].name, codec_text(spec->states[i].codec));
+        put(text, "%s%s %s%s", i == 0 ? "; state: " : ", ", spec->states[i].name, state_kind_text(spec->states[i].kind),
+            codec_text(spec->states[i].codec));
     if (operator_is_keyed(spec) && spec->emit == WEIR_EMIT_ON_COMMIT) put(text, "; emits on commit");
 }
 

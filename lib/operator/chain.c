@@ -107,13 +107,15 @@ static bool join(struct chain *chain, const struct chain_targets *targets, struc
     return true;
 }
 
-static struct shard *make_shard(const struct chain *chain, const struct operator_spec *spec)
+static struct shard *make_shard(const struct chain *chain, struct weir_task *task)
 {
+    const struct operator_spec *spec = task->spec;
     const uint32_t first = key_group_first(chain->max_parallelism, chain->parallelism, chain->subtask_index);
     const uint32_t behind = key_group_first(chain->max_parallelism, chain->parallelism, chain->subtask_index + 1);
     return shard_create(&(struct shard_options){ .states = spec->states, .state_count = spec->state_count,
                                                  .max_parallelism = chain->max_parallelism, .group_first = first,
-                                                 .group_count = behind - first, .epoch = chain->epoch });
+                                                 .group_count = behind - first, .epoch = chain->epoch,
+                                                 .migrate = stage_migrate, .migrate_user = task });
 }
 
 static bool join_stage(struct chain *chain, uint32_t index)
@@ -147,7 +149,7 @@ static bool make_stages(struct chain *chain)
         task->spec = chain->plan->stages[i].spec;
         task->record = &stage_no_record;
         if (!operator_is_keyed(task->spec)) continue;
-        task->shard = make_shard(chain, task->spec);
+        task->shard = make_shard(chain, task);
         if (task->shard == NULL) return false;
     }
     for (uint32_t i = 0; i < chain->plan->stage_count; i++)

@@ -4,6 +4,7 @@
  *   chain.h      a chain of operators as one subtask runs it; emit is a call to the next stage
  *   stage.h      one operator in one subtask: what callbacks know as their task, and how stages call each other
  *   stateless.c  map, filter, process, co_process        keyed.c   key_by, keyed_process, reduce, aggregate, keyed co
+ *   state_calls.c  what callbacks do with their states
  *   coalesce.c   emit on commit for operators that emit freely: the last record of each key, sent before the barrier
  *
  * Threads: a chain belongs to its task thread. Nothing here blocks, reads a clock or does I/O. */

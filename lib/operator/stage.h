@@ -142,6 +142,9 @@ struct weir_bytes stage_text_of_i64(int64_t number, char text[static STAGE_I64_T
 stage_receive_fn *stateless_receive(enum operator_kind kind, uint32_t port);
 stage_receive_fn *keyed_receive(const struct operator_spec *spec, uint32_t port);
 
+/* state_calls.c: the state_migrate_fn of a stage's shard; `user` is the stage. */
+struct weir_bytes stage_migrate(void *user, uint32_t state, uint32_t version, struct weir_bytes value);
+
 /* Puts a coalescing table between the stage and its main output. False when there is no memory. */
 bool keyed_coalesce_open(struct weir_task *task);
 /* Emits what changed in the epoch, from *position on. False when blocked or failed: call again when there is room. */

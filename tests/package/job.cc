@@ -2,7 +2,14 @@
 #include <weir/kafka.h>
 #include <weir/main.h>
 
-static weir_state total = { "total", WEIR_STATE_VALUE, WEIR_I64, 0 };
+static weir_state declare_total()
+{
+    weir_state state{};
+    state.name = "total";
+    state.codec = WEIR_I64;
+    return state;
+}
+static const weir_state total = declare_total();
 
 static weir_code count(weir_keyed_task *task, const weir_record *word)
 {

@@ -43,6 +43,25 @@ static const struct weir_state number_again = { .name = "number", .codec = WEIR_
 static const struct weir_state nameless_state = { .codec = WEIR_I64 };
 static const struct weir_state sizeless = { .name = "sizeless", .codec = WEIR_STRUCT };
 static const struct weir_state strange = { .name = "strange", .codec = (enum weir_codec)9 };
+static const struct weir_state formless = { .name = "formless", .codec = WEIR_OBJECT };
+static const struct weir_object nameless_object = { .size_bytes = 8 };
+static const struct weir_state half_formed = { .name = "half", .codec = WEIR_OBJECT, .object = &nameless_object };
+static const struct weir_state irreducible = { .name = "irreducible", .kind = WEIR_STATE_REDUCING };
+static const struct weir_aggregator nothing = { 0 };
+static const struct weir_state unadded = { .name = "unadded", .kind = WEIR_STATE_AGGREGATING, .codec = WEIR_I64,
+                                           .aggregator = &nothing };
+static enum weir_code add_input(weir_keyed_task *task, void *accumulator, const void *input)
+{
+    (void)task, (void)accumulator, (void)input;
+    return WEIR_OK;
+}
+static enum weir_code tell_result(weir_keyed_task *task, const void *accumulator, void *output)
+{
+    (void)task, (void)accumulator, (void)output;
+    return WEIR_OK;
+}
+static const struct weir_aggregator complete = { .add = add_input, .result = tell_result };
+static const struct weir_state of_bytes = { .name = "bytes", .kind = WEIR_STATE_AGGREGATING, .aggregator = &complete };
 static const struct weir_output late = { "late" }, late_again = { "late" }, nameless_output = { NULL };
 
 static struct weir_stream source(weir_graph *graph)
@@ -125,6 +144,26 @@ static void state_without_size(weir_graph *graph)
 static void state_of_the_future(weir_graph *graph)
 {
     weir_keyed_process(keyed_source(graph), .name = "k", .process = keyed, .states = { &strange });
+}
+static void object_without_form(weir_graph *graph)
+{
+    weir_keyed_process(keyed_source(graph), .name = "k", .process = keyed, .states = { &formless });
+}
+static void object_without_name(weir_graph *graph)
+{
+    weir_keyed_process(keyed_source(graph), .name = "k", .process = keyed, .states = { &half_formed });
+}
+static void reducing_without_function(weir_graph *graph)
+{
+    weir_keyed_process(keyed_source(graph), .name = "k", .process = keyed, .states = { &irreducible });
+}
+static void aggregating_without_functions(weir_graph *graph)
+{
+    weir_keyed_process(keyed_source(graph), .name = "k", .process = keyed, .states = { &unadded });
+}
+static void aggregating_of_bytes(weir_graph *graph)
+{
+    weir_keyed_process(keyed_source(graph), .name = "k", .process = keyed, .states = { &of_bytes });
 }
 static void output_twice(weir_graph *graph)
 {
@@ -248,6 +287,20 @@ static const struct {
     { "state codec", state_of_the_future,
       "state 'strange' of operator 'k' is of a kind or codec that this version does not "
       "know" },
+    { "object without form", object_without_form,
+      "state 'formless' of operator 'k' holds objects without a form: set .object to a struct weir_object with .name, "
+      ".size_bytes, .encode and .decode" },
+    { "object without name", object_without_name,
+      "state 'half' of operator 'k' holds objects without a form: set .object to a struct weir_object with .name, "
+      ".size_bytes, .encode and .decode" },
+    { "reducing", reducing_without_function,
+      "state 'irreducible' of operator 'k' has no .reduce: name the function that combines two values" },
+    { "aggregating", aggregating_without_functions,
+      "state 'unadded' of operator 'k' has no aggregator: set .aggregator to a struct weir_aggregator with .add and "
+      ".result" },
+    { "aggregating bytes", aggregating_of_bytes,
+      "the accumulator of state 'bytes' of operator 'k' is bytes, which cannot be changed: set .codec to WEIR_I64, "
+      "WEIR_F64, WEIR_STRUCT or WEIR_OBJECT" },
     { "output twice", output_twice,
       "operator 'p' declares the side output 'late' twice: remove one from .outputs, or rename "
       "it" },

@@ -225,7 +225,7 @@ START_TEST(misuse_of_state_is_a_failure_with_advice)
     } cases[] = {
         { "undeclared", "uses the state 'other', which is not in its .states: list it there" },
         { "codec", "reads the state 'count' as another type than its .codec says: use the call for its codec" },
-        { "null", "sets the state 'count' to null: use weir_value_clear" },
+        { "null", "sets the state 'count' to null: clear it, or remove the entry of a map" },
         { "123456789", "sets the state 'count' of 8 bytes to a value of 9" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -388,17 +388,49 @@ WEIR_API struct weir_stream weir_co_process_(struct weir_stream first, struct we
 
 /* ---- Keyed state --------------------------------------------------------------------------------------------------- */
 
+/* Every state is a state of the current key. Which kind for what: lib/state/README.md. */
 enum weir_state_kind {
     WEIR_STATE_VALUE,
-    WEIR_STATE_LIST,
-    WEIR_STATE_MAP,
-    WEIR_STATE_REDUCING,
-    WEIR_STATE_AGGREGATING,
+    WEIR_STATE_LIST,        /* in order of addition */
+    WEIR_STATE_MAP,         /* in byte order of its keys; one entry is what changes */
+    WEIR_STATE_REDUCING,    /* a value into which others are folded by `.reduce` */
+    WEIR_STATE_AGGREGATING, /* an accumulator that `.aggregator` fills and reads */
 };
 
-/* How a state's values are held and written. Fixed sizes are kept in place and written as they lie in memory
- * (little-endian), so a struct must have no pointers. */
-enum weir_codec { WEIR_BYTES, WEIR_I64, WEIR_F64, WEIR_STRUCT };
+/* How values are held and written: those of a state, the elements of a list, the values of a map, accumulators. */
+enum weir_codec {
+    WEIR_BYTES,
+    WEIR_I64,    /* numbers and structs are kept in place and written as they lie in memory (little-endian), */
+    WEIR_F64,
+    WEIR_STRUCT, /* so a struct must have no pointers */
+    WEIR_OBJECT, /* written and read by two functions: structs with pointers, and forms that others know */
+};
+
+/* For WEIR_OBJECT: static, named in `.object`. `task` is for weir_alloc and weir_fail. */
+struct weir_object {
+    const char *name;    /* of the form: stable, checked when a checkpoint is restored */
+    uint32_t size_bytes; /* of the struct */
+    /* The object as bytes: its own, or weir_alloc'ed. Unset after weir_fail. */
+    struct weir_bytes (*encode)(void *task, const void *object);
+    /* Fills `object`, which begins as zero bytes; what it points to is weir_alloc'ed, or lies in `bytes`. */
+    enum weir_code (*decode)(void *task, struct weir_bytes bytes, void *object);
+};
+
+/* What the codec holds, by address: an int64_t, a double, the struct, the object, or a struct weir_bytes. So does every
+ * `void *` below that is called value, input, element or object. */
+typedef enum weir_code weir_combine_fn(weir_keyed_task *task, void *so_far, const void *value);
+
+/* For WEIR_STATE_AGGREGATING: static, named in `.aggregator`. Inputs and outputs are of your own types. */
+struct weir_aggregator {
+    enum weir_code (*create)(weir_keyed_task *task, void *accumulator); /* begins as zero bytes; NULL = good as it is */
+    enum weir_code (*add)(weir_keyed_task *task, void *accumulator, const void *input);
+    enum weir_code (*result)(weir_keyed_task *task, const void *accumulator, void *output);
+    enum weir_code (*merge)(weir_keyed_task *task, void *into, const void *from); /* where windows merge; else NULL */
+};
+
+/* A value that version `version` of the codec wrote, as the version that is declared now writes it: weir_alloc'ed, or a
+ * part of `value`. Unset after weir_fail. */
+typedef struct weir_bytes weir_migrate_fn(void *task, uint32_t version, struct weir_bytes value);
 
 /* Declares one state of an operator: static, listed in `.states`, so that a checkpoint is checked against the job before
  * anything runs. `name` is unique within the operator and stable. */
@@ -407,18 +439,97 @@ struct weir_state {
     enum weir_state_kind kind;
     enum weir_codec codec;
     uint32_t struct_size_bytes; /* WEIR_STRUCT only */
+    const struct weir_object *object; /* WEIR_OBJECT only */
+    /* Count up when the form of the values changes, and say in `.migrate` what becomes of older ones. They are changed
+     * when they are used, not before: a job with much state starts as fast as ever. */
+    uint32_t version;
+    weir_migrate_fn *migrate;
+    weir_combine_fn *reduce;                  /* WEIR_STATE_REDUCING only */
+    const struct weir_aggregator *aggregator; /* WEIR_STATE_AGGREGATING only */
 };
 
-/* This key's value, created as zero where there is none; counts as changed. Valid until the next state call of this
- * task or the end of the callback. NULL after a failure (return WEIR_FAILED). */
+/* A call that needs memory and has none, or a state that the operator does not list, fails the task: the failure is
+ * sticky, so what a call answers then (NULL, false, unset, a code) may be looked at or not. Bytes and pointers that a
+ * call answers are good until the next state call of this task or the end of the callback. */
+
+/* Values. In place: created as zero where there is none; counts as changed. */
 WEIR_API int64_t *weir_value_i64(weir_keyed_task *task, const struct weir_state *state);
 WEIR_API double *weir_value_f64(weir_keyed_task *task, const struct weir_state *state);
 WEIR_API void *weir_value_struct(weir_keyed_task *task, const struct weir_state *state);
-/* This key's value as bytes: unset where there is none. Reading changes nothing. Any codec. */
+/* As bytes: unset where there is none. Reading changes nothing. Any codec. */
 WEIR_API struct weir_bytes weir_value_get(weir_keyed_task *task, const struct weir_state *state);
 /* Copies `value` in. Fixed codecs: its size must be the codec's. */
 WEIR_API enum weir_code weir_value_set(weir_keyed_task *task, const struct weir_state *state, struct weir_bytes value);
+/* Through the codec. False where there is none; `object` is left as it was then. */
+WEIR_API bool weir_value_get_object(weir_keyed_task *task, const struct weir_state *state, void *object);
+WEIR_API enum weir_code weir_value_set_object(weir_keyed_task *task, const struct weir_state *state,
+                                              const void *object);
 WEIR_API void weir_value_clear(weir_keyed_task *task, const struct weir_state *state);
+
+/* Where a walk over a list or a map stands: begin with zero bytes, walk within one callback.
+ *
+ *     struct weir_iterator at = { 0 };
+ *     while (weir_list_next(task, &orders, &at, &order)) ...
+ *
+ * The state may be changed meanwhile: a walk over a map sees what is there when it comes there, one over a list what was
+ * there when it began; a clear ends it. */
+struct weir_iterator {
+    uint64_t opaque[5];
+};
+
+/* Lists. */
+WEIR_API enum weir_code weir_list_add(weir_keyed_task *task, const struct weir_state *state, struct weir_bytes element);
+WEIR_API enum weir_code weir_list_add_i64(weir_keyed_task *task, const struct weir_state *state, int64_t element);
+WEIR_API enum weir_code weir_list_add_f64(weir_keyed_task *task, const struct weir_state *state, double element);
+WEIR_API enum weir_code weir_list_add_object(weir_keyed_task *task, const struct weir_state *state,
+                                             const void *element);
+WEIR_API enum weir_code weir_list_add_all(weir_keyed_task *task, const struct weir_state *state,
+                                          const struct weir_bytes *elements, size_t count);
+/* Puts `elements` in place of all that the list has; none of them may lie in the list. */
+WEIR_API enum weir_code weir_list_update(weir_keyed_task *task, const struct weir_state *state,
+                                         const struct weir_bytes *elements, size_t count);
+WEIR_API bool weir_list_next(weir_keyed_task *task, const struct weir_state *state, struct weir_iterator *at,
+                             struct weir_bytes *element);
+WEIR_API bool weir_list_next_object(weir_keyed_task *task, const struct weir_state *state, struct weir_iterator *at,
+                                    void *element);
+WEIR_API bool weir_list_is_empty(weir_keyed_task *task, const struct weir_state *state);
+WEIR_API void weir_list_clear(weir_keyed_task *task, const struct weir_state *state); /* in constant time */
+
+/* Maps. Keys are bytes, not null. */
+WEIR_API struct weir_bytes weir_map_get(weir_keyed_task *task, const struct weir_state *state, struct weir_bytes key);
+WEIR_API enum weir_code weir_map_put(weir_keyed_task *task, const struct weir_state *state, struct weir_bytes key,
+                                     struct weir_bytes value);
+WEIR_API bool weir_map_contains(weir_keyed_task *task, const struct weir_state *state, struct weir_bytes key);
+WEIR_API void weir_map_remove(weir_keyed_task *task, const struct weir_state *state, struct weir_bytes key);
+/* In place, as weir_value_i64. */
+WEIR_API int64_t *weir_map_i64(weir_keyed_task *task, const struct weir_state *state, struct weir_bytes key);
+WEIR_API double *weir_map_f64(weir_keyed_task *task, const struct weir_state *state, struct weir_bytes key);
+WEIR_API void *weir_map_struct(weir_keyed_task *task, const struct weir_state *state, struct weir_bytes key);
+WEIR_API bool weir_map_get_object(weir_keyed_task *task, const struct weir_state *state, struct weir_bytes key,
+                                  void *object);
+WEIR_API enum weir_code weir_map_put_object(weir_keyed_task *task, const struct weir_state *state,
+                                            struct weir_bytes key, const void *object);
+WEIR_API bool weir_map_next(weir_keyed_task *task, const struct weir_state *state, struct weir_iterator *at,
+                            struct weir_bytes *key, struct weir_bytes *value);
+WEIR_API bool weir_map_next_object(weir_keyed_task *task, const struct weir_state *state, struct weir_iterator *at,
+                                   struct weir_bytes *key, void *object);
+WEIR_API bool weir_map_is_empty(weir_keyed_task *task, const struct weir_state *state);
+WEIR_API void weir_map_clear(weir_keyed_task *task, const struct weir_state *state); /* in constant time */
+/* A number as a key whose byte order is that of the numbers, and back. */
+WEIR_API struct weir_bytes weir_key_of_i64(void *task, int64_t number);
+WEIR_API int64_t weir_key_to_i64(struct weir_bytes key); /* 0 for a key of another size */
+
+/* Reducing. The first value is taken as it is; the others are folded in by `.reduce`. */
+WEIR_API enum weir_code weir_reducing_add(weir_keyed_task *task, const struct weir_state *state, const void *value);
+WEIR_API enum weir_code weir_reducing_add_i64(weir_keyed_task *task, const struct weir_state *state, int64_t value);
+WEIR_API enum weir_code weir_reducing_add_f64(weir_keyed_task *task, const struct weir_state *state, double value);
+WEIR_API bool weir_reducing_get(weir_keyed_task *task, const struct weir_state *state, void *value);
+WEIR_API void weir_reducing_clear(weir_keyed_task *task, const struct weir_state *state);
+
+/* Aggregating. False where nothing was added. */
+WEIR_API enum weir_code weir_aggregating_add(weir_keyed_task *task, const struct weir_state *state, const void *input);
+WEIR_API bool weir_aggregating_get(weir_keyed_task *task, const struct weir_state *state, void *output);
+WEIR_API void weir_aggregating_clear(weir_keyed_task *task, const struct weir_state *state);
 
 /* The key being processed. */
 WEIR_API struct weir_bytes weir_current_key(weir_keyed_task *task);
