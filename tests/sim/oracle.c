@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/base.h"
+#include "base/hash.h"
 #include "sim/world.h"
 #include "weir/connector.h"
 
@@ -30,15 +32,27 @@ struct pending {
     struct model_record record; /* keeps its contents */
 };
 
+/* The newest committed record of a key in an output partition. */
+struct newest {
+    uint32_t output;
+    int32_t partition;
+    struct weir_bytes key;
+    int64_t offset;
+    uint64_t epoch;
+};
+enum { NEWEST_BUCKETS = 64 };
+
 static struct {
     struct kafka_model *model;
     const struct weir_test_job *test;
     char ledger[96], violation[VIOLATION_SIZE];
     struct places inputs, outputs;
     VEC(struct pending) pending;
+    VEC(struct newest) newest[NEWEST_BUCKETS];
     bool is_founded, is_deciding;
     uint64_t incarnation, epoch; /* of the newest commit */
     struct oracle_counts counts;
+    struct arena arena;
 } oracle;
 
 const char *oracle_violation(void) { return oracle.violation[0] == '\0' ? NULL : oracle.violation; }
@@ -244,6 +258,36 @@ static void forget(struct model_producer producer)
     oracle.pending.count = kept;
 }
 
+static struct newest *newest_of(const struct pending *pending)
+{
+    const struct weir_bytes key = pending->record.key;
+    const size_t bucket = hash_64(key.data, key.size) % NEWEST_BUCKETS;
+    for (size_t i = 0; i < oracle.newest[bucket].count; i++) {
+        struct newest *newest = &oracle.newest[bucket].items[i];
+        if (newest->output == pending->output && newest->partition == pending->partition &&
+            weir_bytes_equal(newest->key, key))
+            return newest;
+    }
+    struct newest *added = vec_push(&oracle.newest[bucket]);
+    CHECK(added != NULL);
+    *added = (struct newest){ .output = pending->output, .partition = pending->partition, .offset = -1,
+                              .key = { arena_copy(&oracle.arena, key.data, key.size), key.size } };
+    CHECK(added->key.data != NULL);
+    return added;
+}
+
+/* Epochs do not overlap in the records of one key (R2). Between keys they may. */
+static void check_order(const struct pending *pending)
+{
+    if (weir_is_null(pending->record.key)) return;
+    struct newest *newest = newest_of(pending);
+    if (pending->record.offset < newest->offset)
+        oracle_fail("a record of epoch %" PRIu64 " is in front of one of epoch %" PRIu64 ", of the same key in %s/%d",
+                    oracle.epoch, newest->epoch, oracle.test->outputs[pending->output].name, (int)pending->partition);
+    newest->offset = pending->record.offset;
+    newest->epoch = oracle.epoch;
+}
+
 static void put_all(struct model_producer producer, bool is_commit)
 {
     size_t count = 0;
@@ -252,8 +296,12 @@ static void put_all(struct model_producer producer, bool is_commit)
         if (pending->output == LEDGER || !is_of(pending, producer)) continue;
         const struct weir_record put = as_author_sees(&pending->record);
         count++;
-        if (!is_commit) oracle_fail("output was committed without a ledger record");
-        else author_put(oracle.test->outputs[pending->output].name, pending->partition, &put);
+        if (is_commit) {
+            check_order(pending);
+            author_put(oracle.test->outputs[pending->output].name, pending->partition, &put);
+        } else {
+            oracle_fail("output was committed without a ledger record");
+        }
     }
     if (!is_commit) return;
     author_decide();
@@ -333,6 +381,7 @@ void oracle_begin(struct kafka_model *model, const struct weir_test_job *test)
     oracle.model = model;
     oracle.test = test;
     (void)snprintf(oracle.ledger, sizeof oracle.ledger, "%s-ledger", test->name);
+    arena_init(&oracle.arena, 4096);
     model_on_decided(model, on_decided, NULL);
     author_begin(test);
 }
@@ -341,5 +390,7 @@ void oracle_end(void)
 {
     for (size_t i = 0; i < oracle.pending.count; i++) model_record_drop(&oracle.pending.items[i].record);
     vec_free(&oracle.pending);
+    for (size_t i = 0; i < NEWEST_BUCKETS; i++) vec_free(&oracle.newest[i]);
+    arena_deinit(&oracle.arena);
     author_end();
 }
