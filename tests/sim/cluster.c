@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "sim/fate.h"
 
 enum { REFUSED_US = 20000, MARKER_US = 4000 };
 
@@ -13,6 +14,7 @@ static struct {
     bool is_down;
     size_t markers_planned;
     int64_t tick_ms; /* when the next look at time-outs is planned */
+    void (*acted)(const struct request *request, bool is_late);
     struct cluster_counts counts;
 } cluster;
 
@@ -33,6 +35,17 @@ void cluster_end(void)
     cluster.model = NULL;
 }
 
+const char *request_kind_name(enum request_kind kind)
+{
+    static const char *const names[] = {
+#define REQUEST_KIND_NAME(name, text) text,
+        REQUEST_KINDS(REQUEST_KIND_NAME)
+#undef REQUEST_KIND_NAME
+    };
+    return names[kind];
+}
+
+void cluster_on_acted(void (*acted)(const struct request *request, bool is_late)) { cluster.acted = acted; }
 struct kafka_model *cluster_model(void) { return cluster.model; }
 void cluster_set_weather(const struct cluster_weather *weather) { cluster.weather = *weather; }
 void cluster_set_down(bool down) { cluster.is_down = down; }
@@ -92,6 +105,16 @@ void request_release(struct request *request)
     free(request);
 }
 
+static const struct cluster_faults *faults_of(const struct request *request)
+{
+    return &cluster.weather.faults[request->kind];
+}
+
+static const char *sender_of(const struct request *request)
+{
+    return request->process == NULL ? "nobody" : sched_process_name(request->process);
+}
+
 static int64_t travel_us(void)
 {
     return 1 + (int64_t)sched_random_below((uint64_t)cluster.weather.latency_us * 2);
@@ -113,10 +136,13 @@ static void arrive(void *argument)
         request_release(request);
         return;
     }
-    if (request->references == 1 || sched_was_killed(request->process)) cluster.counts.late++;
+    const bool is_late = request->references == 1 || sched_was_killed(request->process);
+    cluster.counts.late[request->kind] += is_late;
     request->act(request, cluster.model, now_ms());
     cluster_touched();
-    if (sched_chance(cluster.weather.lose_answer)) {
+    if (cluster.acted != NULL) cluster.acted(request, is_late);
+    if (sched_chance(faults_of(request)->lose_answer) &&
+        fate_strikes("the answer to %s of %s is lost", request_kind_name(request->kind), sender_of(request))) {
         cluster.counts.lost_answers++;
         request_release(request);
         return;
@@ -126,20 +152,26 @@ static void arrive(void *argument)
 
 static void send(struct connection *connection, struct request *request)
 {
+    const struct cluster_faults *faults = faults_of(request);
     int64_t at_us = sched_now_us() + travel_us();
     cluster.counts.requests++;
-    if (sched_chance(cluster.weather.delay)) {
-        cluster.counts.delayed++;
-        at_us += (int64_t)sched_random_below((uint64_t)cluster.weather.delay_us + 1);
+    request->process = sched_current();
+    if (sched_chance(faults->delay)) {
+        const int64_t held_us = faults->delay_least_us + (int64_t)sched_random_below((uint64_t)faults->delay_us + 1);
+        if (fate_strikes("%s of %s is held up for %.1f ms", request_kind_name(request->kind), sender_of(request),
+                         (double)held_us / 1000.0)) {
+            cluster.counts.delayed++;
+            at_us += held_us;
+        }
     }
     if (at_us <= connection->last_arrival_us) at_us = connection->last_arrival_us + 1;
     connection->last_arrival_us = at_us;
-    if (sched_chance(cluster.weather.lose_request)) {
+    if (sched_chance(faults->lose_request) &&
+        fate_strikes("%s of %s is lost", request_kind_name(request->kind), sender_of(request))) {
         cluster.counts.lost_requests++;
         return;
     }
     request->references++;
-    request->process = sched_current();
     sched_at(at_us, NULL, arrive, request);
 }
 

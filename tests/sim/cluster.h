@@ -14,13 +14,34 @@
 #include "sim/kafka_model.h"
 #include "sim/sched.h"
 
+/* What a request is about: bad weather may be out for one kind. */
+#define REQUEST_KINDS(X)                                                                                               \
+    X(OTHER, "another request")                                                                                        \
+    X(INIT, "InitProducerId")                                                                                          \
+    X(ADD_PARTITIONS, "AddPartitionsToTxn")                                                                            \
+    X(PRODUCE, "Produce")                                                                                              \
+    X(ADD_OFFSETS, "AddOffsetsToTxn")                                                                                  \
+    X(OFFSETS, "TxnOffsetCommit")                                                                                      \
+    X(END, "EndTxn")
+
+enum request_kind {
+#define REQUEST_KIND_ENUM(name, text) REQUEST_##name,
+    REQUEST_KINDS(REQUEST_KIND_ENUM)
+#undef REQUEST_KIND_ENUM
+    REQUEST_KIND_COUNT
+};
+const char *request_kind_name(enum request_kind kind);
+
 /* Chances in a million for each request. */
-struct cluster_weather {
-    int64_t latency_us;       /* each way: drawn up to twice of this */
+struct cluster_faults {
     uint32_t lose_request;
     uint32_t lose_answer;
-    uint32_t delay;           /* held up in the network, up to delay_us */
-    int64_t delay_us;
+    uint32_t delay; /* held up in the network, for delay_least_us and up to delay_us more */
+    int64_t delay_least_us, delay_us;
+};
+struct cluster_weather {
+    int64_t latency_us;       /* each way: drawn up to twice of this */
+    struct cluster_faults faults[REQUEST_KIND_COUNT];
     uint32_t slow_marker;     /* a marker of a decided transaction takes up to slow_marker_us instead of milliseconds */
     int64_t slow_marker_us;
 };
@@ -43,6 +64,7 @@ struct connection {
 struct request {
     void (*act)(struct request *request, struct kafka_model *model, int64_t now_ms);
     void (*clear)(struct request *request);
+    enum request_kind kind; /* OTHER, unless whoever makes it says more */
     enum model_error error; /* set by act */
     uint32_t references;
     bool is_answered;
@@ -62,8 +84,11 @@ enum call_result {
 /* Blocks the fiber. */
 enum call_result cluster_call(struct connection *connection, struct request *request, int64_t timeout_us);
 
+/* Called for each request that has acted; late: when nobody waited for it any more. One for the program. */
+void cluster_on_acted(void (*acted)(const struct request *request, bool is_late));
+
 struct cluster_counts {
-    uint64_t requests, lost_requests, lost_answers, delayed, late; /* late: acted when nobody waited for it any more */
+    uint64_t requests, lost_requests, lost_answers, delayed, late[REQUEST_KIND_COUNT];
 };
 struct cluster_counts cluster_counts(void);
 

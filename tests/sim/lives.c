@@ -14,7 +14,7 @@
 #include "sim/weather.h"
 #include "sim/world.h"
 
-enum { SETTINGS_MAX = 24 };
+enum { ALIVE_MAX = 4, SETTINGS_MAX = 24, SECOND_US = 1000000 };
 
 struct setting {
     const char *key;
@@ -27,6 +27,7 @@ static struct {
     uint32_t count;
     struct setting settings[SETTINGS_MAX];
     size_t setting_count;
+    int64_t transaction_timeout_ms;
     uint32_t crash_chance;
     bool have_ended_well;
 } lives;
@@ -50,6 +51,16 @@ static void add_choice(const char *key, const char *value)
     (void)snprintf(setting->value, sizeof setting->value, "%s", value);
 }
 
+/* Of requests that take ids over: whose transactions end by that. */
+static void note_takeover(const struct request *request, bool is_late)
+{
+    if (request->kind != REQUEST_INIT) return;
+    for (uint32_t i = 0; i < lives.count; i++) {
+        struct life *life = &lives.items[i];
+        if (!life->is_over && (is_late || life->process != request->process)) life->was_taken_over = true;
+    }
+}
+
 void lives_begin(const struct weir_test_job *test)
 {
     memset(&lives, 0, sizeof lives);
@@ -66,8 +77,10 @@ void lives_begin(const struct weir_test_job *test)
     add_setting("source.max-batch-records", 1 + fate_below(60), "");
     add_setting("restart-strategy.exponential-delay.initial-backoff", 10 + fate_below(100), "ms");
     add_setting("restart-strategy.exponential-delay.max-backoff", 500, "ms");
-    add_setting("kafka.producer.transaction.timeout.ms", fate_percent(25) ? 1500 + fate_below(3000) : 60000, "");
+    lives.transaction_timeout_ms = fate_percent(50) ? 500 + (int64_t)fate_below(3000) : 60000;
+    add_setting("kafka.producer.transaction.timeout.ms", (uint64_t)lives.transaction_timeout_ms, "");
     if (fate_percent(30)) add_choice("pipeline.operator-chaining.enabled", "false");
+    cluster_on_acted(note_takeover);
 }
 
 /* ---- One life ---------------------------------------------------------------------------------------------------- */
@@ -81,13 +94,41 @@ static void bury(struct life *life)
     disk_model_close_owner(timed_disk_model(), life->number + 1);
 }
 
-void lives_kill(struct life *life, const char *how)
+void lives_kill(struct life *life)
 {
-    world_trace("life %u: killed (%s)", life->number, how);
     world_seen()->kills++;
     life->is_over = true;
     bury(life);
     sched_kill(life->process);
+}
+
+static void thaw(void *argument)
+{
+    struct life *life = argument;
+    if (life->is_over) return;
+    world_trace("life %u: goes on", life->number);
+    sched_thaw(life->process);
+}
+
+void lives_freeze(struct life *life, int64_t us)
+{
+    world_seen()->freezes++;
+    sched_at(sched_now_us() + us, life->process, thaw, life);
+    sched_freeze(life->process);
+}
+
+/* Long enough for the brokers to end its transaction, or nearly. */
+static int64_t draw_freeze_us(void)
+{
+    const int64_t timeout_us = lives.transaction_timeout_ms * 1000;
+    return timeout_us < 5 * SECOND_US ? timeout_us / 2 + (int64_t)sched_random_below((uint64_t)timeout_us)
+                                      : (int64_t)sched_random_below(8 * SECOND_US);
+}
+
+static void start_another(void *unused)
+{
+    (void)unused;
+    lives_start(false);
 }
 
 /* In place of lib/base/crash.c. */
@@ -99,11 +140,18 @@ void crash_point_pass(enum crash_point point)
         CRASH_POINTS(CRASH_NAME)
 #undef CRASH_NAME
     };
+    static const char *const fates[] = { "killed", "killed", "frozen", "joined by another start" };
     struct life *life = sched_machine();
     world_seen()->early_parts += point == CRASH_part_durable;
     if (life == NULL || !sched_chance(lives.crash_chance)) return;
+    const uint64_t drawn = sched_random_below(sizeof fates / sizeof fates[0]);
+    if (!fate_strikes("life %u: %s at %s", life->number, fates[drawn], names[point])) return;
     world_seen()->crash_points++;
-    lives_kill(life, names[point]);
+    switch (drawn) {
+    case 2: lives_freeze(life, draw_freeze_us()); break;
+    case 3: sched_at(sched_now_us(), NULL, start_another, NULL); break;
+    default: lives_kill(life); break;
+    }
 }
 
 static void take_log(void *user, enum weir_log_level level, const char *text)
@@ -192,15 +240,14 @@ uint32_t lives_alive(struct life *alive[LIVES_MAX])
     return count;
 }
 
-/* A request of a life that is over may still take the ids over; then the next start goes on. Who is being stopped does
- * not begin anew after a failure. */
+/* Who is being stopped does not begin anew after a failure. */
 static bool is_allowed(const struct life *life)
 {
     if (life->is_foreign) return life->outcome.code == WEIR_FOREIGN || life->stop || life->met_bad_disk;
     if (life->stop && life->outcome.remedy != WEIR_REMEDY_STOP) return true;
     switch (life->outcome.code) {
     case WEIR_OK: return life->stop;
-    case WEIR_FENCED: return life->overlapped || cluster_counts().late > 0;
+    case WEIR_FENCED: return life->was_taken_over;
     case WEIR_ENVIRONMENT: return life->met_bad_disk;
     case WEIR_FOREIGN: return life->is_foreign;
     default: return false;
@@ -224,13 +271,12 @@ static void judge(struct life *life)
 void lives_start(bool is_foreign)
 {
     struct life *others[LIVES_MAX];
-    if (lives.count == LIVES_MAX) return;
     const uint32_t other_count = lives_alive(others);
+    if (lives.count == LIVES_MAX || other_count == ALIVE_MAX) return;
     struct life *life = &lives.items[lives.count];
     *life = (struct life){ .number = lives.count++, .parallelism = 1 + (uint32_t)fate_below(3),
                            .ring_size = 2 + (uint32_t)fate_below(fate_percent(20) ? 3 : 1), .is_foreign = is_foreign,
-                           .overlapped = other_count > 0, .met_bad_disk = weather_disk_is_bad() };
-    for (uint32_t i = 0; i < other_count && !is_foreign; i++) others[i]->overlapped = true;
+                           .met_bad_disk = weather_disk_is_bad() };
     if (is_foreign) world_seen()->foreign_starts++;
     else world_seen()->starts++;
     if (other_count > 0 && !is_foreign) world_seen()->second_starts++;
@@ -245,9 +291,9 @@ void lives_judge(void)
 {
     for (uint32_t i = 0; i < lives.count; i++) {
         struct life *life = &lives.items[i];
-        if (!life->is_over || life->process == NULL || !sched_has_ended(life->process)) continue;
+        if (!life->is_over || life->is_judged || !sched_has_ended(life->process)) continue;
         judge(life);
-        life->process = NULL;
+        life->is_judged = true;
     }
 }
 
@@ -257,8 +303,8 @@ static void trace_status(const struct life *life)
     if (life->job == NULL) return;
     weir_job_status(life->job, &status);
     world_trace("life %u: %s, committed epoch %" PRIu64 ", %" PRIu64 " records in, %" PRIu64 " out in the open epoch",
-          life->number, status.running ? "running" : "not running", status.epoch_committed, status.records_in,
-          status.records_out_open);
+                life->number, status.running ? "running" : "not running", status.epoch_committed, status.records_in,
+                status.records_out_open);
 }
 
 void lives_trace(void)

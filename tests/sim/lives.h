@@ -11,13 +11,14 @@ enum { LIVES_MAX = 400 };
 /* One start of the program. */
 struct life {
     uint32_t number;
-    struct sched_process *process; /* NULL = judged */
+    struct sched_process *process;
     weir_job *job;
     weir_config *config;
     uint32_t parallelism;
     uint32_t ring_size;
     bool is_foreign; /* has a checkpoint store of its own, and must be refused (R9) */
-    bool stop, is_over, overlapped, met_bad_disk;
+    bool stop, is_over, is_judged, met_bad_disk;
+    bool was_taken_over; /* somebody else took one of its ids over, or a late request of its own did */
     bool has_finished; /* committed once more when it was told to stop: what others left open is decided too */
     struct weir_error outcome;
     uint64_t restarts;
@@ -25,10 +26,14 @@ struct life {
 
 /* Draws what all starts of the run are configured with. */
 void lives_begin(const struct weir_test_job *test);
+/* Not when there is a crowd already. */
 void lives_start(bool is_foreign);
-/* SIGKILL. `how` is for the trace. From outside, or by the life itself, which then does not return from this. */
-void lives_kill(struct life *life, const char *how);
-/* Each crash point is the last one with this chance, in a million. */
+/* SIGKILL. From outside, or by the life itself, which then does not return from this. */
+void lives_kill(struct life *life);
+/* SIGSTOP, and SIGCONT after `us`. */
+void lives_freeze(struct life *life, int64_t us);
+/* At each crash point a life is killed, frozen for about as long as a transaction may last, or joined by another start,
+ * with this chance, in a million. */
 void lives_set_crash_chance(uint32_t in_a_million);
 /* Fills in who is alive; answers how many. */
 uint32_t lives_alive(struct life *lives[LIVES_MAX]);

@@ -6,6 +6,7 @@
 #include "partitioner.h"
 #include "sim/author.h"
 #include "sim/cluster.h"
+#include "sim/fate.h"
 
 enum { BATCH_MAX = 12, TIMEOUT_MS = 900000 };
 
@@ -23,14 +24,13 @@ static struct {
 } load;
 
 static int64_t now_ms(void) { return sched_now_us() / 1000; }
-static bool chance_percent(uint32_t percent) { return sched_chance(percent * 10000); }
 
 static int32_t partition_of(const char *topic, struct weir_bytes key)
 {
     uint64_t id;
     int32_t count;
     CHECK(model_describe_topic(cluster_model(), topic, &id, &count) == MODEL_OK);
-    return weir_is_null(key) ? (int32_t)sched_random_below((uint64_t)count) : partitioner_of_key(key, count);
+    return weir_is_null(key) ? (int32_t)fate_below((uint64_t)count) : partitioner_of_key(key, count);
 }
 
 static void write_plainly(const struct model_place *place, const struct model_record *record)
@@ -58,7 +58,7 @@ static void write_in_transaction(const struct model_place *place, const struct m
 static void write_some(void)
 {
     const char *topic = load.test->inputs[load.topic].name;
-    for (uint64_t count = 1 + sched_random_below(BATCH_MAX); count > 0; count--) {
+    for (uint64_t count = 1 + fate_below(BATCH_MAX); count > 0; count--) {
         struct weir_record record = { .time_ms = now_ms(), .time_type = WEIR_TIME_CREATE };
         author_next(topic, &record);
         const struct model_place place = { topic, partition_of(topic, record.key) };
@@ -77,12 +77,12 @@ static void decide(bool commit)
 
 void load_some(void)
 {
-    if (load.is_open && chance_percent(50)) {
-        decide(chance_percent(60));
+    if (load.is_open && fate_percent(50)) {
+        decide(fate_percent(60));
     } else {
         if (!load.is_open) {
-            load.topic = (uint32_t)sched_random_below(load.topic_count);
-            load.is_open = chance_percent(15);
+            load.topic = (uint32_t)fate_below(load.topic_count);
+            load.is_open = fate_percent(15);
             load.has_any = false;
             memset(load.is_added, 0, sizeof load.is_added);
         }

@@ -199,10 +199,11 @@ static void act_end(struct request *base, struct kafka_model *model, int64_t at_
     base->error = model_end_txn(model, at_ms, request->id, request->identity, request->commit);
 }
 
-static struct transaction_request *make(const struct producer *producer,
+static struct transaction_request *make(const struct producer *producer, enum request_kind kind,
                                         void (*act)(struct request *, struct kafka_model *, int64_t))
 {
     struct transaction_request *request = request_create(sizeof *request, act, clear_request);
+    request->base.kind = kind;
     memcpy(request->id, producer->id, sizeof request->id);
     request->identity = producer->identity;
     request->timeout_ms = producer->options.transaction_timeout_ms;
@@ -291,7 +292,7 @@ static bool perform_only(struct producer *producer, const struct call *call, str
 static struct transaction_request *make_init(const struct producer *producer, const void *unused)
 {
     (void)unused;
-    return make(producer, act_init);
+    return make(producer, REQUEST_INIT, act_init);
 }
 
 bool producer_init(struct producer *producer, struct weir_error *error)
@@ -349,7 +350,7 @@ void producer_send(struct producer *producer, const char *topic, int32_t partiti
 static struct transaction_request *make_add(const struct producer *producer, const void *arguments)
 {
     const struct lane *lane = arguments;
-    struct transaction_request *request = make(producer, act_add_partition);
+    struct transaction_request *request = make(producer, REQUEST_ADD_PARTITIONS, act_add_partition);
     memcpy(request->topic, lane->topic, sizeof request->topic);
     request->partition = lane->partition;
     return request;
@@ -376,7 +377,7 @@ static struct batch cut_batch(struct lane *lane)
 static struct transaction_request *make_batch(const struct producer *producer, const void *arguments)
 {
     const struct batch *batch = arguments;
-    struct transaction_request *request = make(producer, act_produce);
+    struct transaction_request *request = make(producer, REQUEST_PRODUCE, act_produce);
     memcpy(request->topic, batch->lane->topic, sizeof request->topic);
     request->partition = batch->lane->partition;
     request->sequence = batch->lane->sequence;
@@ -459,7 +460,7 @@ struct offsets_arguments {
 
 static struct transaction_request *make_add_offsets(const struct producer *producer, const void *arguments)
 {
-    struct transaction_request *request = make(producer, act_add_offsets);
+    struct transaction_request *request = make(producer, REQUEST_ADD_OFFSETS, act_add_offsets);
     (void)snprintf(request->group, sizeof request->group, "%s", ((const struct offsets_arguments *)arguments)->group);
     return request;
 }
@@ -467,7 +468,7 @@ static struct transaction_request *make_add_offsets(const struct producer *produ
 static struct transaction_request *make_offsets(const struct producer *producer, const void *arguments)
 {
     const struct offsets_arguments *from = arguments;
-    struct transaction_request *request = make(producer, act_offsets);
+    struct transaction_request *request = make(producer, REQUEST_OFFSETS, act_offsets);
     (void)snprintf(request->group, sizeof request->group, "%s", from->group);
     request->offsets = calloc(from->positions->count + 1, sizeof *request->offsets);
     CHECK(request->offsets != NULL);
@@ -502,7 +503,7 @@ bool producer_offsets(struct producer *producer, const char *group, const struct
 static struct transaction_request *make_end(const struct producer *producer, const void *unused)
 {
     (void)unused;
-    return make(producer, act_end);
+    return make(producer, REQUEST_END, act_end);
 }
 
 bool producer_commit(struct producer *producer, struct weir_error *error)

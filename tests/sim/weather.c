@@ -11,7 +11,7 @@
 #include "sim/timed_disk.h"
 #include "sim/world.h"
 
-enum { SECOND_US = 1000000 };
+enum { SECOND_US = 1000000, REQUEST_TIMEOUT_US = 1000000 /* kafka_decider.c */ };
 
 static struct {
     const char *job;
@@ -29,25 +29,134 @@ bool weather_disk_is_bad(void) { return weather.disk_is_bad; }
 
 /* ---- The network ------------------------------------------------------------------------------------------------- */
 
+static uint32_t up_to(uint32_t limit) { return (uint32_t)fate_below(limit); }
+
+/* One kind of request is lost or held up most of all. For a moment, so that those of two starts cross; or a little longer
+ * than anybody waits for an answer: then it acts behind the one that was sent in its place, on whatever is there by then. */
+static const char *aim(struct cluster_weather *network)
+{
+    const enum request_kind kind = (enum request_kind)fate_below(REQUEST_KIND_COUNT);
+    struct cluster_faults *faults = &network->faults[kind];
+    faults->lose_answer = up_to(100000);
+    faults->delay = up_to(300000);
+    faults->delay_least_us = fate_percent(60) ? REQUEST_TIMEOUT_US : 0;
+    faults->delay_us = 1000 + (int64_t)fate_below(SECOND_US / 2);
+    return request_kind_name(kind);
+}
+
+static const struct cluster_weather quiet = { .latency_us = 300 };
+
+static void set_network(const struct cluster_weather *network, uint32_t crash_chance)
+{
+    lives_set_crash_chance(crash_chance);
+    cluster_set_weather(network);
+}
+
 void weather_set(uint32_t storm)
 {
-    weather.storm = storm;
+    const uint32_t density = 1u << (storm * 2); /* 4, 16, 64 */
     struct cluster_weather network = { .latency_us = 100 + (int64_t)fate_below(600) };
-    uint32_t crash_chance = 0;
-    if (storm > 0) {
-        const uint32_t density = 1u << (storm * 2); /* 4, 16, 64 */
-        network.lose_request = (uint32_t)fate_below(density * 400);
-        network.lose_answer = (uint32_t)fate_below(density * 400);
-        network.delay = (uint32_t)fate_below(density * 800);
-        network.delay_us = 1000 + (int64_t)fate_below(3 * SECOND_US);
-        network.slow_marker = (uint32_t)fate_below(density * 2000);
-        network.slow_marker_us = 1000 + (int64_t)fate_below(SECOND_US);
-        if (fate_percent(60)) crash_chance = (uint32_t)fate_below(density * 300);
-    }
-    lives_set_crash_chance(crash_chance);
-    cluster_set_weather(&network);
-    world_trace("weather: storm %u", storm);
+    const struct cluster_faults faults = {
+        .lose_request = up_to(density * 400), .lose_answer = up_to(density * 400), .delay = up_to(density * 800),
+        .delay_us = 1000 + (int64_t)fate_below(3 * SECOND_US),
+    };
+    for (size_t i = 0; i < REQUEST_KIND_COUNT; i++) network.faults[i] = faults;
+    network.slow_marker = up_to(density * 2000);
+    network.slow_marker_us = 1000 + (int64_t)fate_below(SECOND_US);
+    const uint32_t crash_chance = fate_percent(60) ? up_to(density * 300) : 0;
+    const char *aimed = fate_percent(40) ? aim(&network) : "nothing in particular";
+    weather.storm = storm;
+    if (storm > 0 && fate_strikes("storm %u, out for %s", storm, aimed)) set_network(&network, crash_chance);
+    else set_network(&quiet, 0);
 }
+
+/* ---- The machine ------------------------------------------------------------------------------------------------- */
+
+static void disk_good(void *unused)
+{
+    (void)unused;
+    const struct disk_faults none = { 0 };
+    disk_model_set_faults(timed_disk_model(), &none);
+    weather.disk_is_bad = false;
+    timed_disk_slow(0);
+    world_trace("the disk is good again");
+}
+
+static void disk_fails(const struct disk_faults *faults)
+{
+    struct life *lives[LIVES_MAX];
+    disk_model_set_faults(timed_disk_model(), faults);
+    weather.disk_is_bad = true;
+    for (uint32_t i = 0, count = lives_alive(lives); i < count; i++) lives[i]->met_bad_disk = true;
+    sched_at(sched_now_us() + (int64_t)fate_below(2 * SECOND_US), NULL, disk_good, NULL);
+}
+
+static void disk_fills_up(struct life *unused)
+{
+    (void)unused;
+    const struct disk_faults faults = { .capacity_bytes = 4096 };
+    if (weather.disk_is_bad || !fate_strikes("the disk is full")) return;
+    world_seen()->full_disks++;
+    disk_fails(&faults);
+}
+
+static void disk_breaks(struct life *unused)
+{
+    (void)unused;
+    const bool on_write = fate_percent(50);
+    const uint32_t chance = up_to(200000);
+    const struct disk_faults faults = { .write_error = on_write ? chance : 0, .sync_error = on_write ? 0 : chance };
+    if (weather.disk_is_bad || !fate_strikes("the disk fails at %s", on_write ? "writing" : "syncing")) return;
+    world_seen()->disk_errors++;
+    disk_fails(&faults);
+}
+
+static void disk_slows_down(struct life *unused)
+{
+    (void)unused;
+    const int64_t us = (int64_t)fate_below(20000);
+    if (fate_strikes("the disk takes %.1f ms more", (double)us / 1000.0)) timed_disk_slow(us);
+}
+
+static void power_fails(struct life *unused)
+{
+    (void)unused;
+    struct life *lives[LIVES_MAX];
+    if (!fate_strikes("power cut")) return;
+    world_seen()->power_cuts++;
+    for (uint32_t i = 0, count = lives_alive(lives); i < count; i++) lives_kill(lives[i]);
+    disk_model_cut_power(timed_disk_model());
+}
+
+/* ---- Lives ------------------------------------------------------------------------------------------------------- */
+
+static void life_is_killed(struct life *life)
+{
+    if (life != NULL && fate_strikes("life %u: killed", life->number)) lives_kill(life);
+}
+
+static void life_is_frozen(struct life *life)
+{
+    const int64_t us = (int64_t)fate_below(fate_percent(30) ? 8 * SECOND_US : SECOND_US);
+    if (life != NULL && fate_strikes("life %u: frozen for %.1f ms", life->number, (double)us / 1000.0))
+        lives_freeze(life, us);
+}
+
+static void life_is_stopped(struct life *life)
+{
+    if (life == NULL || !fate_strikes("life %u: is told to stop", life->number)) return;
+    world_seen()->stops++;
+    life->stop = true;
+}
+
+static void second_start(struct life *unused)
+{
+    (void)unused;
+    const bool is_foreign = fate_percent(25) && oracle_progress() > 0;
+    if (fate_strikes("another start")) lives_start(is_foreign);
+}
+
+/* ---- The cluster ------------------------------------------------------------------------------------------------- */
 
 static void broker_up(void *unused)
 {
@@ -62,105 +171,92 @@ static void coordinators_back(void *unused)
     model_coordinators_back(cluster_model());
 }
 
-static void disk_good(void *unused)
+static void broker_dies(struct life *unused)
 {
     (void)unused;
-    const struct disk_faults none = { 0 };
-    disk_model_set_faults(timed_disk_model(), &none);
-    weather.disk_is_bad = false;
-    timed_disk_slow(0);
-    world_trace("the disk is good again");
+    const int64_t us = (int64_t)fate_below(2 * SECOND_US);
+    if (!fate_strikes("the broker is gone for %.1f ms", (double)us / 1000.0)) return;
+    world_seen()->broker_outages++;
+    cluster_set_down(true);
+    sched_at(sched_now_us() + us, NULL, broker_up, NULL);
 }
 
-static void disk_bad(void)
+static void coordinators_move(struct life *unused)
 {
-    struct disk_faults faults = { 0 };
-    struct life *lives[LIVES_MAX];
-    switch (fate_below(3)) {
-    case 0: faults.capacity_bytes = 4096; world_seen()->full_disks++; break;
-    case 1: faults.write_error = (uint32_t)fate_below(200000); world_seen()->disk_errors++; break;
-    default: faults.sync_error = (uint32_t)fate_below(200000); world_seen()->disk_errors++; break;
-    }
-    disk_model_set_faults(timed_disk_model(), &faults);
-    weather.disk_is_bad = true;
-    for (uint32_t i = 0, count = lives_alive(lives); i < count; i++) lives[i]->met_bad_disk = true;
-    world_trace("the disk is bad");
-    sched_at(sched_now_us() + (int64_t)fate_below(2 * SECOND_US), NULL, disk_good, NULL);
+    (void)unused;
+    const enum model_error answer = fate_percent(50) ? MODEL_NOT_COORDINATOR : MODEL_COORDINATOR_LOADING;
+    const int64_t us = (int64_t)fate_below(SECOND_US);
+    if (!fate_strikes("the coordinators move, for %.1f ms", (double)us / 1000.0)) return;
+    world_seen()->coordinator_moves++;
+    model_coordinators_away(cluster_model(), answer);
+    sched_at(sched_now_us() + us, NULL, coordinators_back, NULL);
 }
 
-static void thaw(void *argument)
+static void ledger_is_compacted(struct life *unused)
 {
-    struct life *life = argument;
-    if (life->is_over) return;
-    world_trace("life %u: goes on", life->number);
-    sched_thaw(life->process);
-}
-
-static void freeze(struct life *life)
-{
-    world_trace("life %u: stands still", life->number);
-    world_seen()->freezes++;
-    sched_freeze(life->process);
-    sched_at(sched_now_us() + (int64_t)fate_below(fate_percent(30) ? 8 * SECOND_US : SECOND_US), life->process, thaw, life);
-}
-
-static void cut_power(void)
-{
-    struct life *lives[LIVES_MAX];
-    world_trace("power cut");
-    world_seen()->power_cuts++;
-    for (uint32_t i = 0, count = lives_alive(lives); i < count; i++) lives_kill(lives[i], "power cut");
-    disk_model_cut_power(timed_disk_model());
-}
-
-static void compact(void)
-{
+    (void)unused;
     char topic[128];
     const struct model_place ledger = { topic, 0 };
     (void)snprintf(topic, sizeof topic, "%s-ledger", weather.job);
-    if (model_compact(cluster_model(), &ledger) == MODEL_OK) world_seen()->compactions++;
+    if (fate_strikes("the ledger is compacted") && model_compact(cluster_model(), &ledger) == MODEL_OK)
+        world_seen()->compactions++;
+}
+
+static void group_is_forgotten(struct life *unused)
+{
+    (void)unused;
+    if (!fate_strikes("the group's offsets are forgotten")) return;
+    world_seen()->forgotten_groups++;
+    model_forget_group(cluster_model(), weather.job);
+}
+
+static void weather_turns(struct life *unused)
+{
+    (void)unused;
+    weather_set((uint32_t)fate_below(4));
 }
 
 /* ---- Events ------------------------------------------------------------------------------------------------------ */
+
+/* To one of those who are alive; NULL = nobody is. */
+static const struct event {
+    uint32_t weight;
+    void (*befall)(struct life *life);
+} events[] = {
+    { 60, life_is_killed },
+    { 20, life_is_frozen },
+    { 10, life_is_stopped },
+    { 20, second_start },
+    { 10, power_fails },
+    { 3, disk_fills_up },
+    { 7, disk_breaks },
+    { 20, disk_slows_down },
+    { 20, broker_dies },
+    { 20, coordinators_move },
+    { 20, ledger_is_compacted },
+    { 6, group_is_forgotten },
+    { 20, weather_turns },
+    { 44, NULL },
+};
+
+static const struct event *draw_event(void)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < sizeof events / sizeof events[0]; i++) total += events[i].weight;
+    uint64_t drawn = fate_below(total);
+    const struct event *event = events;
+    for (; drawn >= event->weight; event++) drawn -= event->weight;
+    return event;
+}
 
 void weather_event(void)
 {
     struct life *lives[LIVES_MAX];
     const uint32_t count = lives_alive(lives);
     struct life *life = count > 0 ? lives[fate_below(count)] : NULL;
-    if (count == 0 && fate_percent(60)) {
-        lives_start(false);
-        return;
-    }
-    if (weather.storm == 0 && !fate_percent(20)) return;
-    switch (fate_below(14)) {
-    case 0: case 1: case 2: if (life != NULL) lives_kill(life, "SIGKILL"); break;
-    case 3: if (life != NULL) freeze(life); break;
-    case 4: if (count < 4) lives_start(oracle_progress() > 0 && fate_percent(25)); break;
-    case 5: if (fate_percent(50)) cut_power(); break;
-    case 6:
-        world_seen()->broker_outages++;
-        cluster_set_down(true);
-        world_trace("the broker is gone");
-        sched_at(sched_now_us() + (int64_t)fate_below(2 * SECOND_US), NULL, broker_up, NULL);
-        break;
-    case 7:
-        world_seen()->coordinator_moves++;
-        model_coordinators_away(cluster_model(), fate_percent(50) ? MODEL_NOT_COORDINATOR : MODEL_COORDINATOR_LOADING);
-        sched_at(sched_now_us() + (int64_t)fate_below(SECOND_US), NULL, coordinators_back, NULL);
-        break;
-    case 8: if (!weather.disk_is_bad && fate_percent(50)) disk_bad(); break;
-    case 9: timed_disk_slow((int64_t)fate_below(20000)); break;
-    case 10: if (life != NULL && fate_percent(50)) { world_seen()->stops++; life->stop = true; } break;
-    case 11: compact(); break;
-    case 12: weather_set((uint32_t)fate_below(4)); break;
-    default:
-        if (!fate_percent(30)) break;
-        world_seen()->forgotten_groups++;
-        model_forget_group(cluster_model(), weather.job);
-        world_trace("the group's offsets are forgotten");
-        break;
-    }
+    const struct event *event = draw_event();
+    if (count == 0 && fate_percent(60)) lives_start(false);
+    else if ((weather.storm > 0 || fate_percent(20)) && event->befall != NULL) event->befall(life);
 }
 
 void weather_calm(void)

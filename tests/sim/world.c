@@ -54,8 +54,10 @@ static void pass_time(int64_t us) { (void)sched_run(sched_now_us() + us, has_vio
 
 static void storm(void)
 {
-    const uint32_t steps = world.options->steps > 0 ? world.options->steps : 40 + (uint32_t)fate_below(120);
+    const uint32_t drawn = 40 + (uint32_t)fate_below(120);
+    const uint32_t steps = world.options->steps > 0 ? world.options->steps : drawn;
     for (uint32_t i = 0; i < steps && !has_violation(NULL); i++) {
+        fate_step(1 + i);
         if (i % 30 == 0) weather_set((uint32_t)fate_below(4));
         for (uint64_t n = fate_below(4); n > 0; n--) load_some();
         if (fate_percent(35)) weather_event();
@@ -93,7 +95,11 @@ static void fill_report(void)
     report->lost_requests = counts.lost_requests;
     report->lost_answers = counts.lost_answers;
     report->delayed_requests = counts.delayed;
-    report->late_requests = counts.late;
+    report->late_inits = counts.late[REQUEST_INIT];
+    report->late_partitions = counts.late[REQUEST_ADD_PARTITIONS];
+    report->late_groups = counts.late[REQUEST_ADD_OFFSETS];
+    report->late_offsets = counts.late[REQUEST_OFFSETS];
+    report->late_ends = counts.late[REQUEST_END];
     report->aborted = seen.aborted;
     report->incarnations = seen.incarnations;
     report->epochs = seen.epochs;
@@ -112,6 +118,7 @@ void world_run(const struct world_options *options, struct world_report *report)
     world.options = options;
     world.report = report;
     sched_begin(options->seed);
+    fate_begin(options->seed, &options->spared);
     cluster_begin();
     timed_disk_begin(options->seed);
     const struct disk *disk = disk_model_table(timed_disk_model());
