@@ -22,7 +22,7 @@
 
 static const char frame_magic[8] = { 'W', 'E', 'I', 'R', 'F', 'R', 'A', 'M' };
 
-enum { FLAG_PART = 1 };
+enum { FLAG_PART = 1, FLAG_COMPLETE = 2 };
 
 /* ---- Texts, lists ------------------------------------------------------------------------------------------------ */
 
@@ -280,7 +280,7 @@ static void put_header(struct buffer *out, const struct manifest *m)
 {
     buffer_put(out, frame_magic, sizeof frame_magic);
     buffer_u32(out, FRAME_VERSION);
-    buffer_u32(out, m->is_part ? FLAG_PART : 0);
+    buffer_u32(out, (m->is_part ? FLAG_PART : 0) | (m->is_complete ? FLAG_COMPLETE : 0));
     buffer_u64(out, m->incarnation);
     buffer_u64(out, m->epoch);
     buffer_u64(out, m->parent.incarnation);
@@ -441,6 +441,7 @@ enum weir_code manifest_decode(struct weir_bytes frame, const struct weir_frame_
     manifest->incarnation = header.incarnation;
     manifest->epoch = header.epoch;
     manifest->is_part = (header.flags & FLAG_PART) != 0;
+    manifest->is_complete = (header.flags & FLAG_COMPLETE) != 0;
     manifest->parent.incarnation = header.parent_incarnation;
     manifest->parent.epoch = header.parent_epoch;
     if (header.manifest_length > reader_left(&in.reader)) return damaged(name, error, "its manifest is cut off");

@@ -4,7 +4,7 @@
  *   frame                                            all numbers little-endian
  *      0   8  magic "WEIRFRAM"
  *      8   4  format version (1)
- *     12   4  flags: bit 0 = an early part of its epoch
+ *     12   4  flags: bit 0 = an early part of its epoch; bit 1 = the job is complete: all inputs were used up
  *     16   8  incarnation of the writer
  *     24   8  epoch
  *     32   8  incarnation of the parent frame (0 = none)
@@ -89,6 +89,7 @@ struct manifest {
     uint64_t incarnation;
     uint64_t epoch;
     bool is_part;
+    bool is_complete; /* every input had ended before this checkpoint, and every .finish is in it */
     struct weir_frame_name parent; /* incarnation 0 = none */
     int64_t wall_ms;
     const char *build;

@@ -144,6 +144,11 @@ void progress_summary(struct progress *progress, weir_job *job)
     clear_live_line(progress);
     if (!progress->terminal && progress->interval_ms > 0) show_plain(&status, 0, 0);
     pthread_mutex_unlock(&progress->mutex);
+    if (status.was_complete) {
+        printf("%s: job '%s' was complete already: nothing has come since, epoch %llu\n", progress->options->program,
+               progress->options->job, (unsigned long long)status.epoch_committed);
+        return;
+    }
     printf("%s: job '%s' done: %llu records in, %llu out, %llu commits, epoch %llu, %.1f s\n",
            progress->options->program, progress->options->job, (unsigned long long)status.records_in,
            (unsigned long long)status.records_out, (unsigned long long)status.epochs,

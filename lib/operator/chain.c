@@ -207,6 +207,7 @@ enum weir_code chain_create(const struct chain_options *options, struct chain **
         chain->parallelism = options->parallelism;
         chain->max_parallelism = options->max_parallelism;
         chain->epoch = options->epoch;
+        chain->was_complete = options->was_complete;
         chain->waker = options->waker;
         arena_init(&chain->scratch, SCRATCH_CHUNK_BYTES);
         arena_init(&chain->arena, ARENA_CHUNK_BYTES);
@@ -372,7 +373,7 @@ static enum weir_code finish_stage(struct weir_task *task)
 {
     const struct operator_spec *spec = task->spec;
     const bool can_finish = spec->kind == OPERATOR_PROCESS || spec->kind == OPERATOR_CO_PROCESS;
-    if (!can_finish || spec->process.finish == NULL) return WEIR_OK;
+    if (!can_finish || spec->process.finish == NULL || task->chain->was_complete) return WEIR_OK;
     task->record = &stage_no_record;
     const enum weir_code code = spec->process.finish(task, NULL);
     arena_reset(&task->chain->scratch);

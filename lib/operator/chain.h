@@ -49,6 +49,7 @@ struct chain_options {
     uint32_t parallelism;
     uint32_t max_parallelism;
     uint64_t epoch;           /* the open one */
+    bool was_complete;        /* chain_finish has been committed before: no `.finish` is called a second time */
     struct router *const *routers;
     void *const *sinks;       /* per stage: the opened sink (connector.h), NULL for other stages */
     struct weir_waker waker;  /* of the task */

@@ -73,6 +73,7 @@ struct chain {
     /* True when something may be blocked, or has failed: the only thing that is looked at for each record. */
     bool attention;
     bool has_finished; /* .finish was called: nothing is emitted any more */
+    bool was_complete; /* .finish was called in an earlier life */
     bool has_now;
     struct arena scratch; /* of the callbacks of one record */
     struct weir_error error; /* the sticky failure; WEIR_OK = none */

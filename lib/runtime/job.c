@@ -267,7 +267,7 @@ static void start_coordinator(struct weir_job *job, uint64_t epoch)
 static void start_tasks(struct weir_job *job, uint64_t epoch)
 {
     struct weir_error error = { .code = WEIR_OK };
-    if (job->tasks.count == 0 && job_make_tasks(job, epoch, &error) != WEIR_OK) {
+    if (job->tasks.count == 0 && job_make_tasks(job, epoch, false, &error) != WEIR_OK) {
         job_failed(job, &error);
         return;
     }
@@ -437,6 +437,16 @@ static void take_ack(struct weir_job *job, struct letter_from_task *letter)
     job_coordinator_event(job, COORDINATOR_ON_ACK, letter->epoch, index);
 }
 
+/* One letter to all source tasks, which take it on the same side of every barrier. So what is said at the end of input, by
+ * all tasks of the job, belongs to one epoch: it is committed as a whole, or not at all. */
+static void take_end_of_input(struct weir_job *job)
+{
+    uint32_t sources = 0;
+    for (uint32_t v = 0; v < job->plan->vertex_count; v++)
+        if (job->plan->vertices[v].source != NULL) sources += job->plan->vertices[v].parallelism;
+    if (++job->inputs_ended == sources) job_post_all(job, LETTER_FINISH, 0, true, NULL);
+}
+
 /* True when the letter was kept. */
 static bool take_task_letter(struct weir_job *job, struct letter_from_task *letter)
 {
@@ -460,6 +470,7 @@ static bool take_task_letter(struct weir_job *job, struct letter_from_task *lett
         job_coordinator_event(job, COORDINATOR_ON_ACTIVITY, letter->epoch, 0);
         break;
     case LETTER_BYTES: job_coordinator_event(job, COORDINATOR_ON_BYTES, letter->epoch, 0); break;
+    case LETTER_INPUT_ENDED: take_end_of_input(job); break;
     case LETTER_ENDED:
         if (++job->tasks_ended == job->tasks.count)
             job_coordinator_event(job, COORDINATOR_ON_ALL_ENDED, letter->epoch, 0);
@@ -629,6 +640,7 @@ static void publish(struct weir_job *job)
         .durable_latency_p99_ms = percentile(&job->durable_latency, 0.99),
         .frame_bytes = job->closing.frame.size,
         .running = job->commit.phase == COMMIT_RUNNING && job->tasks_started > 0,
+        .was_complete = job->was_complete,
     };
     uint64_t written = 0, gap_us = job->gap_max_us, gaps[GAPS_BUCKETS];
     memcpy(gaps, job->gaps_before, sizeof(gaps));

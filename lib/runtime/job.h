@@ -170,6 +170,8 @@ struct weir_job {
     uint32_t *vertex_first;              /* index of each vertex's first task */
     VEC(struct channel *) channels;
     uint32_t tasks_started, tasks_gone, tasks_ended;
+    uint32_t inputs_ended;               /* source tasks that have come to the end of their input */
+    bool was_complete;                   /* the restored checkpoint has every input's end in it, and nothing came since */
     uint64_t proceeded;                  /* newest PROCEED, for tasks that are started later */
     VEC(struct job_keyed) keyed;
     VEC(struct job_shard) shards;
@@ -243,8 +245,9 @@ void job_commit_lag(struct weir_job *job);
 
 /* ---- job_attempt.c -------------------------------------------------------------------------------------------------- */
 
-/* Tasks and channels for open epoch `epoch`. Environment thread during a restore, else job thread. */
-enum weir_code job_make_tasks(struct weir_job *job, uint64_t epoch, struct weir_error *error);
+/* Tasks and channels for open epoch `epoch`; `was_complete`: of a job whose last words are said, and which has no new
+ * input. Environment thread during a restore, else job thread. */
+enum weir_code job_make_tasks(struct weir_job *job, uint64_t epoch, bool was_complete, struct weir_error *error);
 void job_start_tasks(struct weir_job *job, uint64_t epoch);
 void job_cancel_tasks(struct weir_job *job);
 void job_destroy_tasks(struct weir_job *job);

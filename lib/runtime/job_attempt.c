@@ -11,7 +11,7 @@ static enum weir_code no_memory(struct weir_error *error)
 }
 
 static enum weir_code make_task(struct weir_job *job, uint32_t vertex, uint32_t subtask, uint64_t epoch,
-                                struct weir_error *error)
+                                bool was_complete, struct weir_error *error)
 {
     const struct plan_vertex *at = &job->plan->vertices[vertex];
     struct task_options options = {
@@ -21,6 +21,7 @@ static enum weir_code make_task(struct weir_job *job, uint32_t vertex, uint32_t 
         .max_parallelism = job->plan->max_parallelism,
         .attempt = job->attempt,
         .epoch = epoch,
+        .was_complete = was_complete,
         .align_mode = job->exactly_once ? ALIGN_EXACTLY_ONCE : ALIGN_AT_LEAST_ONCE,
         .environment = &job->environment,
         .job = &job->mailbox,
@@ -100,7 +101,7 @@ static bool list_shards(struct weir_job *job)
     return true;
 }
 
-enum weir_code job_make_tasks(struct weir_job *job, uint64_t epoch, struct weir_error *error)
+enum weir_code job_make_tasks(struct weir_job *job, uint64_t epoch, bool was_complete, struct weir_error *error)
 {
     enum weir_code code = WEIR_OK;
     CHECK(job->tasks.count == 0);
@@ -109,7 +110,7 @@ enum weir_code job_make_tasks(struct weir_job *job, uint64_t epoch, struct weir_
     for (uint32_t v = 0; v < job->plan->vertex_count; v++) {
         job->vertex_first[v] = (uint32_t)job->tasks.count;
         for (uint32_t i = 0; code == WEIR_OK && i < job->plan->vertices[v].parallelism; i++)
-            code = make_task(job, v, i, epoch, error);
+            code = make_task(job, v, i, epoch, was_complete, error);
     }
     for (uint32_t v = 0; code == WEIR_OK && v < job->plan->vertex_count; v++) code = connect_vertex(job, v, error);
     for (size_t i = 0; code == WEIR_OK && i < job->tasks.count; i++) code = task_connect(job->tasks.items[i], error);
@@ -245,7 +246,7 @@ void job_destroy_tasks(struct weir_job *job)
     vec_free(&job->channels);
     free(job->vertex_first);
     job->vertex_first = NULL;
-    job->tasks_started = job->tasks_gone = job->tasks_ended = 0;
+    job->tasks_started = job->tasks_gone = job->tasks_ended = job->inputs_ended = 0;
     job->attempt_records_out = 0;
 }
 

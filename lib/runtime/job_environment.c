@@ -10,6 +10,7 @@ struct job_work {
     struct work work;
     struct weir_job *job;
     uint64_t epoch;
+    bool was_complete; /* of a restore: as job->was_complete */
 };
 
 static void submit_for_job(struct weir_job *job, struct worker *worker, uint64_t epoch,
@@ -557,6 +558,7 @@ static void found_done(struct work *work, void *user)
     enum weir_code code = work->code;
     if (code == WEIR_OK) code = start_retention(job, job->commit.incarnation, &work->error);
     for (size_t i = 0; i < job->keyed.count; i++) job->keyed.items[i].bases.count = 0;
+    job->was_complete = false;
     if (code != WEIR_OK) {
         job_failed(job, &work->error);
         return;
@@ -702,6 +704,7 @@ struct restoring {
     uint32_t mapping_count;
     uint64_t redo_epoch;
     uint64_t frames, log_bytes; /* that were replayed */
+    bool was_complete;
 };
 
 static enum weir_code check_state(const struct operator_spec *spec, const struct manifest_state *written,
@@ -886,15 +889,27 @@ static enum weir_code check_fit(const struct weir_job *job, const struct manifes
     return WEIR_OK;
 }
 
+/* Is every split at its end, as far as ends are known? */
+static bool has_no_input(const struct weir_job *job)
+{
+    for (size_t i = 0; i < job->sources.count; i++)
+        for (size_t k = 0; k < job->sources.items[i].splits.count; k++) {
+            const struct weir_split *split = &job->sources.items[i].splits.items[k];
+            if (split->end == WEIR_POSITION_NONE || split->position < split->end) return false;
+        }
+    return true;
+}
+
 static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, struct weir_error *error)
 {
     struct weir_job *job = restoring->job;
     enum weir_code code = check_fit(job, &restoring->manifest, error);
     if (code == WEIR_OK) code = restore_splits(job, &restoring->manifest, error);
+    restoring->was_complete = code == WEIR_OK && restoring->manifest.is_complete && has_no_input(job);
     if (code == WEIR_OK && (!restore_totals(job, &restoring->manifest) || !take_over_bases(job, &restoring->manifest)))
         code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory to restore");
     if (code == WEIR_OK) code = start_retention(job, job->decision.incarnation, error);
-    if (code == WEIR_OK) code = job_make_tasks(job, epoch, error);
+    if (code == WEIR_OK) code = job_make_tasks(job, epoch, restoring->was_complete, error);
     restoring->redo_epoch = manifest_redo_epoch(&restoring->manifest);
     if (code == WEIR_OK) code = restore_bases(restoring, error);
     if (code == WEIR_OK) code = replay_deltas(restoring, error);
@@ -924,6 +939,7 @@ static enum weir_code run_restore(struct work *work)
         code = manifest_decode((struct weir_bytes){ bytes.data, bytes.size }, &restoring.name, &arena,
                                &restoring.manifest, &work->error);
     if (code == WEIR_OK) code = restore_from(&restoring, restore->epoch, &work->error);
+    restore->was_complete = restoring.was_complete;
     arena_deinit(&arena);
     buffer_deinit(&bytes);
     if (code != WEIR_OK) weir_error_wrap(&work->error, "restoring checkpoint %llu of incarnation %llu",
@@ -943,6 +959,9 @@ static void restore_done(struct work *work, void *user)
     }
     job->closing.name = job->decision.frame;
     job->closing.durable = true;
+    job->was_complete = ((struct job_work *)work)->was_complete;
+    if (job->was_complete)
+        job_log(job, WEIR_LOG_INFO, "job '%s': was complete already, and nothing has come since", job->name);
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_RESTORED });
 }
 

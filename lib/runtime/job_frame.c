@@ -253,6 +253,14 @@ static struct weir_frame_name end_of(const struct store_chain *parts, const stru
     return parts->frames.count > 0 ? parts->frames.items[parts->frames.count - 1] : *frame;
 }
 
+/* Every task, before the barrier. */
+static bool have_ended(const struct weir_job *job)
+{
+    for (size_t i = 0; i < job->acks.count; i++)
+        if (job->acks.items[i] == NULL || !job->acks.items[i]->ended) return false;
+    return true;
+}
+
 bool job_encode_frame(struct weir_job *job, uint64_t epoch)
 {
     begin_closing(job, epoch);
@@ -260,6 +268,7 @@ bool job_encode_frame(struct weir_job *job, uint64_t epoch)
     struct manifest *manifest = &closing->manifest;
     if (!take_all_positions(job, epoch) || (epoch > 0 && !add_totals(job))) return false;
     *manifest = manifest_of(job, epoch);
+    manifest->is_complete = epoch > 0 && (have_ended(job) || job->was_complete);
     manifest->parent = end_of(&closing->parts, &closing->before);
     manifest->totals = job->totals;
     if (!fill_sources(job, manifest) || !fill_operators(job, manifest, epoch)) return false;

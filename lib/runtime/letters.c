@@ -11,11 +11,13 @@ void letter_destroy(struct mail *mail)
     case LETTER_PROCEED:
     case LETTER_COMMITTED:
     case LETTER_SPLIT:
+    case LETTER_FINISH:
     case LETTER_PART_DURABLE:
     case LETTER_DUMP: weir_splits_clear(&((struct letter_to_task *)mail)->splits); break;
     case LETTER_OPENED:
     case LETTER_ACK:
     case LETTER_PART:
+    case LETTER_INPUT_ENDED:
     case LETTER_ENDED:
     case LETTER_FAILED:
     case LETTER_ACTIVITY:

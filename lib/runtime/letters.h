@@ -1,7 +1,7 @@
 /* What threads of a job tell each other. A letter is malloc'ed by the sender and belongs to the receiver, contents too.
  *
- *   job ──> task      BARRIER, PROCEED, COMMITTED, SPLIT, PART_DURABLE, DUMP
- *   task ──> job      OPENED, ACK, PART, ENDED, FAILED, ACTIVITY, BYTES, CHUNK, GONE
+ *   job ──> task      BARRIER, PROCEED, COMMITTED, SPLIT, FINISH, PART_DURABLE, DUMP
+ *   task ──> job      OPENED, ACK, PART, INPUT_ENDED, ENDED, FAILED, ACTIVITY, BYTES, CHUNK, GONE
  *   worker ──> job    WORK_DONE
  *   decider ──> job   DECIDER
  *   user ──> job      STOP, CANCEL_JOB */
@@ -15,11 +15,13 @@ enum letter_type {
     LETTER_PROCEED,
     LETTER_COMMITTED,
     LETTER_SPLIT,
+    LETTER_FINISH,
     LETTER_PART_DURABLE,
     LETTER_DUMP,
     LETTER_OPENED,
     LETTER_ACK,
     LETTER_PART,
+    LETTER_INPUT_ENDED,
     LETTER_ENDED,
     LETTER_FAILED,
     LETTER_ACTIVITY,
@@ -49,6 +51,7 @@ struct letter_from_task {
     uint64_t epoch;
     struct chain_snapshot snapshot; /* ACK; PART: the deltas of an early part of `epoch` */
     struct weir_splits positions;   /* ACK of a source task */
+    bool ended;                     /* ACK: behind the end of all input, last words and all */
     uint64_t records_out;           /* ACK: handed to sinks since the task was made */
     struct weir_error error;        /* FAILED */
     uint32_t stage;                 /* CHUNK */

@@ -44,7 +44,7 @@ struct task {
     uint32_t cursor;
     bool blocked;                /* the chain has no room */
     bool ended;                  /* END was handled; nothing but barriers from now on */
-    bool input_ended;
+    bool input_ended, end_said, may_finish; /* source tasks end together: the job says when */
     bool barrier_waits;          /* source tasks: a barrier to begin when the batch in hand is done */
     struct weir_splits cuts;     /* of the barrier that waits */
 
@@ -132,6 +132,7 @@ enum weir_code task_connect(struct task *task, struct weir_error *error)
         .parallelism = vertex->parallelism,
         .max_parallelism = options->max_parallelism,
         .epoch = options->epoch,
+        .was_complete = options->was_complete,
         .routers = task->routers.items,
         .sinks = options->sinks,
         .waker = waker_public(&task->waker),
@@ -328,8 +329,10 @@ static enum task_result poll_source(struct task *task, int64_t *deadline_us)
         return TASK_WORKED;
     }
     task->taken_us = 0;
-    if (poll == WEIR_POLL_ENDED && !task->input_ended) {
+    if (poll == WEIR_POLL_ENDED) {
         task->input_ended = true;
+        if (!task->end_said) tell(task, LETTER_INPUT_ENDED);
+        task->end_said = true;
         return TASK_WORKED;
     }
     if (poll == WEIR_POLL_MORE) return TASK_WORKED;
@@ -421,6 +424,7 @@ static void write_snapshot(struct task *task)
 static bool fill_ack(struct task *task, struct letter_from_task *ack)
 {
     ack->records_out = chain_records_out(task->chain);
+    ack->ended = task->ended;
     atomic_store_explicit(&task->state_entries, ack->snapshot.state_entries, memory_order_relaxed);
     atomic_store_explicit(&task->state_bytes, ack->snapshot.state_bytes, memory_order_relaxed);
     return task->reader == NULL ||
@@ -550,7 +554,9 @@ static void take_letter(struct task *task, struct letter_to_task *letter)
         for (size_t i = 0; code == WEIR_OK && i < letter->splits.count; i++)
             code = task->options.vertex->source->source.type->reader_add(task->reader, &letter->splits.items[i], &error);
         task->positions_said = digest_positions(task);
+        task->input_ended = false;
         break;
+    case LETTER_FINISH: task->may_finish = true; break;
     case LETTER_PART_DURABLE: task->part_under_way = false; break;
     case LETTER_DUMP: take_dump_letter(task, letter->stage); break;
     default: CHECK(!"a letter that no task gets");
@@ -614,7 +620,7 @@ static enum task_result gone(struct task *task)
 /* Takes the next piece of input, when there may be one. */
 static enum task_result take_input(struct task *task, int64_t *deadline_us)
 {
-    if (task->input_ended && !task->ended) {
+    if (task->input_ended && !task->ended && (task->gate != NULL || task->may_finish)) {
         task->phase = PHASE_FINISHING;
         return TASK_WORKED;
     }
@@ -624,7 +630,7 @@ static enum task_result take_input(struct task *task, int64_t *deadline_us)
     }
     if (!has_room_for_changes(task)) return TASK_WAITING;
     if (task->gate != NULL) return take_gate_event(task);
-    return task->ended ? TASK_WAITING : poll_source(task, deadline_us);
+    return task->ended || task->input_ended ? TASK_WAITING : poll_source(task, deadline_us);
 }
 
 /* Sends partial batches on when the input has run dry, or when they have waited long enough. */

@@ -8,6 +8,9 @@
  *
  *   any failure ──> FAILED (sticky): waits to be cancelled
  *
+ * At the end of its input a source's task waits for FINISH, which the job posts when all of them are there; other tasks go
+ * on to FINISHING by themselves. So all of them do in one epoch, and the last words of the job are committed together.
+ *
  * Changed state above the task's share of the hard limit is handed to the job as an early part of the epoch's delta, in
  * slices between batches. At most one part is under way, from its beginning until the job says that it is durable; a task
  * that reaches the limit again before that takes no input. So what it holds for the log is at most twice its share, and
@@ -29,6 +32,7 @@ struct task_options {
     uint32_t max_parallelism;
     uint32_t attempt;
     uint64_t epoch;                /* the open one */
+    bool was_complete;             /* every .finish was called in an earlier life, and nothing has come since */
     enum align_mode align_mode;
     const struct weir_environment *environment;
     struct mailbox *job;           /* where letters go */

@@ -115,6 +115,33 @@ START_TEST(a_bounded_run_goes_on_where_the_last_one_ended)
 }
 END_TEST
 
+/* Killed when the last commit is acknowledged, and when the end is being made visible; then started again. */
+START_TEST(last_words_are_said_once_though_the_job_dies_behind_its_last_commit)
+{
+    static const char *const crashes[] = { "WEIR_CRASH=shutdown_half_done:1", "WEIR_CRASH=commit_acknowledged:2" };
+    struct words_job job = words_job(3, 1);
+    struct process process;
+    job.options.program = "ending";
+    words_set(&job, "--parallelism", "2");
+    words_set(&job, "--checkpoint-interval", "1h");
+    words_put(job.input, 0, "a");
+    job.options.environment[0] = crashes[_i];
+    process_start_job(&process, &job.options, "--bounded", NULL);
+    ck_assert_int_eq(process_wait(&process), -SIGKILL);
+    process_free(&process);
+    job.options.environment[0] = NULL;
+
+    process_start_job(&process, &job.options, "--bounded", NULL);
+    process_expect_end(&process, 0, "was complete already");
+    process_free(&process);
+    ck_assert_int_eq(words_count(job.output, 1), 2);
+    words_put(job.input, 2, "b");
+    words_run(&job);
+    ck_assert_int_eq(words_count(job.output, 1), 4);
+    words_expect_all_committed(&job);
+}
+END_TEST
+
 static void put_nulls(const char *topic)
 {
     rd_kafka_t *producer = broker_producer(NULL, NULL);
@@ -274,6 +301,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, missing_topics_exit_7_and_are_named);
     tcase_add_test(tests, create_topics_creates_outputs);
     tcase_add_test(tests, a_bounded_run_goes_on_where_the_last_one_ended);
+    tcase_add_loop_test(tests, last_words_are_said_once_though_the_job_dies_behind_its_last_commit, 0, 2);
     tcase_add_test(tests, null_keys_and_null_values_count_nothing);
     tcase_add_test(tests, empty_topics_are_waited_on_or_ended_at_once);
     tcase_add_test(tests, more_subtasks_than_partitions_end_all_the_same);

@@ -69,6 +69,19 @@ START_TEST(a_frame_fills_whole_pages)
 }
 END_TEST
 
+START_TEST(a_complete_job_says_so)
+{
+    struct manifest manifest = *sample_manifest(), read;
+    struct weir_error error;
+    for (int complete = 0; complete < 2; complete++) {
+        manifest.is_complete = complete == 1;
+        ck_assert(manifest_encode(&manifest, &frame, &name));
+        ck_assert_int_eq(manifest_decode(bytes_of(&frame), &name, &arena, &read, &error), WEIR_OK);
+        ck_assert(read.is_complete == manifest.is_complete && !read.is_part);
+    }
+}
+END_TEST
+
 START_TEST(a_part_says_so)
 {
     struct manifest manifest;
@@ -237,6 +250,7 @@ static void add(TCase *tests)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, a_frame_holds_its_manifest);
     tcase_add_test(tests, a_frame_fills_whole_pages);
+    tcase_add_test(tests, a_complete_job_says_so);
     tcase_add_test(tests, a_part_says_so);
     tcase_add_test(tests, finds_every_truncation);
     tcase_add_test(tests, finds_every_flipped_bit);

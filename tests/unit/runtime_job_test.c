@@ -235,18 +235,39 @@ static size_t find_frames(struct weir_frame_name *frames, size_t wanted)
     return count;
 }
 
+static struct store *open_store(void)
+{
+    static struct weir_environment environment;
+    struct store *store;
+    struct weir_error error;
+    environment_init_system(&environment);
+    const struct store_options options = { .directory = world.directory, .job = "test", .slot = "0",
+                                           .environment = &environment };
+    ck_assert_msg(store_open(&options, &store, &error) == WEIR_OK, "%s", error.text);
+    return store;
+}
+
+/* What it points to lies in `bytes` and `arena`. */
+static struct manifest read_manifest(struct store *store, const struct weir_frame_name *name, struct buffer *bytes,
+                                     struct arena *arena)
+{
+    struct manifest manifest;
+    struct weir_error error;
+    buffer_init(bytes);
+    arena_init(arena, 4096);
+    ck_assert_msg(store_read_frame(store, name, bytes, &error) == WEIR_OK, "%s", error.text);
+    ck_assert_int_eq(manifest_decode((struct weir_bytes){ bytes->data, bytes->size }, name, arena, &manifest, &error),
+                     WEIR_OK);
+    return manifest;
+}
+
 static void expect_whole(struct store *store, const struct weir_frame_name *name)
 {
     struct buffer bytes;
     struct arena arena;
-    struct manifest manifest;
     struct store_chain chain;
     struct weir_error error;
-    buffer_init(&bytes);
-    arena_init(&arena, 4096);
-    ck_assert_msg(store_read_frame(store, name, &bytes, &error) == WEIR_OK, "%s", error.text);
-    ck_assert_int_eq(manifest_decode((struct weir_bytes){ bytes.data, bytes.size }, name, &arena, &manifest, &error),
-                     WEIR_OK);
+    const struct manifest manifest = read_manifest(store, name, &bytes, &arena);
     for (size_t i = 0; i < manifest.operator_count; i++)
         for (size_t k = 0; k < manifest.operators[i].base_count; k++)
             ck_assert_msg(store_check_base(store, &manifest.operators[i].bases[k], &error) == WEIR_OK,
@@ -256,6 +277,22 @@ static void expect_whole(struct store *store, const struct weir_frame_name *name
     store_chain_clear(&chain);
     arena_deinit(&arena);
     buffer_deinit(&bytes);
+}
+
+/* Of the only split of the only source, in the newest checkpoint. */
+static uint64_t committed_position(void)
+{
+    struct weir_frame_name newest;
+    struct buffer bytes;
+    struct arena arena;
+    struct store *store = open_store();
+    ck_assert_uint_eq(find_frames(&newest, 1), 1);
+    const struct manifest manifest = read_manifest(store, &newest, &bytes, &arena);
+    const int64_t position = manifest.sources[0].splits.items[0].position;
+    arena_deinit(&arena);
+    buffer_deinit(&bytes);
+    store_close(store);
+    return (uint64_t)position;
 }
 
 static void expect_counts(uint64_t count)
@@ -420,9 +457,6 @@ END_TEST
 /* Lives of many commits, each with another base, and of one: what the last three need is there after each. */
 START_TEST(retained_checkpoints_survive_restarts)
 {
-    struct weir_environment environment;
-    struct weir_error error;
-    environment_init_system(&environment);
     set("execution.checkpointing.num-retained", "3");
     set("state.recovery.max-frames", "1");
     set("state.log.segment-size", "64kb");
@@ -432,11 +466,8 @@ START_TEST(retained_checkpoints_survive_restarts)
             run_to_the_end(count_graph(life * 5000, life % 2 == 1 ? 50000 : 0, WEIR_EMIT_ON_COMMIT), NULL);
         expect_ok(&outcome);
         struct weir_frame_name frames[3];
-        struct store *store;
-        const struct store_options options = { .directory = world.directory, .job = "test", .slot = "0",
-                                               .environment = &environment };
         ck_assert_uint_eq(find_frames(frames, 3), 3);
-        ck_assert_int_eq(store_open(&options, &store, &error), WEIR_OK);
+        struct store *store = open_store();
         for (size_t i = 0; i < 3; i++) expect_whole(store, &frames[i]);
         store_close(store);
     }
@@ -519,6 +550,106 @@ START_TEST(parts_of_an_epoch_that_was_never_committed_are_ignored_and_deleted)
 }
 END_TEST
 
+/* ---- The end of a bounded job ---------------------------------------------------------------------------------------- */
+
+static enum weir_code nothing(weir_task *task, const struct weir_record *in) { return (void)task, (void)in, WEIR_OK; }
+static enum weir_code say_the_end(weir_task *task, const struct weir_record *in)
+{
+    ck_assert_ptr_null(in);
+    return weir_emit(task, .key = weir_text("end"), .value = weir_text("1"));
+}
+
+/* One record in all, at the end. */
+static weir_graph *end_graph(uint64_t count, uint64_t per_second)
+{
+    weir_graph *graph = weir_graph_create();
+    struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = count, .per_second = per_second);
+    weir_print(weir_process(numbers, .name = "end", .process = nothing, .finish = say_the_end, .parallelism = 1),
+               .name = "out", .line = take_number, .parallelism = 1);
+    return graph;
+}
+
+START_TEST(a_complete_job_that_is_started_again_ends_at_once)
+{
+    struct weir_job_status status;
+    if (_i == 1) set("parallelism.default", "2");
+    for (int start = 0; start < 3; start++) {
+        const struct weir_error outcome = run_to_the_end(end_graph(1000, 0), &status);
+        expect_ok(&outcome);
+        ck_assert_uint_eq(world.lines, 1);
+        ck_assert(status.was_complete == (start > 0));
+        ck_assert_uint_eq(status.records_in, start == 0 ? 1000 : 0);
+    }
+    ck_assert_ptr_nonnull(strstr(world.log, "was complete already"));
+}
+END_TEST
+
+START_TEST(a_complete_job_goes_on_with_new_input_to_the_new_end)
+{
+    struct weir_job_status status;
+    for (uint64_t start = 1; start <= 3; start++) {
+        const struct weir_error outcome = run_to_the_end(end_graph(start * 1000, 0), &status);
+        expect_ok(&outcome);
+        ck_assert_uint_eq(world.lines, start);
+        ck_assert(!status.was_complete);
+        ck_assert_uint_eq(status.records_in, 1000);
+    }
+}
+END_TEST
+
+/* One source ends long before the other; what is said at the end is said once all the same, whatever dies in between. */
+static weir_graph *two_ends_graph(uint64_t per_second)
+{
+    weir_graph *graph = weir_graph_create();
+    struct weir_stream few = weir_generator(graph, .name = "few", .count = 10);
+    struct weir_stream many = weir_generator(graph, .name = "many", .count = 20000, .per_second = per_second);
+    weir_print(weir_union(weir_process(few, .name = "end of few", .process = nothing, .finish = say_the_end),
+                          weir_process(many, .name = "end of many", .process = nothing, .finish = say_the_end)),
+               .name = "out", .line = take_number, .parallelism = 1);
+    return graph;
+}
+
+START_TEST(the_last_words_of_all_tasks_are_committed_together)
+{
+    if (_i == 1) set("parallelism.default", "3");
+    for (int life = 0; life < 4; life++) {
+        struct weir_error outcome;
+        struct weir_job_status status = { .size = sizeof(status) };
+        weir_job *job = create(two_ends_graph(life < 3 ? 20000 : 0));
+        while (life < 3 && status.epochs < 5) {
+            ck_assert_msg(!weir_job_wait(job, 2, &outcome), "ended: %s", outcome.text);
+            weir_job_status(job, &status);
+        }
+        if (life == 1) weir_job_stop(job); /* else it is destroyed where it stands */
+        if (life % 2 == 1) ck_assert(weir_job_wait(job, 60000, &outcome));
+        weir_job_destroy(job);
+        ck_assert_uint_eq(world.lines, life < 3 ? 0 : _i == 1 ? 6 : 2);
+    }
+}
+END_TEST
+
+START_TEST(a_job_that_was_stopped_is_not_complete)
+{
+    struct weir_error outcome;
+    struct weir_job_status status = { .size = sizeof(status) };
+    weir_job *job = create(end_graph(100000, 100000));
+    do {
+        ck_assert_msg(!weir_job_wait(job, 2, &outcome), "ended: %s", outcome.text);
+        weir_job_status(job, &status);
+    } while (status.epochs < 3);
+    weir_job_stop(job);
+    ck_assert(weir_job_wait(job, 60000, &outcome));
+    weir_job_destroy(job);
+    expect_ok(&outcome);
+    ck_assert_uint_eq(world.lines, 0);
+    outcome = run_to_the_end(end_graph(committed_position(), 0), &status); /* no new input: only the end is missing */
+    expect_ok(&outcome);
+    ck_assert_uint_eq(world.lines, 1);
+    ck_assert_uint_eq(status.records_in, 0);
+    ck_assert(!status.was_complete);
+}
+END_TEST
+
 /* ---- A sink that takes nothing -------------------------------------------------------------------------------------- */
 
 static enum weir_code wall_open(const void *options, const struct weir_connector_context *context, void *decider,
@@ -586,6 +717,67 @@ START_TEST(a_blocked_sink_stops_the_sources_within_what_channels_hold)
 }
 END_TEST
 
+/* ---- A stop while a task cannot end ---------------------------------------------------------------------------------- */
+
+static _Atomic bool may_open, has_prepared;
+
+static enum weir_code open_when_told(void *task)
+{
+    (void)task;
+    while (!atomic_load(&may_open)) usleep(1000);
+    return WEIR_OK;
+}
+
+static bool witness_room(void *writer) { return (void)writer, true; }
+static enum weir_code witness_write(void *writer, const struct weir_record *record, struct weir_error *error)
+{
+    (void)writer, (void)record, (void)error;
+    return WEIR_OK;
+}
+static enum weir_code witness_prepare(void *writer, uint64_t epoch, struct weir_output_totals *totals,
+                                      struct weir_error *error)
+{
+    (void)writer, (void)epoch, (void)totals, (void)error;
+    atomic_store(&has_prepared, true);
+    return WEIR_OK;
+}
+static const struct weir_sink_type witness = {
+    .size = sizeof(witness), .kind = "witness", .open = wall_open, .close = wall_close,
+    .writer_open = wall_writer_open, .writer_room = witness_room, .writer_write = witness_write,
+    .writer_prepare = witness_prepare, .writer_proceed = wall_proceed, .writer_close = wall_close,
+};
+
+/* One source may be kept from opening, while the other sees the barrier. */
+static weir_graph *witnessed_end_graph(void)
+{
+    weir_graph *graph = weir_graph_create();
+    weir_sink(weir_generator(graph, .name = "others", .count = 10), .name = "witness", .type = &witness);
+    struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = 1000);
+    weir_print(weir_process(numbers, .name = "end", .process = nothing, .finish = say_the_end, .open = open_when_told),
+               .name = "out", .line = take_number);
+    return graph;
+}
+
+START_TEST(a_complete_job_that_is_stopped_before_its_tasks_end_stays_complete)
+{
+    for (int start = 0; start < 3; start++) {
+        struct weir_error outcome;
+        atomic_store(&may_open, start != 1);
+        atomic_store(&has_prepared, false);
+        weir_job *job = create(witnessed_end_graph());
+        struct weir_job_status status = { .size = sizeof(status) };
+        for (; start == 1 && !status.running; weir_job_status(job, &status)) usleep(1000);
+        if (start == 1) weir_job_stop(job);
+        while (!atomic_load(&has_prepared)) usleep(1000);
+        atomic_store(&may_open, true);
+        ck_assert(weir_job_wait(job, 60000, &outcome));
+        weir_job_destroy(job);
+        expect_ok(&outcome);
+        ck_assert_uint_eq(world.lines, 1);
+    }
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
@@ -601,6 +793,11 @@ static void add(TCase *tests)
     tcase_add_loop_test(tests, an_epoch_above_the_hard_limit_is_written_in_parts, 0, 2);
     tcase_add_test(tests, parts_of_an_epoch_that_was_never_committed_are_ignored_and_deleted);
     tcase_add_test(tests, a_blocked_sink_stops_the_sources_within_what_channels_hold);
+    tcase_add_loop_test(tests, a_complete_job_that_is_started_again_ends_at_once, 0, 2);
+    tcase_add_test(tests, a_complete_job_that_is_stopped_before_its_tasks_end_stays_complete);
+    tcase_add_test(tests, a_complete_job_goes_on_with_new_input_to_the_new_end);
+    tcase_add_loop_test(tests, the_last_words_of_all_tasks_are_committed_together, 0, 2);
+    tcase_add_test(tests, a_job_that_was_stopped_is_not_complete);
     tcase_add_test(tests, retained_checkpoints_survive_restarts);
     tcase_add_test(tests, refuses_a_store_that_lost_its_frame);
     tcase_add_test(tests, refuses_a_checkpoint_directory_without_rights);

@@ -204,6 +204,7 @@ static void take_letter(struct letter_from_task *letter)
         take_delta(letter, &bed.delta);
         bed.position = letter->positions.items[0].position;
         break;
+    case LETTER_INPUT_ENDED: post(LETTER_FINISH, 0, NULL); break;
     case LETTER_ENDED: tell("ended", letter->epoch); break;
     case LETTER_FAILED: ck_abort_msg("the task failed: %s", letter->error.text);
     default: break;

@@ -335,7 +335,11 @@ struct weir_filter_options {
 struct weir_process_options {
     WEIR_OPERATOR_FIELDS;
     weir_process_fn *process; /* emits any number of records */
-    weir_process_fn *finish;  /* optional: after the last record of a bounded input; `record` is NULL */
+    /* Optional: after the last record of a bounded job, when the end of every source is reached; `record` is NULL. What
+     * all subtasks of all operators emit here is committed together, in one epoch. Once that is so it is not called again
+     * when the job is started again and nothing has come since: such a start ends at once. With new input the job goes on,
+     * and this is called at the new end. */
+    weir_process_fn *finish;
     const struct weir_output *outputs[WEIR_OUTPUTS_MAX];
 };
 struct weir_key_by_options {
@@ -659,6 +663,7 @@ struct weir_job_status {
     uint64_t state_entries;
     uint64_t state_bytes;
     bool running;               /* restored and processing */
+    bool was_complete;          /* an earlier run had used up all input, and there was nothing to do for this one */
 };
 
 struct weir_job_options {
