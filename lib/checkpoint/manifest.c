@@ -2,15 +2,17 @@
  * can be borrowed as it lies there. [n] is a varint, followed by n items.
  *
  *   text store, job, slot, build, program, decider, cluster
- *   u64 plan hash   i64 wall_ms   u8 exactly_once   u32 max_parallelism
+ *   u64 plan hash   i64 wall_ms   u8 exactly_once   u32 max_parallelism   u64 generation
  *   text file of the parent, u64 offset, u64 length, u64 hash          (incarnation and epoch stand in the header)
  *   [sources]    text name, text cluster, [splits]   text name, text identity, i64 position
  *   [totals]     text name, varint count, u64 low, u64 high
  *   [cuts]       text source, text split, i64 end
  *   [operators]  text name, u64 redo epoch
- *                [states]  text name, u8 kind, u8 codec, u8 ordered, u32 value size
+ *                [states]  text name, u8 kind, u8 codec, u32 value size, u32 version, text object, u64 born
  *                [bases]   text store, text name, u64 length, u64 hash, u64 incarnation, u32 first, u32 count, u64 redo
  *                [deltas]  u64 length of a piece
+ *
+ * The first chunk of a base is [states], as above.
  *
  * Both directions are written side by side below, thing by thing: put_x and take_x change together. */
 #include "checkpoint/manifest.h"
@@ -158,8 +160,10 @@ static void put_state(struct buffer *out, const struct manifest_state *state)
     put_text(out, state->name);
     buffer_u8(out, state->kind);
     buffer_u8(out, state->codec);
-    buffer_u8(out, state->ordered);
     buffer_u32(out, state->value_size_bytes);
+    buffer_u32(out, state->version);
+    put_text(out, state->object);
+    buffer_u64(out, state->born_epoch);
 }
 
 static void take_state(struct decoder *in, struct manifest_state *state)
@@ -167,8 +171,37 @@ static void take_state(struct decoder *in, struct manifest_state *state)
     state->name = take_text(in);
     state->kind = reader_u8(&in->reader);
     state->codec = reader_u8(&in->reader);
-    state->ordered = take_bool(in);
     state->value_size_bytes = reader_u32(&in->reader);
+    state->version = reader_u32(&in->reader);
+    state->object = take_text(in);
+    state->born_epoch = reader_u64(&in->reader);
+}
+
+static void put_states(struct buffer *out, const struct manifest_state *states, size_t count)
+{
+    buffer_varint(out, count);
+    for (size_t i = 0; i < count; i++) put_state(out, &states[i]);
+}
+
+static struct manifest_state *take_states(struct decoder *in, size_t *count)
+{
+    struct manifest_state *states = take_list(in, count, sizeof *states, 22);
+    for (size_t i = 0; i < *count; i++) take_state(in, &states[i]);
+    return states;
+}
+
+bool manifest_states_encode(const struct manifest_state *states, size_t count, struct buffer *out)
+{
+    put_states(out, states, count);
+    return !out->failed;
+}
+
+bool manifest_states_decode(struct weir_bytes bytes, struct arena *arena, struct manifest_state **states, size_t *count)
+{
+    struct decoder in = { .arena = arena };
+    reader_init(&in.reader, bytes.data, bytes.size);
+    *states = take_states(&in, count);
+    return !in.reader.failed && reader_left(&in.reader) == 0;
 }
 
 static void put_base(struct buffer *out, const struct manifest_base *base)
@@ -199,8 +232,7 @@ static void put_operator(struct buffer *out, const struct manifest_operator *op)
 {
     put_text(out, op->name);
     buffer_u64(out, op->redo_epoch);
-    buffer_varint(out, op->state_count);
-    for (size_t i = 0; i < op->state_count; i++) put_state(out, &op->states[i]);
+    put_states(out, op->states, op->state_count);
     buffer_varint(out, op->base_count);
     for (size_t i = 0; i < op->base_count; i++) {
         CHECK(op->bases[i].redo_epoch >= op->redo_epoch);
@@ -215,8 +247,7 @@ static void take_operator(struct decoder *in, struct manifest_operator *op)
 {
     op->name = take_text(in);
     op->redo_epoch = reader_u64(&in->reader);
-    op->states = take_list(in, &op->state_count, sizeof *op->states, 9);
-    for (size_t i = 0; i < op->state_count; i++) take_state(in, &op->states[i]);
+    op->states = take_states(in, &op->state_count);
     op->bases = take_list(in, &op->base_count, sizeof *op->bases, 44);
     for (size_t i = 0; i < op->base_count; i++) take_base(in, &op->bases[i]);
     op->deltas = take_list(in, &op->delta_count, sizeof *op->deltas, 8);
@@ -233,6 +264,7 @@ static void put_manifest(struct buffer *out, const struct manifest *m)
     buffer_i64(out, m->wall_ms);
     buffer_u8(out, m->exactly_once);
     buffer_u32(out, m->max_parallelism);
+    buffer_u64(out, m->generation);
     put_parent(out, &m->parent);
     buffer_varint(out, m->source_count);
     for (size_t i = 0; i < m->source_count; i++) put_source(out, &m->sources[i]);
@@ -252,6 +284,7 @@ static void take_manifest(struct decoder *in, struct manifest *m)
     m->wall_ms = reader_i64(&in->reader);
     m->exactly_once = take_bool(in);
     m->max_parallelism = reader_u32(&in->reader);
+    m->generation = reader_u64(&in->reader);
     take_parent(in, &m->parent);
     m->sources = take_list(in, &m->source_count, sizeof *m->sources, 5);
     for (size_t i = 0; i < m->source_count; i++) take_source(in, &m->sources[i]);

@@ -43,13 +43,16 @@ struct manifest_source {
     struct weir_splits splits; /* name, identity, position; borrowed: never weir_splits_clear it */
 };
 
-/* Mirrors state_declaration (state/state.h); kinds and codecs are those of weir.h. */
+/* Mirrors state_declaration (state/state.h); kinds and codecs are those of weir.h. A state that is given up and declared
+ * again later is another one: its birth tells, and nothing that older frames and bases hold of its name belongs to it. */
 struct manifest_state {
     const char *name;
     uint8_t kind;
     uint8_t codec;
-    bool ordered;
     uint32_t value_size_bytes;
+    uint32_t version;    /* of what the codec writes */
+    const char *object;  /* name of the form of objects; "" for other codecs */
+    uint64_t born_epoch; /* the first epoch that it was declared in */
 };
 
 /* A dump of some key groups that lies in a store: named by store and name, never by path. */
@@ -97,6 +100,7 @@ struct manifest {
     uint64_t plan_hash;
     bool exactly_once;
     uint32_t max_parallelism;
+    uint64_t generation; /* no shard has given a higher one (state/state.h) */
     const char *decider; /* kind */
     const char *cluster; /* the decider's; "" when it has no name */
     size_t source_count;
@@ -123,6 +127,12 @@ bool frame_peek(struct weir_bytes header, uint64_t *epoch, uint64_t *length);
  * same. */
 enum weir_code manifest_decode(struct weir_bytes frame, const struct weir_frame_name *name, struct arena *arena,
                                struct manifest *manifest, struct weir_error *error);
+
+/* What a base begins with, in a chunk of its own: the states of its writer, which may have been another build than that of
+ * the manifests that name the base. False when there is no memory, and when the bytes are no such chunk. */
+bool manifest_states_encode(const struct manifest_state *states, size_t count, struct buffer *out);
+bool manifest_states_decode(struct weir_bytes bytes, struct arena *arena, struct manifest_state **states,
+                            size_t *count);
 
 /* Frames up to this epoch are not needed to restore this one: the smallest redo point of its operators, its own epoch
  * where it has none. */

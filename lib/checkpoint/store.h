@@ -133,8 +133,8 @@ struct store_base_result {
 
 /* Creates the file. Errors as store_append. */
 enum weir_code store_base_create(struct store *store, struct store_base **base, struct weir_error *error);
-/* Any cut into pieces will do, as long as each piece is whole units (it is handed to shard_apply as it is); empty ones
- * are left out. At most 1 GiB each. */
+/* The first piece is manifest_states_encode's. Of the units that follow any cut into pieces will do, as long as each piece
+ * is whole units (it is handed to shard_apply as it is); empty ones are left out. At most 1 GiB each. */
 enum weir_code store_base_append(struct store_base *base, struct weir_bytes chunk, struct weir_error *error);
 /* Durable, name included; frees `base` on success. After a failure abandon it. */
 enum weir_code store_base_finish(struct store_base *base, struct store_base_result *result, struct weir_error *error);

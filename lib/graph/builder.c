@@ -325,6 +325,7 @@ static void copy_states(weir_graph *graph, struct graph_node *node,
                                                     states[i]->codec, states[i]->struct_size_bytes);
         added->kind = states[i]->kind;
         added->version = states[i]->version;
+        added->migrates = states[i]->migrate != NULL;
     }
 }
 

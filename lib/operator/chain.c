@@ -422,6 +422,7 @@ static void snapshot_shard(struct weir_task *task, uint64_t epoch, bool is_part,
         return;
     }
     snapshot->state_entries += shard_entry_count(task->shard);
+    if (shard_generation(task->shard) > snapshot->generation) snapshot->generation = shard_generation(task->shard);
     snapshot->state_bytes += shard_bytes(task->shard);
 }
 

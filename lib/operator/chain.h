@@ -85,6 +85,7 @@ struct chain_snapshot {
     struct buffer *deltas;             /* per stage; empty when not keyed or unchanged */
     struct weir_output_totals totals;  /* of all sinks of the chain */
     uint64_t state_entries, state_bytes;
+    uint64_t generation;               /* the highest that a shard of the chain has given */
 };
 void chain_snapshot_clear(struct chain_snapshot *snapshot);
 

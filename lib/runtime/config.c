@@ -34,6 +34,7 @@ static const struct config_key keys[] = {
 static const struct { const char *alias, *key; } aliases[] = {
     { "state.checkpoints.dir", "execution.checkpointing.dir" },
     { "state.checkpoints.num-retained", "execution.checkpointing.num-retained" },
+    { "execution.state-recovery.ignore-unclaimed-state", "execution.savepoint.ignore-unclaimed-state" },
     { "restart-strategy", "restart-strategy.type" },
 };
 

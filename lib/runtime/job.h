@@ -13,6 +13,7 @@
  *   job_attempt.c      tasks and channels of one attempt: made, started, cancelled
  *   job_frame.c        what tasks reported becomes a frame, or an early part of one, and a ledger record
  *   job_append.c       frames and early parts on their way into the log
+ *   job_states.c       the states of the job and those of a checkpoint
  *   job_base.c         when a base is written, which shard is next
  *
  * The job thread owns everything below except what says otherwise, and never blocks. Workers see the job only through their
@@ -69,6 +70,7 @@ struct job_keyed {
     const struct operator_spec *spec;
     uint32_t vertex, stage;
     VEC(struct job_base) bases;      /* that the next manifest names; in the order in which they are applied */
+    uint64_t born_epochs[WEIR_STATES_MAX]; /* of its states: the first epoch that each was declared in */
 };
 
 /* What the log holds of one shard since its base. */
@@ -181,6 +183,7 @@ struct weir_job {
     struct job_closing closing;
     int64_t append_failing_us;           /* since when appending to the log fails; 0 = it does not */
     struct weir_output_totals totals;    /* cumulative, committed or in flight */
+    uint64_t generation;                 /* no shard has given a higher one */
     struct restart_decision decision;    /* of this attempt */
     struct {
         enum weir_code code;
@@ -278,6 +281,25 @@ void job_complete(struct weir_job *job, uint64_t epoch, bool final);           /
 void job_append(struct weir_job *job, const struct commit_action *action);     /* then DURABLE or APPEND_FAILED */
 void job_append_again(struct weir_job *job);                                   /* what failed before */
 void job_parts_clear(struct job_parts *parts);
+
+/* ---- job_states.c --------------------------------------------------------------------------------------------------- */
+
+/* More than any operator declares, and what a manifest may hold. */
+#define JOB_STATES_WRITTEN_MAX 256
+
+/* As the next manifest, and the next base, say them; keyed->spec->state_count of them. NULL, false: no memory. */
+struct manifest_state *job_states_of(const struct job_keyed *keyed, struct arena *arena);
+bool job_states_encode(const struct job_keyed *keyed, struct buffer *out);
+/* Holds the states of a checkpoint that is about to be restored against the job's: name, kind, form, version. What the job
+ * does not declare any more stops it, or is given up where the configuration says so; what is new is born in `epoch`. */
+enum weir_code job_states_claim(struct weir_job *job, const struct manifest *manifest, uint64_t epoch,
+                                struct weir_error *error);
+/* All states are born in `epoch`. */
+void job_states_found(struct weir_job *job, uint64_t epoch);
+/* Before this epoch nothing was written of the operator's states; UINT64_MAX when it has none. */
+uint64_t job_states_born(const struct job_keyed *keyed);
+void job_states_map(const struct job_keyed *keyed, const struct manifest_state *written, size_t count,
+                    struct state_mapping mapping[JOB_STATES_WRITTEN_MAX]);
 
 /* ---- job_base.c ----------------------------------------------------------------------------------------------------- */
 

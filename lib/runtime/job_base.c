@@ -75,6 +75,7 @@ static void throw_away(struct weir_job *job, const char *file)
 struct chunk_work {
     struct work work;
     struct weir_job *job;
+    struct buffer states;             /* of the first chunk: what the base begins with */
     struct buffer chunk;
     bool last;
     struct store_base *file;          /* NULL at the first chunk */
@@ -125,6 +126,9 @@ static enum weir_code run_chunk(struct work *work)
     enum weir_code code = WEIR_OK;
     if (chunk->file == NULL) {
         code = store_base_create(chunk->job->store, &chunk->file, &work->error);
+        if (code == WEIR_OK)
+            code = store_base_append(chunk->file, (struct weir_bytes){ chunk->states.data, chunk->states.size },
+                                     &work->error);
         CRASH_POINT(base_begun);
     }
     if (code == WEIR_OK && chunk->chunk.size > 0)
@@ -173,12 +177,14 @@ static void chunk_done(struct work *work, void *user)
 static void discard_chunk(struct work *work)
 {
     struct chunk_work *chunk = (struct chunk_work *)work;
+    buffer_deinit(&chunk->states);
     buffer_deinit(&chunk->chunk);
     store_base_abandon(chunk->file);
 }
 
 void job_base_chunk(struct weir_job *job, struct letter_from_task *letter)
 {
+    struct weir_error error;
     if (job->unwinding || !job->dump.active) return;
     if (job->dump.cancelled) { /* nothing is written any more; only the task's walk has to end */
         if (letter->last) job->dump.active = false;
@@ -187,6 +193,12 @@ void job_base_chunk(struct weir_job *job, struct letter_from_task *letter)
     }
     struct chunk_work *work = job_work(job, sizeof(*work), run_chunk, chunk_done);
     if (work == NULL) return;
+    if (job->dump.file == NULL && !job_states_encode(dumped(job), &work->states)) {
+        work_destroy(&work->work);
+        weir_error_set(&error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for a base");
+        job_failed(job, &error);
+        return;
+    }
     const struct job_shard *shard = &job->shards.items[job->dump.shard];
     const uint32_t parallelism = job->plan->vertices[dumped(job)->vertex].parallelism;
     const uint32_t key_groups = job->plan->max_parallelism;

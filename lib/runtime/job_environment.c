@@ -255,7 +255,8 @@ static enum weir_code facts_fill(struct weir_job *job, struct facts *facts, stru
         .store_place = store_path(job->store),
         .store_incarnation_max = store_incarnation_max(job->store),
         .own_incarnation = job->commit.incarnation,
-        .plan_hash = job->plan->hash,
+        /* Who gives states up means it. */
+        .plan_hash = weir_config_bool(job->config, "execution.savepoint.ignore-unclaimed-state") ? 0 : job->plan->hash,
         .ring_size = job->commit.options.ring_size,
         .mirrors = job->facts.mirrors,
         .mirror_count = job->facts.mirror_count,
@@ -559,6 +560,7 @@ static void found_done(struct work *work, void *user)
     if (code == WEIR_OK) code = start_retention(job, job->commit.incarnation, &work->error);
     for (size_t i = 0; i < job->keyed.count; i++) job->keyed.items[i].bases.count = 0;
     job->was_complete = false;
+    job_states_found(job, 0);
     if (code != WEIR_OK) {
         job_failed(job, &work->error);
         return;
@@ -700,47 +702,18 @@ struct restoring {
     struct manifest manifest;
     struct weir_frame_name name;
     const struct job_keyed *keyed;
-    struct state_mapping mapping[256];
+    struct state_mapping mapping[JOB_STATES_WRITTEN_MAX];
     uint32_t mapping_count;
+    bool base_begun; /* its states have been read */
     uint64_t redo_epoch;
     uint64_t frames, log_bytes; /* that were replayed */
     bool was_complete;
 };
 
-static enum weir_code check_state(const struct operator_spec *spec, const struct manifest_state *written,
-                                  const struct state_declaration *declared, struct weir_error *error)
+static void map_states(struct restoring *restoring, const struct manifest_state *written, size_t count)
 {
-    if (written->kind == declared->kind && written->codec == declared->codec &&
-        written->value_size_bytes == declared->value_size_bytes)
-        return WEIR_OK;
-    return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
-                          "operator '%s': state '%s' was written with another kind or size than the job declares now; "
-                          "start the job as it was, or give the state another name",
-                          spec->name, written->name);
-}
-
-/* Which of the job's states each of the writer's is. A state that the job no longer declares stops the restore. */
-static enum weir_code map_states(struct restoring *restoring, const struct manifest_operator *written,
-                                 struct weir_error *error)
-{
-    const struct operator_spec *spec = restoring->keyed->spec;
-    restoring->mapping_count = (uint32_t)written->state_count;
-    for (size_t i = 0; i < written->state_count && i < 256; i++) {
-        struct state_mapping *mapping = &restoring->mapping[i];
-        *mapping = (struct state_mapping){ .state = UINT32_MAX,
-                                           .value_size_bytes = written->states[i].value_size_bytes };
-        for (uint32_t k = 0; k < spec->state_count; k++) {
-            if (strcmp(spec->states[k].name, written->states[i].name) != 0) continue;
-            mapping->state = k;
-            const enum weir_code code = check_state(spec, &written->states[i], &spec->states[k], error);
-            if (code != WEIR_OK) return code;
-        }
-        if (mapping->state == UINT32_MAX)
-            return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
-                                  "operator '%s': the checkpoint holds state '%s', which the job no longer declares; "
-                                  "declare it again", spec->name, written->states[i].name);
-    }
-    return WEIR_OK;
+    restoring->mapping_count = count < JOB_STATES_WRITTEN_MAX ? (uint32_t)count : JOB_STATES_WRITTEN_MAX;
+    job_states_map(restoring->keyed, written, count, restoring->mapping);
 }
 
 /* Every subtask takes what is in its key groups and skips the rest. */
@@ -757,9 +730,25 @@ static enum weir_code apply_units(struct restoring *restoring, struct weir_bytes
     return WEIR_OK;
 }
 
+/* The first chunk of a base: whose units follow. */
+static enum weir_code begin_base(struct restoring *restoring, struct weir_bytes chunk, struct weir_error *error)
+{
+    struct arena arena;
+    struct manifest_state *states;
+    size_t count;
+    arena_init(&arena, 2 * 1024);
+    const bool good = manifest_states_decode(chunk, &arena, &states, &count);
+    if (good) map_states(restoring, states, count);
+    arena_deinit(&arena);
+    restoring->base_begun = true;
+    return good ? WEIR_OK
+                : weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP, "damaged state: a base does not begin with its states");
+}
+
 static enum weir_code apply_chunk(void *user, struct weir_bytes chunk, struct weir_error *error)
 {
-    return apply_units(user, chunk, error);
+    struct restoring *restoring = user;
+    return restoring->base_begun ? apply_units(restoring, chunk, error) : begin_base(restoring, chunk, error);
 }
 
 static enum weir_code restore_bases(struct restoring *restoring, struct weir_error *error)
@@ -770,8 +759,9 @@ static enum weir_code restore_bases(struct restoring *restoring, struct weir_err
         const struct manifest_operator *written =
             manifest_find_operator(&restoring->manifest, restoring->keyed->spec->name);
         if (written == NULL) continue;
-        enum weir_code code = map_states(restoring, written, error);
+        enum weir_code code = WEIR_OK;
         for (size_t b = 0; code == WEIR_OK && b < written->base_count; b++) {
+            restoring->base_begun = false;
             code = store_read_base(job->store, &written->bases[b], apply_chunk, restoring, error);
             CRASH_POINT(restore_base_applied);
         }
@@ -793,7 +783,7 @@ static enum weir_code replay_frame(struct restoring *restoring, const struct wei
         restoring->keyed = &job->keyed.items[i];
         const struct manifest_operator *written = manifest_find_operator(&manifest, restoring->keyed->spec->name);
         if (written == NULL) continue;
-        code = map_states(restoring, written, error);
+        map_states(restoring, written->states, written->state_count);
         for (size_t d = 0; code == WEIR_OK && d < written->delta_count; d++) {
             restoring->log_bytes += written->deltas[d].size;
             code = apply_units(restoring, written->deltas[d], error);
@@ -877,15 +867,6 @@ static enum weir_code check_fit(const struct weir_job *job, const struct manifes
         return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
                               "job '%s': the checkpoint has %u key groups, the plan %u; set pipeline.max-parallelism to %u",
                               job->name, manifest->max_parallelism, job->plan->max_parallelism, manifest->max_parallelism);
-    for (size_t i = 0; i < manifest->operator_count; i++) {
-        bool known = false;
-        for (size_t k = 0; k < job->keyed.count; k++)
-            known |= strcmp(job->keyed.items[k].spec->name, manifest->operators[i].name) == 0;
-        if (!known)
-            return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
-                                  "job '%s': the checkpoint holds state of operator '%s', which the job no longer has",
-                                  job->name, manifest->operators[i].name);
-    }
     return WEIR_OK;
 }
 
@@ -904,6 +885,7 @@ static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, 
 {
     struct weir_job *job = restoring->job;
     enum weir_code code = check_fit(job, &restoring->manifest, error);
+    if (code == WEIR_OK) code = job_states_claim(job, &restoring->manifest, epoch, error);
     if (code == WEIR_OK) code = restore_splits(job, &restoring->manifest, error);
     restoring->was_complete = code == WEIR_OK && restoring->manifest.is_complete && has_no_input(job);
     if (code == WEIR_OK && (!restore_totals(job, &restoring->manifest) || !take_over_bases(job, &restoring->manifest)))
@@ -917,7 +899,7 @@ static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, 
     for (size_t i = 0; i < job->shards.count; i++) {
         const struct job_keyed *keyed = &job->keyed.items[job->shards.items[i].keyed];
         struct task *task = job->tasks.items[job->vertex_first[keyed->vertex] + job->shards.items[i].subtask];
-        code = shard_restored(chain_shard(task_chain(task), keyed->stage), epoch, 0, error);
+        code = shard_restored(chain_shard(task_chain(task), keyed->stage), epoch, job->generation, error);
         if (code != WEIR_OK) return code;
         /* What this start had to replay counts, or a job that is restarted often would never write a base. */
         job->shards.items[i].frames = restoring->frames;

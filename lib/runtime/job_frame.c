@@ -121,15 +121,11 @@ static bool fill_sources(struct weir_job *job, struct manifest *manifest)
     return true;
 }
 
-static bool fill_states(struct arena *arena, const struct operator_spec *spec, struct manifest_operator *out)
+static bool fill_states(struct arena *arena, const struct job_keyed *keyed, struct manifest_operator *out)
 {
-    out->states = arena_alloc(arena, (spec->state_count + 1) * sizeof(*out->states));
-    if (out->states == NULL) return false;
-    for (uint32_t i = 0; i < spec->state_count; i++)
-        out->states[out->state_count++] = (struct manifest_state){
-            .name = spec->states[i].name, .kind = (uint8_t)spec->states[i].kind,
-            .codec = (uint8_t)spec->states[i].codec, .value_size_bytes = spec->states[i].value_size_bytes };
-    return true;
+    out->states = job_states_of(keyed, arena);
+    out->state_count = keyed->spec->state_count;
+    return out->states != NULL;
 }
 
 static bool fill_bases(struct arena *arena, const struct job_keyed *keyed, struct manifest_operator *out)
@@ -148,18 +144,23 @@ static bool fill_bases(struct arena *arena, const struct job_keyed *keyed, struc
     return true;
 }
 
-/* Up to which epoch nothing is needed from deltas: the smallest redo point over all key groups; 0 while some key group is
- * in no base. */
-static uint64_t redo_of(const struct weir_job *job, const struct job_keyed *keyed)
+/* Up to which epoch nothing is needed from deltas: the smallest redo point over all key groups. Of a group that is in no
+ * base, all is needed since the states were born. */
+static uint64_t redo_of(const struct weir_job *job, const struct job_keyed *keyed, uint64_t epoch)
 {
-    uint64_t redo = UINT64_MAX;
+    const uint64_t born = job_states_born(keyed);
+    const uint64_t unborn = born == 0 ? 0 : born - 1;
+    uint64_t redo = epoch;
     for (uint32_t group = 0; group < job->plan->max_parallelism; group++) {
         uint64_t best = 0;
+        bool is_based = false;
         for (size_t i = 0; i < keyed->bases.count; i++) {
             const struct job_base *base = &keyed->bases.items[i];
-            if (group >= base->group_first && group - base->group_first < base->group_count && base->redo_epoch > best)
-                best = base->redo_epoch;
+            if (group < base->group_first || group - base->group_first >= base->group_count) continue;
+            is_based = true;
+            if (base->redo_epoch > best) best = base->redo_epoch;
         }
+        if (!is_based) best = unborn;
         if (best < redo) redo = best;
     }
     return redo;
@@ -205,17 +206,20 @@ static bool fill_operators(struct weir_job *job, struct manifest *manifest, uint
     for (uint32_t i = 0; i < job->keyed.count; i++) {
         const struct job_keyed *keyed = &job->keyed.items[i];
         struct manifest_operator *out = &manifest->operators[manifest->operator_count++];
-        *out = (struct manifest_operator){ .name = keyed->spec->name, .redo_epoch = redo_of(job, keyed) };
-        if (!fill_states(arena, keyed->spec, out) || !fill_bases(arena, keyed, out)) return false;
+        *out = (struct manifest_operator){ .name = keyed->spec->name, .redo_epoch = redo_of(job, keyed, epoch) };
+        if (!fill_states(arena, keyed, out) || !fill_bases(arena, keyed, out)) return false;
         if (epoch > 0 && !fill_deltas(job, i, out)) return false;
     }
     return true;
 }
 
+/* What the tasks have counted: totals of outputs, and generations. */
 static bool add_totals(struct weir_job *job)
 {
     for (size_t i = 0; i < job->acks.count; i++) {
         if (job->acks.items[i] == NULL) continue;
+        if (job->acks.items[i]->snapshot.generation > job->generation)
+            job->generation = job->acks.items[i]->snapshot.generation;
         const struct weir_output_totals *totals = &job->acks.items[i]->snapshot.totals;
         for (size_t k = 0; k < totals->count; k++) {
             const struct weir_output_total *total = &totals->items[k];
@@ -242,6 +246,7 @@ static struct manifest manifest_of(const struct weir_job *job, uint64_t epoch)
         .plan_hash = job->plan->hash,
         .exactly_once = job->exactly_once,
         .max_parallelism = job->plan->max_parallelism,
+        .generation = job->generation,
         .decider = job->decider_type->kind,
         .cluster = cluster == NULL ? "" : cluster,
     };
@@ -291,7 +296,7 @@ static bool fill_part(struct weir_job *job, const struct letter_from_task *lette
         struct manifest_operator *out = &part->operators[part->operator_count++];
         *out = (struct manifest_operator){ .name = keyed->spec->name };
         out->deltas = arena_alloc(arena, sizeof(*out->deltas));
-        if (out->deltas == NULL || !fill_states(arena, keyed->spec, out)) return false;
+        if (out->deltas == NULL || !fill_states(arena, keyed, out)) return false;
         add_delta(job, i, letter, out);
     }
     return true;

@@ -9,6 +9,14 @@ static enum weir_code no_memory(const struct shard *shard, struct weir_error *er
                           "no memory for the state: %" PRIu64 " entries are there", shard->entry_count);
 }
 
+static enum weir_code cannot_migrate(const struct state_declaration *declaration, struct weir_error *error)
+{
+    return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
+                          "state '%s' holds values that another version of its codec wrote than %u, and has no .migrate: "
+                          "keep the function as long as there may be such values",
+                          declaration->name, declaration->version);
+}
+
 /* Answers the entry; SLAB_NONE when there is no memory. */
 static uint32_t put(struct shard *shard, const struct unit *unit, struct weir_bytes value)
 {
@@ -78,30 +86,35 @@ static bool has_right_size(const struct state_declaration *declaration, const st
     return size == 0 || (!weir_is_null(read->value) && read->value.size == size);
 }
 
-static const char *apply_head(struct shard *shard, const struct unit *unit, struct weir_bytes value, bool *has_memory)
+static const char *apply_head(struct shard *shard, const struct unit *unit, struct weir_bytes value,
+                              enum weir_code *code)
 {
     struct head head;
     if (!head_decode(value, shard_is_list(shard, unit->identity & 0xff), &head)) return "has a head that is none";
     if (head.generation > shard->generation) shard->generation = head.generation;
-    *has_memory = put(shard, unit, (struct weir_bytes){ (const char *)&head, sizeof head }) != SLAB_NONE;
+    if (put(shard, unit, (struct weir_bytes){ (const char *)&head, sizeof head }) == SLAB_NONE) *code = WEIR_NO_MEMORY;
     return NULL;
 }
 
 static const char *apply_value(struct shard *shard, const struct unit *unit, const struct state_mapping *mapping,
-                               const struct delta_unit *read, bool *has_memory)
+                               const struct delta_unit *read, enum weir_code *code)
 {
     struct shard_state *state = &shard->states[mapping->state];
     const uint32_t version = read->has_version ? read->version : mapping->version;
     if (!has_right_size(&state->declaration, mapping, read, version)) return "has a value of another size than its state";
+    const bool is_old = version != state->declaration.version;
+    if (is_old && !state->declaration.migrates) {
+        *code = WEIR_FOREIGN;
+        return NULL;
+    }
     const uint32_t reference = put(shard, unit, read->value);
-    *has_memory = reference != SLAB_NONE;
-    if (*has_memory && version != state->declaration.version)
-        *has_memory = note_version(state, entry_at(&shard->entries, reference), version);
+    if (reference == SLAB_NONE || (is_old && !note_version(state, entry_at(&shard->entries, reference), version)))
+        *code = WEIR_NO_MEMORY;
     return NULL;
 }
 
 /* NULL, or what is wrong with the unit: the rest of a sentence. */
-static const char *apply_unit(const struct applying *applying, struct delta_unit *read, bool *has_memory)
+static const char *apply_unit(const struct applying *applying, struct delta_unit *read, enum weir_code *code)
 {
     struct shard *shard = applying->shard;
     if (read->state >= applying->mapping_count) return "belongs to a state that its writer did not have";
@@ -123,8 +136,8 @@ static const char *apply_unit(const struct applying *applying, struct delta_unit
         drop(shard, &unit);
         return NULL;
     }
-    return is_head ? apply_head(shard, &unit, read->value, has_memory)
-                   : apply_value(shard, &unit, mapping, read, has_memory);
+    return is_head ? apply_head(shard, &unit, read->value, code)
+                   : apply_value(shard, &unit, mapping, read, code);
 }
 
 enum weir_code shard_apply(struct shard *shard, struct weir_bytes units, const struct state_mapping *mapping,
@@ -137,13 +150,15 @@ enum weir_code shard_apply(struct shard *shard, struct weir_bytes units, const s
     while (reader_left(&reader) > 0) {
         const size_t at = units.size - reader_left(&reader);
         struct delta_unit read;
-        bool has_memory = true;
+        enum weir_code code = WEIR_OK;
         const char *wrong = delta_read(&reader, &read);
-        if (wrong == NULL) wrong = apply_unit(&applying, &read, &has_memory);
+        if (wrong == NULL) wrong = apply_unit(&applying, &read, &code);
         if (UNLIKELY(wrong != NULL))
             return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
                                   "damaged state: at byte %zu of %zu, the unit %s", at, units.size, wrong);
-        if (UNLIKELY(!has_memory)) return no_memory(shard, error);
+        if (UNLIKELY(code == WEIR_NO_MEMORY)) return no_memory(shard, error);
+        if (UNLIKELY(code == WEIR_FOREIGN))
+            return cannot_migrate(&shard->states[mapping[read.state].state].declaration, error);
     }
     return WEIR_OK;
 }

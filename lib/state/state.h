@@ -39,6 +39,7 @@ struct state_declaration {
     enum weir_codec codec;
     uint32_t value_size_bytes; /* of fixed codecs; 0 = any length. Of a collection: of its elements */
     uint32_t version;          /* of what is written from now on */
+    bool migrates;             /* values of other versions are welcome: the shard's `migrate` knows them */
     bool ordered_in_group;     /* shard_scan_group: the elements of a name space over all keys of a key group */
 };
 
@@ -180,8 +181,9 @@ struct state_mapping {
 
 /* Applies units of a base or a delta (their format is the same), in order. Nothing that is applied counts as changed.
  * Units of key groups outside the shard are skipped; mapping[i] is about the writer's state i. Every length is checked:
- * damage answers WEIR_DAMAGED with a sentence. A shard that was not filled to the end, or after a failure, is good for
- * destroying only. Before the first change. */
+ * damage answers WEIR_DAMAGED with a sentence, a value of another version in a state that does not migrate
+ * WEIR_FOREIGN. A shard that was not filled to the end, or after a failure, is good for destroying only. Before the
+ * first change. */
 enum weir_code shard_apply(struct shard *shard, struct weir_bytes units, const struct state_mapping *mapping,
                            uint32_t mapping_count, struct weir_error *error);
 /* Every unit has been applied: drops the elements that are dead and puts the others in their places. The open epoch is

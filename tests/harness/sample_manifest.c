@@ -19,8 +19,8 @@ static struct weir_output_total totals[] = {
 };
 static struct manifest_cut cuts[] = { { .source = "words", .split = "words/0", .end = 12345678901 } };
 static struct manifest_state count_states[] = {
-    { .name = "total", .kind = 0, .codec = WEIR_I64, .value_size_bytes = 8 },
-    { .name = "last", .kind = 0, .codec = WEIR_BYTES, .ordered = true },
+    { .name = "total", .kind = WEIR_STATE_VALUE, .codec = WEIR_I64, .value_size_bytes = 8, .object = "" },
+    { .name = "last", .kind = WEIR_STATE_MAP, .codec = WEIR_OBJECT, .version = 3, .object = "note", .born_epoch = 39 },
 };
 static struct manifest_base count_bases[] = {
     { .store = "file", .name = "base-6-3", .length = 65536, .hash = 0xabcdef, .incarnation = 6, .group_first = 0,
@@ -30,7 +30,7 @@ static struct manifest_base count_bases[] = {
 };
 static struct weir_bytes count_deltas[] = { { "one", 3 }, { "zweite", 6 } };
 static struct manifest_state join_states[] = {
-    { .name = "left", .kind = 0, .codec = WEIR_STRUCT, .value_size_bytes = 24 },
+    { .name = "left", .kind = WEIR_STATE_VALUE, .codec = WEIR_STRUCT, .value_size_bytes = 24, .object = "" },
 };
 static struct manifest_operator operators[] = {
     { .name = "count", .state_count = 2, .states = count_states, .base_count = 2, .bases = count_bases,
@@ -54,6 +54,7 @@ const struct manifest *sample_manifest(void)
         .plan_hash = 0xdeadbeefcafef00d,
         .exactly_once = true,
         .max_parallelism = 128,
+        .generation = 99,
         .decider = "kafka",
         .cluster = "MkU3OEVBNTcwNTJENDM2Qg",
         .source_count = 2,
@@ -90,7 +91,7 @@ static void assert_sources_equal(const struct manifest_source *a, const struct m
     }
 }
 
-static void assert_operators_equal(const struct manifest_operator *a, const struct manifest_operator *b)
+void sample_assert_operators_equal(const struct manifest_operator *a, const struct manifest_operator *b)
 {
     ck_assert_str_eq(a->name, b->name);
     ck_assert_uint_eq(a->redo_epoch, b->redo_epoch);
@@ -99,8 +100,10 @@ static void assert_operators_equal(const struct manifest_operator *a, const stru
         ck_assert_str_eq(a->states[i].name, b->states[i].name);
         ck_assert_uint_eq(a->states[i].kind, b->states[i].kind);
         ck_assert_uint_eq(a->states[i].codec, b->states[i].codec);
-        ck_assert(a->states[i].ordered == b->states[i].ordered);
         ck_assert_uint_eq(a->states[i].value_size_bytes, b->states[i].value_size_bytes);
+        ck_assert_uint_eq(a->states[i].version, b->states[i].version);
+        ck_assert_str_eq(a->states[i].object, b->states[i].object);
+        ck_assert_uint_eq(a->states[i].born_epoch, b->states[i].born_epoch);
     }
     ck_assert_uint_eq(a->base_count, b->base_count);
     for (size_t i = 0; i < a->base_count; i++) {
@@ -132,6 +135,7 @@ void sample_assert_equal(const struct manifest *a, const struct manifest *b)
     ck_assert_uint_eq(a->plan_hash, b->plan_hash);
     ck_assert_int_eq(a->wall_ms, b->wall_ms);
     ck_assert_uint_eq(a->max_parallelism, b->max_parallelism);
+    ck_assert_uint_eq(a->generation, b->generation);
     assert_frames_equal(&a->parent, &b->parent);
     ck_assert_uint_eq(a->source_count, b->source_count);
     for (size_t i = 0; i < a->source_count; i++) assert_sources_equal(&a->sources[i], &b->sources[i]);
@@ -149,7 +153,8 @@ void sample_assert_equal(const struct manifest *a, const struct manifest *b)
         ck_assert_int_eq(a->cuts[i].end, b->cuts[i].end);
     }
     ck_assert_uint_eq(a->operator_count, b->operator_count);
-    for (size_t i = 0; i < a->operator_count; i++) assert_operators_equal(&a->operators[i], &b->operators[i]);
+    for (size_t i = 0; i < a->operator_count; i++)
+        sample_assert_operators_equal(&a->operators[i], &b->operators[i]);
 }
 
 struct weir_frame_name sample_frame(struct buffer *frame, uint64_t incarnation, uint64_t epoch,

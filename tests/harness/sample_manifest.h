@@ -8,6 +8,7 @@
 const struct manifest *sample_manifest(void);
 /* Fails the test unless both say the same. */
 void sample_assert_equal(const struct manifest *a, const struct manifest *b);
+void sample_assert_operators_equal(const struct manifest_operator *a, const struct manifest_operator *b);
 
 /* Encodes a manifest of one operator with `delta` into `frame`: incarnation, epoch and parent as given (NULL =
  * none). */

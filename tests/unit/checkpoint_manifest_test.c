@@ -210,6 +210,24 @@ START_TEST(finds_sources_and_operators_by_name)
 }
 END_TEST
 
+START_TEST(the_states_that_a_base_begins_with_are_read_back_whole)
+{
+    const struct manifest_operator *count = manifest_find_operator(sample_manifest(), "count");
+    struct manifest_operator read = *count;
+    struct buffer states;
+    buffer_init(&states);
+    ck_assert(manifest_states_encode(count->states, count->state_count, &states));
+    for (size_t size = 0; size < states.size; size++)
+        ck_assert(!manifest_states_decode((struct weir_bytes){ states.data, size }, &arena, &read.states,
+                                          &read.state_count));
+    ck_assert(manifest_states_decode(bytes_of(&states), &arena, &read.states, &read.state_count));
+    sample_assert_operators_equal(count, &read);
+    buffer_u8(&states, 0);
+    ck_assert(!manifest_states_decode(bytes_of(&states), &arena, &read.states, &read.state_count));
+    buffer_deinit(&states);
+}
+END_TEST
+
 static void encode_and_decode(void)
 {
     struct buffer out;
@@ -262,6 +280,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, decoding_survives_any_bytes);
     tcase_add_test(tests, the_redo_epoch_is_the_smallest_of_the_operators);
     tcase_add_test(tests, finds_sources_and_operators_by_name);
+    tcase_add_test(tests, the_states_that_a_base_begins_with_are_read_back_whole);
     tcase_add_test(tests, failing_allocations_are_errors);
     tcase_add_test(tests, reads_the_frame_of_the_first_version);
 }

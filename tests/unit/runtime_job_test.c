@@ -1,7 +1,6 @@
 /* Whole jobs in one process, without an outside system: generator, operators, print, the pointer as decider. What is printed
  * was committed, so what is printed is what the oracle compares. */
 #include <dirent.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 
 #include "base/base.h"
 #include "checkpoint/store.h"
+#include "harness/local_job.h"
 #include "harness/unit.h"
 #include "weir/generator.h"
 #include "weir/print.h"
@@ -19,92 +19,18 @@
 /* ---- A world for one test ------------------------------------------------------------------------------------------- */
 
 struct world {
-    char directory[64];
-    weir_config *config;
-    pthread_mutex_t mutex;
     int64_t last[KEYS + 1];   /* newest count printed for each key */
     uint64_t lines;
     uint64_t sum;             /* of numeric values, for jobs that print numbers */
     bool fell;                /* a count that was not above the one before */
-    char log[4000];
 };
 
 static struct world world;
 
-static void remove_tree(const char *path)
-{
-    DIR *directory = opendir(path);
-    if (directory == NULL) return;
-    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-        char inside[512];
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        snprintf(inside, sizeof(inside), "%s/%s", path, entry->d_name);
-        if (unlink(inside) != 0) remove_tree(inside);
-    }
-    closedir(directory);
-    rmdir(path);
-}
-
-static void set(const char *key, const char *value)
-{
-    struct weir_error error;
-    ck_assert_msg(weir_config_set(world.config, WEIR_CONFIG_CODE, key, value, "test", &error) == WEIR_OK, "%s", error.text);
-}
-
 static void setup(void)
 {
     memset(&world, 0, sizeof(world));
-    pthread_mutex_init(&world.mutex, NULL);
-    snprintf(world.directory, sizeof(world.directory), "weir-job-test-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(world.directory));
-    world.config = weir_config_create();
-    set("execution.checkpointing.dir", world.directory);
-    set("execution.checkpointing.interval", "5ms");
-    set("start.bounded", "true");
-}
-
-static void teardown(void)
-{
-    weir_config_destroy(world.config);
-    remove_tree(world.directory);
-}
-
-static void take_log(void *user, enum weir_log_level level, const char *text)
-{
-    (void)user;
-    (void)level;
-    pthread_mutex_lock(&world.mutex);
-    const size_t used = strlen(world.log);
-    snprintf(world.log + used, sizeof(world.log) - used, "%s\n", text);
-    pthread_mutex_unlock(&world.mutex);
-}
-
-static weir_job *create(weir_graph *graph)
-{
-    weir_job *job;
-    struct weir_error error;
-    struct weir_job_options options = { .size = sizeof(options), .name = "test", .log = take_log };
-    ck_assert_msg(weir_job_create(graph, world.config, &options, &job, &error) == WEIR_OK, "%s", error.text);
-    ck_assert_msg(weir_job_start(job, &error) == WEIR_OK, "%s", error.text);
-    return job;
-}
-
-static struct weir_error run_to_the_end(weir_graph *graph, struct weir_job_status *status)
-{
-    struct weir_error outcome;
-    weir_job *job = create(graph);
-    ck_assert_msg(weir_job_wait(job, 60000, &outcome), "the job does not end; its log:\n%s", world.log);
-    if (status != NULL) {
-        status->size = sizeof(*status);
-        weir_job_status(job, status);
-    }
-    weir_job_destroy(job);
-    return outcome;
-}
-
-static void expect_ok(const struct weir_error *outcome)
-{
-    ck_assert_msg(outcome->code == WEIR_OK, "%s\nlog:\n%s", outcome->text, world.log);
+    local_job_begin();
 }
 
 /* "key<TAB>count": counts of one key rise in what is committed. */
@@ -184,7 +110,7 @@ static int count_parts(int incarnation)
 {
     char path[128], prefix[32];
     int count = -1;
-    snprintf(path, sizeof(path), "%s/test", world.directory);
+    snprintf(path, sizeof(path), "%s/test", local_job.directory);
     snprintf(prefix, sizeof(prefix), "log-%d-", incarnation);
     DIR *directory = opendir(path);
     if (directory == NULL) return -1;
@@ -208,7 +134,7 @@ static size_t find_frames(struct weir_frame_name *frames, size_t wanted)
 {
     char path[128];
     size_t count = 0;
-    snprintf(path, sizeof(path), "%s/test", world.directory);
+    snprintf(path, sizeof(path), "%s/test", local_job.directory);
     DIR *directory = opendir(path);
     ck_assert_ptr_nonnull(directory);
     for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
@@ -309,9 +235,9 @@ START_TEST(counts_every_record_once_at_any_parallelism)
 {
     static const char *const parallelism[] = { "1", "2", "3" };
     struct weir_job_status status;
-    set("parallelism.default", parallelism[_i]);
-    const struct weir_error outcome = run_to_the_end(count_graph(50000, 0, WEIR_EMIT_ON_COMMIT), &status);
-    expect_ok(&outcome);
+    local_job_set("parallelism.default", parallelism[_i]);
+    const struct weir_error outcome = local_job_run(count_graph(50000, 0, WEIR_EMIT_ON_COMMIT), &status);
+    local_job_expect_ok(&outcome);
     expect_counts(50000);
     ck_assert_uint_eq(status.records_in, 50000);
     ck_assert_uint_eq(status.records_out, world.lines);
@@ -320,9 +246,9 @@ END_TEST
 
 START_TEST(emits_each_change_in_order)
 {
-    set("parallelism.default", "3");
-    const struct weir_error outcome = run_to_the_end(count_graph(20000, 0, WEIR_EMIT_EACH), NULL);
-    expect_ok(&outcome);
+    local_job_set("parallelism.default", "3");
+    const struct weir_error outcome = local_job_run(count_graph(20000, 0, WEIR_EMIT_EACH), NULL);
+    local_job_expect_ok(&outcome);
     expect_counts(20000);
     ck_assert_uint_eq(world.lines, 20000);
 }
@@ -331,14 +257,14 @@ END_TEST
 START_TEST(goes_on_where_it_stood_with_another_parallelism)
 {
     static const char *const parallelism[] = { "1", "3", "2", "1" };
-    if (_i == 1) set("execution.epoch.hard-limit", "64"); /* so that every epoch is written in parts */
+    if (_i == 1) local_job_set("execution.epoch.hard-limit", "64"); /* so that every epoch is written in parts */
     for (int run = 0; run < 4; run++) {
         struct weir_error outcome;
-        set("parallelism.default", parallelism[run]);
+        local_job_set("parallelism.default", parallelism[run]);
         /* Small limits, so that bases are written and the log is cut. */
-        set("state.base.min-log-size", "64kb");
-        set("state.log.segment-size", "128kb");
-        weir_job *job = create(count_graph(200000, run == 3 ? 0 : 40000, WEIR_EMIT_ON_COMMIT));
+        local_job_set("state.base.min-log-size", "64kb");
+        local_job_set("state.log.segment-size", "128kb");
+        weir_job *job = local_job_create(count_graph(200000, run == 3 ? 0 : 40000, WEIR_EMIT_ON_COMMIT));
         if (run < 3) {
             struct weir_job_status status = { .size = sizeof(status) };
             do { /* until it has committed something in this life */
@@ -348,8 +274,8 @@ START_TEST(goes_on_where_it_stood_with_another_parallelism)
             if (run == 1) weir_job_stop(job); /* else it is destroyed where it stands */
             if (run == 1) ck_assert(weir_job_wait(job, 60000, &outcome));
         } else {
-            ck_assert_msg(weir_job_wait(job, 60000, &outcome), "the job does not end; its log:\n%s", world.log);
-            expect_ok(&outcome);
+            ck_assert_msg(weir_job_wait(job, 60000, &outcome), "the job does not end; its log:\n%s", local_job.log);
+            local_job_expect_ok(&outcome);
         }
         weir_job_destroy(job);
     }
@@ -372,33 +298,33 @@ START_TEST(rolls_back_and_replays_after_a_failure_of_an_operator)
 {
     struct weir_job_status status;
     atomic_store(&failures_left, 3);
-    set("parallelism.default", _i % 2 == 0 ? "1" : "3");
-    if (_i >= 2) set("execution.epoch.hard-limit", "64"); /* parts of epochs that come to nothing */
-    set("restart-strategy.exponential-delay.initial-backoff", "1ms");
+    local_job_set("parallelism.default", _i % 2 == 0 ? "1" : "3");
+    if (_i >= 2) local_job_set("execution.epoch.hard-limit", "64"); /* parts of epochs that come to nothing */
+    local_job_set("restart-strategy.exponential-delay.initial-backoff", "1ms");
     weir_graph *graph = weir_graph_create();
     struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = 60000, .splits = 3, .per_second = 200000);
     struct weir_stream keyed = weir_process(numbers, .name = "to-key", .process = fail_sometimes);
     struct weir_stream counts = weir_aggregate(weir_key_by(keyed, .key = NULL), .name = "count", .accumulator = WEIR_I64,
                                                .add = add_one, .emit = WEIR_EMIT_ON_COMMIT);
     weir_print(counts, .name = "out", .line = take_count, .parallelism = 1);
-    const struct weir_error outcome = run_to_the_end(graph, &status);
-    expect_ok(&outcome);
+    const struct weir_error outcome = local_job_run(graph, &status);
+    local_job_expect_ok(&outcome);
     expect_counts(60000);
     ck_assert_uint_ge(status.restarts, 1);
-    ck_assert_ptr_nonnull(strstr(world.log, "an injected failure"));
+    ck_assert_ptr_nonnull(strstr(local_job.log, "an injected failure"));
 }
 END_TEST
 
 START_TEST(gives_up_when_the_restart_strategy_does)
 {
     atomic_store(&failures_left, 1000);
-    set("restart-strategy.type", "fixed-delay");
-    set("restart-strategy.fixed-delay.attempts", "2");
-    set("restart-strategy.fixed-delay.delay", "1ms");
+    local_job_set("restart-strategy.type", "fixed-delay");
+    local_job_set("restart-strategy.fixed-delay.attempts", "2");
+    local_job_set("restart-strategy.fixed-delay.delay", "1ms");
     weir_graph *graph = weir_graph_create();
     struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = 20000);
     weir_print(weir_process(numbers, .name = "to-key", .process = fail_sometimes), .name = "out", .line = take_number);
-    const struct weir_error outcome = run_to_the_end(graph, NULL);
+    const struct weir_error outcome = local_job_run(graph, NULL);
     ck_assert_int_eq(outcome.code, WEIR_FAILED);
     ck_assert_ptr_nonnull(strstr(outcome.text, "an injected failure"));
 }
@@ -422,7 +348,7 @@ static bool is_even(weir_task *task, const struct weir_record *in)
 START_TEST(joins_unions_and_two_kinds_of_input)
 {
     /* (a + b as union, evens only) -> 1; c as second input -> 1000 */
-    set("parallelism.default", _i == 0 ? "1" : "3");
+    local_job_set("parallelism.default", _i == 0 ? "1" : "3");
     weir_graph *graph = weir_graph_create();
     struct weir_stream a = weir_generator(graph, .name = "a", .count = 1000, .splits = 4);
     struct weir_stream b = weir_generator(graph, .name = "b", .count = 500, .parallelism = 1);
@@ -431,8 +357,8 @@ START_TEST(joins_unions_and_two_kinds_of_input)
     struct weir_stream both =
         weir_co_process(even, weir_rebalance(c), .name = "both", .first = take_first, .second = take_second);
     weir_print(both, .name = "out", .line = take_number);
-    const struct weir_error outcome = run_to_the_end(graph, NULL);
-    expect_ok(&outcome);
+    const struct weir_error outcome = local_job_run(graph, NULL);
+    local_job_expect_ok(&outcome);
     const uint64_t evens_a = 500 * 998 / 2, evens_b = 250 * 498 / 2, thousands = 100 * 99 / 2 * 1000;
     ck_assert_uint_eq(world.lines, 500 + 250 + 100);
     ck_assert_uint_eq(world.sum, evens_a + evens_b + thousands);
@@ -441,15 +367,15 @@ END_TEST
 
 START_TEST(broadcasts_to_every_subtask)
 {
-    set("parallelism.default", "3");
+    local_job_set("parallelism.default", "3");
     weir_graph *graph = weir_graph_create();
     struct weir_stream a = weir_generator(graph, .name = "a", .count = 100);
     struct weir_stream b = weir_generator(graph, .name = "b", .count = 10, .parallelism = 1);
     struct weir_stream both =
         weir_co_process(a, weir_broadcast(b), .name = "both", .first = take_first, .second = take_second);
     weir_print(both, .name = "out", .line = take_number);
-    const struct weir_error outcome = run_to_the_end(graph, NULL);
-    expect_ok(&outcome);
+    const struct weir_error outcome = local_job_run(graph, NULL);
+    local_job_expect_ok(&outcome);
     ck_assert_uint_eq(world.lines, 100 + 3 * 10);
 }
 END_TEST
@@ -457,15 +383,30 @@ END_TEST
 /* Lives of many commits, each with another base, and of one: what the last three need is there after each. */
 START_TEST(retained_checkpoints_survive_restarts)
 {
+<<<<<<< HEAD
     set("execution.checkpointing.num-retained", "3");
     set("state.recovery.max-frames", "1");
     set("state.log.segment-size", "64kb");
+=======
+    struct weir_environment environment;
+    struct weir_error error;
+    environment_init_system(&environment);
+    local_job_set("execution.checkpointing.num-retained", "3");
+    local_job_set("state.recovery.max-frames", "1");
+    local_job_set("state.log.segment-size", "64kb");
+>>>>>>> 8eb9d11 (runtime: states are held against the checkpoint by name, kind, form and birth)
     for (uint64_t life = 1; life <= 6; life++) {
-        set("execution.checkpointing.interval", life % 2 == 1 ? "20ms" : "1h");
+        local_job_set("execution.checkpointing.interval", life % 2 == 1 ? "20ms" : "1h");
         const struct weir_error outcome =
-            run_to_the_end(count_graph(life * 5000, life % 2 == 1 ? 50000 : 0, WEIR_EMIT_ON_COMMIT), NULL);
-        expect_ok(&outcome);
+            local_job_run(count_graph(life * 5000, life % 2 == 1 ? 50000 : 0, WEIR_EMIT_ON_COMMIT), NULL);
+        local_job_expect_ok(&outcome);
         struct weir_frame_name frames[3];
+<<<<<<< HEAD
+=======
+        struct store *store;
+        const struct store_options options = { .directory = local_job.directory, .job = "test", .slot = "0",
+                                               .environment = &environment };
+>>>>>>> 8eb9d11 (runtime: states are held against the checkpoint by name, kind, form and birth)
         ck_assert_uint_eq(find_frames(frames, 3), 3);
         struct store *store = open_store();
         for (size_t i = 0; i < 3; i++) expect_whole(store, &frames[i]);
@@ -477,10 +418,10 @@ END_TEST
 
 START_TEST(refuses_a_store_that_lost_its_frame)
 {
-    const struct weir_error first = run_to_the_end(count_graph(10000, 0, WEIR_EMIT_ON_COMMIT), NULL);
-    expect_ok(&first);
+    const struct weir_error first = local_job_run(count_graph(10000, 0, WEIR_EMIT_ON_COMMIT), NULL);
+    local_job_expect_ok(&first);
     char path[128];
-    snprintf(path, sizeof(path), "%s/test", world.directory);
+    snprintf(path, sizeof(path), "%s/test", local_job.directory);
     DIR *directory = opendir(path);
     for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
         char log[512];
@@ -488,7 +429,7 @@ START_TEST(refuses_a_store_that_lost_its_frame)
         if (strncmp(entry->d_name, "log-", 4) == 0) ck_assert_int_eq(unlink(log), 0);
     }
     closedir(directory);
-    const struct weir_error second = run_to_the_end(count_graph(10000, 0, WEIR_EMIT_ON_COMMIT), NULL);
+    const struct weir_error second = local_job_run(count_graph(10000, 0, WEIR_EMIT_ON_COMMIT), NULL);
     ck_assert_int_eq(second.code, WEIR_DAMAGED);
     ck_assert_ptr_nonnull(strstr(second.text, "log-"));
 }
@@ -496,8 +437,8 @@ END_TEST
 
 START_TEST(refuses_a_checkpoint_directory_without_rights)
 {
-    set("execution.checkpointing.dir", "/proc/weir");
-    const struct weir_error outcome = run_to_the_end(count_graph(10, 0, WEIR_EMIT_ON_COMMIT), NULL);
+    local_job_set("execution.checkpointing.dir", "/proc/weir");
+    const struct weir_error outcome = local_job_run(count_graph(10, 0, WEIR_EMIT_ON_COMMIT), NULL);
     ck_assert_int_eq(outcome.code, WEIR_ENVIRONMENT);
 }
 END_TEST
@@ -505,10 +446,10 @@ END_TEST
 START_TEST(a_soft_limit_brings_the_barrier_forward)
 {
     struct weir_job_status status;
-    set("execution.checkpointing.interval", "1h");
-    set("execution.epoch.soft-limit", "64kb");
-    const struct weir_error outcome = run_to_the_end(many_keys_graph(100000), &status);
-    expect_ok(&outcome);
+    local_job_set("execution.checkpointing.interval", "1h");
+    local_job_set("execution.epoch.soft-limit", "64kb");
+    const struct weir_error outcome = local_job_run(many_keys_graph(100000), &status);
+    local_job_expect_ok(&outcome);
     ck_assert_uint_eq(world.lines, 100000);
     ck_assert_msg(status.epochs >= 3, "%d epochs", (int)status.epochs);
 }
@@ -517,17 +458,17 @@ END_TEST
 START_TEST(an_epoch_above_the_hard_limit_is_written_in_parts)
 {
     struct weir_job_status status;
-    set("parallelism.default", _i == 0 ? "1" : "2");
-    set("execution.checkpointing.interval", "1h");
-    set("execution.epoch.hard-limit", "20kb");
-    set("state.log.segment-size", "64kb");
-    const struct weir_error outcome = run_to_the_end(many_keys_graph(100000), &status);
-    expect_ok(&outcome);
+    local_job_set("parallelism.default", _i == 0 ? "1" : "2");
+    local_job_set("execution.checkpointing.interval", "1h");
+    local_job_set("execution.epoch.hard-limit", "20kb");
+    local_job_set("state.log.segment-size", "64kb");
+    const struct weir_error outcome = local_job_run(many_keys_graph(100000), &status);
+    local_job_expect_ok(&outcome);
     ck_assert_uint_eq(world.lines, 100000); /* each key once: emit on commit knows what parts have written */
     ck_assert_uint_le(status.epochs, 3);
     ck_assert_int_gt(count_parts(1), 5);
-    const struct weir_error again = run_to_the_end(many_keys_graph(100001), NULL);
-    expect_ok(&again);
+    const struct weir_error again = local_job_run(many_keys_graph(100001), NULL);
+    local_job_expect_ok(&again);
     ck_assert_uint_eq(world.sum, 100001);
 }
 END_TEST
@@ -535,15 +476,15 @@ END_TEST
 START_TEST(parts_of_an_epoch_that_was_never_committed_are_ignored_and_deleted)
 {
     struct weir_error outcome;
-    set("execution.checkpointing.interval", "1h");
-    set("execution.epoch.hard-limit", "4kb");
-    set("state.log.segment-size", "64kb");
-    weir_job *job = create(many_keys_graph(1000000000));
+    local_job_set("execution.checkpointing.interval", "1h");
+    local_job_set("execution.epoch.hard-limit", "4kb");
+    local_job_set("state.log.segment-size", "64kb");
+    weir_job *job = local_job_create(many_keys_graph(1000000000));
     while (count_parts(1) < 20) ck_assert_msg(!weir_job_wait(job, 5, &outcome), "ended: %s", outcome.text);
     weir_job_destroy(job);
     ck_assert_uint_eq(world.lines, 0);
-    outcome = run_to_the_end(many_keys_graph(20000), NULL);
-    expect_ok(&outcome);
+    outcome = local_job_run(many_keys_graph(20000), NULL);
+    local_job_expect_ok(&outcome);
     ck_assert_uint_eq(world.sum, 20000);
     ck_assert_int_eq(count_parts(1), -1);
     ck_assert_int_gt(count_parts(2), 0);
@@ -696,15 +637,15 @@ START_TEST(a_blocked_sink_stops_the_sources_within_what_channels_hold)
     struct weir_error outcome;
     struct weir_job_status status = { .size = sizeof(status) };
     uint64_t before, still = 0;
-    set("parallelism.default", "2");
-    set("pipeline.channel.capacity", "2");
+    local_job_set("parallelism.default", "2");
+    local_job_set("pipeline.channel.capacity", "2");
     weir_graph *graph = weir_graph_create();
     struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = UINT64_C(1) << 40, .splits = 2);
     struct weir_stream keyed = weir_flat_map(numbers, .name = "to-key", .process = to_key);
     struct weir_stream counts = weir_aggregate(weir_key_by(keyed, .key = NULL), .name = "count", .accumulator = WEIR_I64,
                                                .add = add_one, .emit = WEIR_EMIT_EACH);
     weir_sink(counts, .name = "wall", .type = &wall);
-    weir_job *job = create(graph);
+    weir_job *job = local_job_create(graph);
     do { /* until twenty looks in a row see no more input */
         before = status.records_in;
         ck_assert_msg(!weir_job_wait(job, 50, &outcome), "ended: %s", outcome.text);
@@ -780,7 +721,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_checked_fixture(tests, setup, local_job_end);
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, counts_every_record_once_at_any_parallelism, 0, 3);
     tcase_add_test(tests, emits_each_change_in_order);

@@ -528,7 +528,8 @@ static enum weir_code try_damaged(const char *units, size_t size)
     struct weir_error error = { 0 };
     const enum weir_code code = shard_apply(shard, (struct weir_bytes){ copy, size }, same, STATES, &error);
     free(copy);
-    ck_assert(code == WEIR_OK || (code == WEIR_DAMAGED && error.text[0] != '\0'));
+    /* A flipped bit may also make a value that says another version. */
+    ck_assert(code == WEIR_OK || ((code == WEIR_DAMAGED || code == WEIR_FOREIGN) && error.text[0] != '\0'));
     struct buffer out;
     buffer_init(&out);
     (void)shard_dump_begin(shard);

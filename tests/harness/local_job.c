@@ -1,0 +1,87 @@
+#include "harness/local_job.h"
+
+#include <check.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct local_job local_job;
+
+static void remove_tree(const char *path)
+{
+    DIR *directory = opendir(path);
+    if (directory == NULL) return;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        char inside[512];
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        snprintf(inside, sizeof inside, "%s/%s", path, entry->d_name);
+        if (unlink(inside) != 0) remove_tree(inside);
+    }
+    closedir(directory);
+    rmdir(path);
+}
+
+void local_job_set(const char *key, const char *value)
+{
+    struct weir_error error;
+    ck_assert_msg(weir_config_set(local_job.config, WEIR_CONFIG_CODE, key, value, "test", &error) == WEIR_OK, "%s",
+                  error.text);
+}
+
+void local_job_begin(void)
+{
+    memset(&local_job, 0, sizeof local_job);
+    pthread_mutex_init(&local_job.mutex, NULL);
+    snprintf(local_job.directory, sizeof local_job.directory, "weir-job-test-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(local_job.directory));
+    local_job.config = weir_config_create();
+    local_job_set("execution.checkpointing.dir", local_job.directory);
+    local_job_set("execution.checkpointing.interval", "5ms");
+    local_job_set("start.bounded", "true");
+}
+
+void local_job_end(void)
+{
+    weir_config_destroy(local_job.config);
+    remove_tree(local_job.directory);
+}
+
+static void take_log(void *user, enum weir_log_level level, const char *text)
+{
+    (void)user;
+    (void)level;
+    pthread_mutex_lock(&local_job.mutex);
+    const size_t used = strlen(local_job.log);
+    snprintf(local_job.log + used, sizeof local_job.log - used, "%s\n", text);
+    pthread_mutex_unlock(&local_job.mutex);
+}
+
+weir_job *local_job_create(weir_graph *graph)
+{
+    weir_job *job;
+    struct weir_error error;
+    struct weir_job_options options = { .size = sizeof options, .name = "test", .log = take_log };
+    ck_assert_msg(weir_job_create(graph, local_job.config, &options, &job, &error) == WEIR_OK, "%s", error.text);
+    ck_assert_msg(weir_job_start(job, &error) == WEIR_OK, "%s", error.text);
+    return job;
+}
+
+struct weir_error local_job_run(weir_graph *graph, struct weir_job_status *status)
+{
+    struct weir_error outcome;
+    weir_job *job = local_job_create(graph);
+    ck_assert_msg(weir_job_wait(job, 60000, &outcome), "the job does not end; its log:\n%s", local_job.log);
+    if (status != NULL) {
+        status->size = sizeof *status;
+        weir_job_status(job, status);
+    }
+    weir_job_destroy(job);
+    return outcome;
+}
+
+void local_job_expect_ok(const struct weir_error *outcome)
+{
+    ck_assert_msg(outcome->code == WEIR_OK, "%s\nlog:\n%s", outcome->text, local_job.log);
+}

@@ -1,0 +1,30 @@
+/* Whole jobs in this process, without an outside system: a checkpoint directory of their own, a configuration for short
+ * intervals, the log of everything. One for each fact:
+ *
+ *     tcase_add_checked_fixture(tests, local_job_begin, local_job_end);
+ *     local_job_set("parallelism.default", "3"); outcome = local_job_run(graph, NULL); local_job_expect_ok(&outcome); */
+#ifndef HARNESS_LOCAL_JOB_H
+#define HARNESS_LOCAL_JOB_H
+
+#include <pthread.h>
+
+#include "weir/weir.h"
+
+struct local_job {
+    char directory[64]; /* of checkpoints; the job's own folder in it is "test" */
+    weir_config *config;
+    pthread_mutex_t mutex;
+    char log[8000];
+};
+extern struct local_job local_job;
+
+void local_job_begin(void);
+void local_job_end(void);
+void local_job_set(const char *key, const char *value);
+/* Creates and starts the job "test"; takes the graph. */
+weir_job *local_job_create(weir_graph *graph);
+/* The same, and waits for its end. */
+struct weir_error local_job_run(weir_graph *graph, struct weir_job_status *status);
+void local_job_expect_ok(const struct weir_error *outcome);
+
+#endif
