@@ -167,7 +167,7 @@ static struct store *open_store(void)
     struct store *store;
     struct weir_error error;
     environment_init_system(&environment);
-    const struct store_options options = { .directory = world.directory, .job = "test", .slot = "0",
+    const struct store_options options = { .directory = local_job.directory, .job = "test", .slot = "0",
                                            .environment = &environment };
     ck_assert_msg(store_open(&options, &store, &error) == WEIR_OK, "%s", error.text);
     return store;
@@ -383,30 +383,15 @@ END_TEST
 /* Lives of many commits, each with another base, and of one: what the last three need is there after each. */
 START_TEST(retained_checkpoints_survive_restarts)
 {
-<<<<<<< HEAD
-    set("execution.checkpointing.num-retained", "3");
-    set("state.recovery.max-frames", "1");
-    set("state.log.segment-size", "64kb");
-=======
-    struct weir_environment environment;
-    struct weir_error error;
-    environment_init_system(&environment);
     local_job_set("execution.checkpointing.num-retained", "3");
     local_job_set("state.recovery.max-frames", "1");
     local_job_set("state.log.segment-size", "64kb");
->>>>>>> 8eb9d11 (runtime: states are held against the checkpoint by name, kind, form and birth)
     for (uint64_t life = 1; life <= 6; life++) {
         local_job_set("execution.checkpointing.interval", life % 2 == 1 ? "20ms" : "1h");
         const struct weir_error outcome =
             local_job_run(count_graph(life * 5000, life % 2 == 1 ? 50000 : 0, WEIR_EMIT_ON_COMMIT), NULL);
         local_job_expect_ok(&outcome);
         struct weir_frame_name frames[3];
-<<<<<<< HEAD
-=======
-        struct store *store;
-        const struct store_options options = { .directory = local_job.directory, .job = "test", .slot = "0",
-                                               .environment = &environment };
->>>>>>> 8eb9d11 (runtime: states are held against the checkpoint by name, kind, form and birth)
         ck_assert_uint_eq(find_frames(frames, 3), 3);
         struct store *store = open_store();
         for (size_t i = 0; i < 3; i++) expect_whole(store, &frames[i]);
@@ -513,15 +498,15 @@ static weir_graph *end_graph(uint64_t count, uint64_t per_second)
 START_TEST(a_complete_job_that_is_started_again_ends_at_once)
 {
     struct weir_job_status status;
-    if (_i == 1) set("parallelism.default", "2");
+    if (_i == 1) local_job_set("parallelism.default", "2");
     for (int start = 0; start < 3; start++) {
-        const struct weir_error outcome = run_to_the_end(end_graph(1000, 0), &status);
-        expect_ok(&outcome);
+        const struct weir_error outcome = local_job_run(end_graph(1000, 0), &status);
+        local_job_expect_ok(&outcome);
         ck_assert_uint_eq(world.lines, 1);
         ck_assert(status.was_complete == (start > 0));
         ck_assert_uint_eq(status.records_in, start == 0 ? 1000 : 0);
     }
-    ck_assert_ptr_nonnull(strstr(world.log, "was complete already"));
+    ck_assert_ptr_nonnull(strstr(local_job.log, "was complete already"));
 }
 END_TEST
 
@@ -529,8 +514,8 @@ START_TEST(a_complete_job_goes_on_with_new_input_to_the_new_end)
 {
     struct weir_job_status status;
     for (uint64_t start = 1; start <= 3; start++) {
-        const struct weir_error outcome = run_to_the_end(end_graph(start * 1000, 0), &status);
-        expect_ok(&outcome);
+        const struct weir_error outcome = local_job_run(end_graph(start * 1000, 0), &status);
+        local_job_expect_ok(&outcome);
         ck_assert_uint_eq(world.lines, start);
         ck_assert(!status.was_complete);
         ck_assert_uint_eq(status.records_in, 1000);
@@ -552,11 +537,11 @@ static weir_graph *two_ends_graph(uint64_t per_second)
 
 START_TEST(the_last_words_of_all_tasks_are_committed_together)
 {
-    if (_i == 1) set("parallelism.default", "3");
+    if (_i == 1) local_job_set("parallelism.default", "3");
     for (int life = 0; life < 4; life++) {
         struct weir_error outcome;
         struct weir_job_status status = { .size = sizeof(status) };
-        weir_job *job = create(two_ends_graph(life < 3 ? 20000 : 0));
+        weir_job *job = local_job_create(two_ends_graph(life < 3 ? 20000 : 0));
         while (life < 3 && status.epochs < 5) {
             ck_assert_msg(!weir_job_wait(job, 2, &outcome), "ended: %s", outcome.text);
             weir_job_status(job, &status);
@@ -573,7 +558,7 @@ START_TEST(a_job_that_was_stopped_is_not_complete)
 {
     struct weir_error outcome;
     struct weir_job_status status = { .size = sizeof(status) };
-    weir_job *job = create(end_graph(100000, 100000));
+    weir_job *job = local_job_create(end_graph(100000, 100000));
     do {
         ck_assert_msg(!weir_job_wait(job, 2, &outcome), "ended: %s", outcome.text);
         weir_job_status(job, &status);
@@ -581,10 +566,10 @@ START_TEST(a_job_that_was_stopped_is_not_complete)
     weir_job_stop(job);
     ck_assert(weir_job_wait(job, 60000, &outcome));
     weir_job_destroy(job);
-    expect_ok(&outcome);
+    local_job_expect_ok(&outcome);
     ck_assert_uint_eq(world.lines, 0);
-    outcome = run_to_the_end(end_graph(committed_position(), 0), &status); /* no new input: only the end is missing */
-    expect_ok(&outcome);
+    outcome = local_job_run(end_graph(committed_position(), 0), &status); /* no new input: only the end is missing */
+    local_job_expect_ok(&outcome);
     ck_assert_uint_eq(world.lines, 1);
     ck_assert_uint_eq(status.records_in, 0);
     ck_assert(!status.was_complete);
@@ -705,7 +690,7 @@ START_TEST(a_complete_job_that_is_stopped_before_its_tasks_end_stays_complete)
         struct weir_error outcome;
         atomic_store(&may_open, start != 1);
         atomic_store(&has_prepared, false);
-        weir_job *job = create(witnessed_end_graph());
+        weir_job *job = local_job_create(witnessed_end_graph());
         struct weir_job_status status = { .size = sizeof(status) };
         for (; start == 1 && !status.running; weir_job_status(job, &status)) usleep(1000);
         if (start == 1) weir_job_stop(job);
@@ -713,7 +698,7 @@ START_TEST(a_complete_job_that_is_stopped_before_its_tasks_end_stays_complete)
         atomic_store(&may_open, true);
         ck_assert(weir_job_wait(job, 60000, &outcome));
         weir_job_destroy(job);
-        expect_ok(&outcome);
+        local_job_expect_ok(&outcome);
         ck_assert_uint_eq(world.lines, 1);
     }
 }
