@@ -230,6 +230,7 @@ static void notify(struct weir_job *job, const struct commit_action *action)
     job->epochs++;
     job->begun_us[action->epoch % job->commit.options.ring_size] = 0;
     job->rewrite_mirrors = false;
+    job->founded |= action->epoch == 0;
     CRASH_POINT(commit_acknowledged);
     if (!note_retained(job)) {
         job_no_memory(job, "the list of retained checkpoints");

@@ -192,7 +192,7 @@ struct weir_job {
     uint64_t incarnation_begun;          /* the highest whose log this process began */
     struct weir_decider_event facts;     /* what LOOKED or READ brought */
     bool rewrite_mirrors;
-    bool founded;                        /* --fresh is over */
+    bool founded;                        /* by this process, and committed: --fresh is over */
 
     /* Times, monotonic. */
     int64_t barrier_us, all_positions_us, discovery_us, wait_us, publish_us, anchors_us, append_retry_us, lag_commit_us;

@@ -570,7 +570,6 @@ static void found_done(struct work *work, void *user)
         job_failed(job, &work->error);
         return;
     }
-    job->founded = true;
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_SNAPSHOT, .epoch = 0 });
 }
 

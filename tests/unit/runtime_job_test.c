@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "checkpoint/pointer.h"
 #include "checkpoint/store.h"
 #include "harness/local_job.h"
 #include "harness/unit.h"
@@ -704,6 +705,67 @@ START_TEST(a_complete_job_that_is_stopped_before_its_tasks_end_stays_complete)
 }
 END_TEST
 
+/* ---- A decider that fails once ------------------------------------------------------------------------------------- */
+
+static struct weir_decider_options stumbling_options;
+static int flushes_to_fail;
+
+static enum weir_code stumbling_open(const struct weir_decider_options *options, void **decider,
+                                     struct weir_error *error)
+{
+    stumbling_options = *options;
+    return pointer_decider.open(options, decider, error);
+}
+
+static void stumbling_flush(void *decider, uint32_t attempt, uint32_t handle, uint64_t epoch, struct weir_bytes key,
+                            struct weir_bytes value, bool anchors)
+{
+    if (flushes_to_fail-- <= 0) {
+        pointer_decider.flush(decider, attempt, handle, epoch, key, value, anchors);
+        return;
+    }
+    struct weir_decider_event event = { .type = WEIR_DECIDER_FAILED, .attempt = attempt, .handle = handle };
+    weir_error_set(&event.error, WEIR_FAILED, WEIR_REMEDY_REPLAY, "an injected failure");
+    stumbling_options.post(stumbling_options.post_user, &event);
+}
+
+static enum weir_code floor_write(void *writer, const struct weir_record *record, struct weir_error *error)
+{
+    (void)writer, (void)error;
+    char line[64];
+    const int size = snprintf(line, sizeof(line), "%.*s\t%.*s", (int)record->key.size, record->key.data,
+                              (int)record->value.size, record->value.data);
+    take_count(NULL, line, (size_t)size);
+    return WEIR_OK;
+}
+
+START_TEST(fresh_counts_until_its_founding_is_committed)
+{
+    struct weir_decider_type stumbling = pointer_decider;
+    struct weir_sink_type floor = wall;
+    stumbling.open = stumbling_open;
+    stumbling.flush = stumbling_flush;
+    floor.writer_room = witness_room;
+    floor.writer_write = floor_write;
+    floor.decider = &stumbling;
+    local_job_set("restart-strategy.exponential-delay.initial-backoff", "1ms");
+    for (int run = 0; run < 2; run++) {
+        memset(world.last, 0, sizeof(world.last));
+        local_job_set("start.fresh", run == 0 ? "false" : "true");
+        flushes_to_fail = run;
+        weir_graph *graph = weir_graph_create();
+        struct weir_stream keyed = weir_flat_map(weir_generator(graph, .name = "numbers", .count = 1000),
+                                                 .name = "to-key", .process = to_key);
+        weir_sink(weir_aggregate(weir_key_by(keyed, .key = NULL), .name = "count", .accumulator = WEIR_I64,
+                                 .add = add_one, .emit = WEIR_EMIT_EACH),
+                  .name = "floor", .type = &floor);
+        const struct weir_error outcome = local_job_run(graph, NULL);
+        local_job_expect_ok(&outcome);
+        expect_counts(1000);
+    }
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, local_job_end);
@@ -724,6 +786,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_complete_job_goes_on_with_new_input_to_the_new_end);
     tcase_add_loop_test(tests, the_last_words_of_all_tasks_are_committed_together, 0, 2);
     tcase_add_test(tests, a_job_that_was_stopped_is_not_complete);
+    tcase_add_test(tests, fresh_counts_until_its_founding_is_committed);
     tcase_add_test(tests, retained_checkpoints_survive_restarts);
     tcase_add_test(tests, refuses_a_store_that_lost_its_frame);
     tcase_add_test(tests, refuses_a_checkpoint_directory_without_rights);
