@@ -102,6 +102,9 @@ static bool take_all_positions(struct weir_job *job, uint64_t epoch)
     if (all) job->all_positions_us = now;
     for (size_t i = 0; i < job->sources.count; i++)
         if (!take_positions(job, &job->sources.items[i], epoch, all)) return false;
+    /* Where nothing has moved the mirrors still name this frame: they are the second witness of every commit (R6). */
+    for (size_t i = 0; i < job->sources.count && job->closing.moved.count == 0; i++)
+        if (job->sources.items[i].in_transaction && !take_positions(job, &job->sources.items[i], epoch, true)) return false;
     return true;
 }
 
