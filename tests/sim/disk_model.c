@@ -623,6 +623,30 @@ bool disk_model_truncate(struct disk_model *model, const char *path, uint64_t si
     return true;
 }
 
+bool disk_model_take_away(struct disk_model *model, const char *path)
+{
+    struct node *directory;
+    char name[NAME_BYTES_MAX];
+    if (find_file(model, path) == NULL) return false;
+    CHECK(find_parent(model, path, &directory, name) == 0);
+    names_remove(&directory->now, name);
+    names_remove(&directory->disk, name);
+    return true;
+}
+
+bool disk_model_put(struct disk_model *model, const char *path, const void *contents, uint64_t size)
+{
+    struct node *directory;
+    char name[NAME_BYTES_MAX];
+    if (find_parent(model, path, &directory, name) < 0 || name[0] == '\0') return false;
+    struct node *file = node_create(false);
+    model_file_write(&file->file, contents, size, 0);
+    model_file_sync(&file->file);
+    names_set(&directory->now, name, file);
+    names_set(&directory->disk, name, file);
+    return true;
+}
+
 const char *disk_model_contents(struct disk_model *model, const char *path, uint64_t *size)
 {
     const struct model_file *file = find_file(model, path);

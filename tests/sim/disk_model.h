@@ -44,10 +44,13 @@ void disk_model_close_owner(struct disk_model *model, uint32_t owner);
 /* Every file is closed, and what was not synced is kept, lost or torn. */
 void disk_model_cut_power(struct disk_model *model);
 
-/* Damage, for tests that look for it: flips a bit, or cuts the file (on the disk and in the cache). False when there is no
- * such place. */
+/* Damage, for tests that look for it: flips a bit, cuts the file, or takes it away (on the disk and in the cache). False
+ * when there is no such place. */
 bool disk_model_flip_bit(struct disk_model *model, const char *path, uint64_t bit);
 bool disk_model_truncate(struct disk_model *model, const char *path, uint64_t size);
+bool disk_model_take_away(struct disk_model *model, const char *path);
+/* A person brings a file back, durably, in place of what has that name. False when there is no such directory. */
+bool disk_model_put(struct disk_model *model, const char *path, const void *contents, uint64_t size);
 /* Calls `visit` for each file, by path, with its length. */
 void disk_model_each_file(struct disk_model *model, void (*visit)(void *user, const char *path, uint64_t size),
                           void *user);

@@ -100,6 +100,20 @@ enum model_error model_create_topic(struct kafka_model *model, const char *topic
     return MODEL_OK;
 }
 
+enum model_error model_grow_topic(struct kafka_model *model, const char *topic, int32_t partitions)
+{
+    struct model_topic *found = model_find_topic(model, topic);
+    if (found == NULL) return MODEL_UNKNOWN_TOPIC_OR_PARTITION;
+    CHECK(partitions > found->partition_count);
+    struct model_partition *grown = model_allocate((size_t)partitions * sizeof *grown);
+    memcpy(grown, found->partitions, (size_t)found->partition_count * sizeof *grown);
+    for (int32_t i = found->partition_count; i < partitions; i++) grown[i].is_compacted = grown[0].is_compacted;
+    free(found->partitions);
+    found->partitions = grown;
+    found->partition_count = partitions;
+    return MODEL_OK;
+}
+
 enum model_error model_delete_topic(struct kafka_model *model, const char *topic)
 {
     struct model_topic *gone = model_find_topic(model, topic);

@@ -59,6 +59,8 @@ void model_destroy(struct kafka_model *model);
 enum model_error model_create_topic(struct kafka_model *model, const char *topic, int32_t partitions, bool compacted);
 /* Its records go, and what pending transactions wrote to it; a topic of that name made later has another id. */
 enum model_error model_delete_topic(struct kafka_model *model, const char *topic);
+/* More partitions (CreatePartitions): the new ones are empty. */
+enum model_error model_grow_topic(struct kafka_model *model, const char *topic, int32_t partitions);
 /* `id` is never 0 and never used twice. */
 enum model_error model_describe_topic(struct kafka_model *model, const char *topic, uint64_t *id, int32_t *partitions);
 /* Calls `visit` for each topic there is. */
@@ -175,6 +177,10 @@ enum model_error model_trim(struct kafka_model *model, const struct model_place 
 /* Keeps the newest record of each key, among those below the last stable offset; drops aborted records. Offsets
  * stay. */
 enum model_error model_compact(struct kafka_model *model, const struct model_place *place);
+/* Loses what is at `offset` and above, with its markers: an unclean election. No transaction is open there. */
+enum model_error model_lose_tail(struct kafka_model *model, const struct model_place *place, int64_t offset);
+/* Forgets where a group stands in one partition (OffsetDelete). */
+void model_forget_offset(struct kafka_model *model, const char *group, const struct model_place *place);
 /* Forgets where a group stands (offsets.retention.minutes, deletion of the group). Pending offsets stay pending. */
 void model_forget_group(struct kafka_model *model, const char *group);
 /* Forgets a transactional id that is not in a transaction (transactional.id.expiration.ms). False when it is. */

@@ -193,6 +193,18 @@ void model_groups_forget_topic(struct kafka_model *model, const char *topic)
     }
 }
 
+static bool is_elsewhere(const struct group_offset *offset, const void *place)
+{
+    const struct model_place *at = place;
+    return offset->partition != at->partition || strcmp(offset->topic, at->topic) != 0;
+}
+
+void model_forget_offset(struct kafka_model *model, const char *group, const struct model_place *place)
+{
+    struct model_group *found = find_group(model, group);
+    if (found != NULL) filter_offsets(&found->committed, is_elsewhere, place);
+}
+
 void model_forget_group(struct kafka_model *model, const char *group)
 {
     struct model_group *found = find_group(model, group);

@@ -308,6 +308,19 @@ enum model_error model_trim(struct kafka_model *model, const struct model_place 
     return MODEL_OK;
 }
 
+enum model_error model_lose_tail(struct kafka_model *model, const struct model_place *place, int64_t offset)
+{
+    struct model_partition *partition = model_find_partition(model, place->topic, place->partition);
+    if (partition == NULL) return MODEL_UNKNOWN_TOPIC_OR_PARTITION;
+    if (offset < partition->start || offset > partition->end) return MODEL_OFFSET_OUT_OF_RANGE;
+    CHECK(first_open_offset(partition) == partition->end);
+    const size_t kept = find_entry(partition, offset);
+    for (size_t i = kept; i < partition->entries.count; i++) model_record_drop(&partition->entries.items[i].record);
+    partition->entries.count = kept;
+    partition->end = offset;
+    return MODEL_OK;
+}
+
 /* By key, then the newest first. */
 static int compare_keys(const void *left, const void *right)
 {

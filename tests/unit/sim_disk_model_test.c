@@ -650,6 +650,24 @@ START_TEST(damage_is_in_the_cache_and_on_the_disk)
         ck_assert(!disk_model_truncate(model, "/a", 4 * SECTOR));
         ck_assert(!disk_model_flip_bit(model, "/b", 0));
         ck_assert(!disk_model_truncate(model, "/b", 0));
+        ck_assert(!disk_model_take_away(model, "/b"));
+    }
+}
+END_TEST
+
+START_TEST(a_file_that_is_brought_back_is_safe)
+{
+    for (uint64_t round = 0; another_disk(round); round++) {
+        (void)create_safe("/a", 3);
+        if (round % 2 == 0) ck_assert(disk_model_truncate(model, "/a", SECTOR));
+        else ck_assert(disk_model_take_away(model, "/a"));
+        ck_assert_int_eq(exists("/a"), round % 2 == 0);
+        ck_assert(disk_model_put(model, "/a", "copy", 4));
+        for (int i = 0; i < 2; i++) {
+            ck_assert_uint_eq(size_of("/a"), 4);
+            disk_model_cut_power(model);
+        }
+        ck_assert(!disk_model_put(model, "/none/a", "copy", 4));
     }
 }
 END_TEST
@@ -943,6 +961,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, what_was_allocated_has_its_room_unless_the_file_system_cannot);
     tcase_add_test(tests, reads_and_writes_fail_as_often_as_they_are_told_to);
     tcase_add_test(tests, damage_is_in_the_cache_and_on_the_disk);
+    tcase_add_test(tests, a_file_that_is_brought_back_is_safe);
     tcase_add_test(tests, files_are_visited_by_path);
     tcase_add_test(tests, one_seed_is_one_disk);
     tcase_add_test(tests, a_store_id_that_was_used_survives_a_power_cut);

@@ -568,6 +568,42 @@ START_TEST(trimming_removes_and_keeps_offsets)
 }
 END_TEST
 
+START_TEST(a_topic_that_grows_keeps_what_it_has)
+{
+    const struct model_place added = { "out", 2 };
+    const struct model_producer producer = init_and_write("open");
+    ck_assert_int_eq(put_plain(added, "k", "v"), MODEL_UNKNOWN_TOPIC_OR_PARTITION);
+    ck_assert_int_eq(model_grow_topic(model, "out", 3), MODEL_OK);
+    ck_assert_int_eq(put_plain(added, "k", "v"), MODEL_OK);
+    end_whole(producer, true);
+    ck_assert_str_eq(read_all(out, true), "0=open | 2");
+    ck_assert_str_eq(read_all(added, true), "0=v | 1");
+    ck_assert_int_eq(model_grow_topic(model, "none", 3), MODEL_UNKNOWN_TOPIC_OR_PARTITION);
+}
+END_TEST
+
+START_TEST(a_lost_tail_leaves_its_offsets_to_others)
+{
+    ck_assert_int_eq(put_plain(ledger, "a", "1"), MODEL_OK);
+    ck_assert_int_eq(put_plain(ledger, "a", "lost"), MODEL_OK);
+    ck_assert_int_eq(model_lose_tail(model, &ledger, 3), MODEL_OFFSET_OUT_OF_RANGE);
+    ck_assert_int_eq(model_lose_tail(model, &ledger, 1), MODEL_OK);
+    ck_assert_str_eq(read_all(ledger, true), "0=1 | 1");
+    ck_assert_int_eq(put_plain(ledger, "a", "2"), MODEL_OK);
+    ck_assert_str_eq(read_all(ledger, true), "0=1 1=2 | 2");
+}
+END_TEST
+
+START_TEST(one_position_of_a_group_can_be_deleted)
+{
+    const struct model_place gone = { "in", 0 };
+    commit_outside((struct model_offset){ "in", 0, 5, "" });
+    commit_outside((struct model_offset){ "out", 0, 7, "" });
+    model_forget_offset(model, "group", &gone);
+    ck_assert_str_eq(positions(true), "out-0=7''");
+}
+END_TEST
+
 START_TEST(compaction_keeps_the_newest_of_each_key_below_what_is_open)
 {
     const struct model_producer producer = init_id(id);
@@ -616,6 +652,9 @@ static void add_facts(TCase *tests)
     tcase_add_test(tests, a_topic_made_anew_is_another_one);
     tcase_add_test(tests, a_transaction_goes_on_in_a_topic_made_anew);
     tcase_add_test(tests, trimming_removes_and_keeps_offsets);
+    tcase_add_test(tests, a_topic_that_grows_keeps_what_it_has);
+    tcase_add_test(tests, a_lost_tail_leaves_its_offsets_to_others);
+    tcase_add_test(tests, one_position_of_a_group_can_be_deleted);
     tcase_add_test(tests, compaction_keeps_the_newest_of_each_key_below_what_is_open);
 }
 
