@@ -4,14 +4,14 @@
 
 #include "weir/kafka.h"
 
-enum { KEYS = 12 };
+enum { KEYS = 12, RECORDS_FOR_A_KEY = 40 };
 
-/* Keys are "k0" to "k11"; values count the records of a run. */
+/* Keys are "k0" to "k11", and slowly more; values count the records of a run. */
 static void next_record(weir_test *test, const char *topic, struct weir_record *record)
 {
     (void)topic;
     int64_t *count = weir_test_value(test, "written", WEIR_EMPTY, sizeof *count);
-    record->key = weir_test_format(test, "k%u", (unsigned)weir_test_random(test, KEYS));
+    record->key = weir_test_format(test, "k%u", (unsigned)weir_test_random(test, KEYS + (uint64_t)*count / RECORDS_FOR_A_KEY));
     record->value = weir_test_format(test, "%" PRId64, ++*count);
 }
 

@@ -9,6 +9,7 @@
 #include "base/crash.h"
 #include "sim/cluster.h"
 #include "sim/fate.h"
+#include "sim/mishaps.h"
 #include "sim/oracle.h"
 #include "sim/timed_disk.h"
 #include "sim/weather.h"
@@ -187,6 +188,7 @@ static void configure(const struct life *life)
         set(config, WEIR_CONFIG_COMMAND_LINE, key, *setting + size + 1);
     }
     set(config, WEIR_CONFIG_COMMAND_LINE, "execution.checkpointing.dir", life->is_foreign ? "/other" : "/data");
+    if (life->choice.key != NULL) set(config, WEIR_CONFIG_COMMAND_LINE, life->choice.key, life->choice.value);
 }
 
 static bool create_job(struct life *life)
@@ -232,6 +234,8 @@ static void live(void *argument)
     world_trace("life %u: ends with %s: %s", life->number, weir_code_name(life->outcome.code), life->outcome.text);
 }
 
+uint32_t lives_count(void) { return lives.count; }
+
 uint32_t lives_alive(struct life *alive[LIVES_MAX])
 {
     uint32_t count = 0;
@@ -262,7 +266,7 @@ static void judge(struct life *life)
         life->outcome.code == WEIR_OK && life->has_finished && lives_alive(others) == 0 && oracle_has_caught_up();
     if (life->outcome.code == WEIR_FENCED) world_seen()->fenced++;
     world_seen()->restarts_inside += life->restarts;
-    if (!is_allowed(life))
+    if (!is_allowed(life) && !mishaps_explain(life))
         oracle_fail("life %u ended with %s, for which there was no reason: %s", life->number,
                     weir_code_name(life->outcome.code), life->outcome.text);
     disk_model_close_owner(timed_disk_model(), life->number + 1);
@@ -272,16 +276,22 @@ void lives_start(bool is_foreign)
 {
     struct life *others[LIVES_MAX];
     const uint32_t other_count = lives_alive(others);
+    const struct mishap_choice *choice = mishaps_choice();
+    if (lives.count == LIVES_MAX) oracle_fail("%d lives are not enough", LIVES_MAX);
     if (lives.count == LIVES_MAX || other_count == ALIVE_MAX) return;
+    if (mishaps_are_pending() && (other_count > 0 || is_foreign)) return;
     struct life *life = &lives.items[lives.count];
     *life = (struct life){ .number = lives.count++, .parallelism = 1 + (uint32_t)fate_below(3),
                            .ring_size = 2 + (uint32_t)fate_below(fate_percent(20) ? 3 : 1), .is_foreign = is_foreign,
-                           .met_bad_disk = weather_disk_is_bad() };
+                           .met_bad_disk = weather_disk_is_bad(),
+                           .choice = choice != NULL ? *choice : (struct mishap_choice){ 0 } };
+    if (choice != NULL && strcmp(choice->key, "start.fresh") == 0) oracle_allow_founding();
     if (is_foreign) world_seen()->foreign_starts++;
     else world_seen()->starts++;
     if (other_count > 0 && !is_foreign) world_seen()->second_starts++;
-    world_trace("life %u: starts%s, parallelism %u, ring of %u", life->number, is_foreign ? " with another store" : "",
-                life->parallelism, life->ring_size);
+    world_trace("life %u: starts%s, parallelism %u, ring of %u%s%s", life->number,
+                is_foreign ? " with another store" : "", life->parallelism, life->ring_size,
+                choice != NULL ? ", " : "", choice != NULL ? choice->key : "");
     char name[24];
     (void)snprintf(name, sizeof name, "life %u", life->number);
     life->process = sched_spawn(name, life, live, life);
@@ -291,7 +301,7 @@ void lives_judge(void)
 {
     for (uint32_t i = 0; i < lives.count; i++) {
         struct life *life = &lives.items[i];
-        if (!life->is_over || life->is_judged || !sched_has_ended(life->process)) continue;
+        if (!life->is_over || life->is_judged) continue;
         judge(life);
         life->is_judged = true;
     }

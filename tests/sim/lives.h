@@ -8,6 +8,11 @@
 
 enum { LIVES_MAX = 400 };
 
+/* A setting that a person gives to a start; NULL = none. */
+struct mishap_choice {
+    const char *key, *value;
+};
+
 /* One start of the program. */
 struct life {
     uint32_t number;
@@ -20,6 +25,7 @@ struct life {
     bool stop, is_over, is_judged, met_bad_disk;
     bool was_taken_over; /* somebody else took one of its ids over, or a late request of its own did */
     bool has_finished; /* committed once more when it was told to stop: what others left open is decided too */
+    struct mishap_choice choice; /* what a person told it */
     struct weir_error outcome;
     uint64_t restarts;
 };
@@ -35,6 +41,8 @@ void lives_freeze(struct life *life, int64_t us);
 /* At each crash point a life is killed, frozen for about as long as a transaction may last, or joined by another start,
  * with this chance, in a million. */
 void lives_set_crash_chance(uint32_t in_a_million);
+/* Starts so far. */
+uint32_t lives_count(void);
 /* Fills in who is alive; answers how many. */
 uint32_t lives_alive(struct life *lives[LIVES_MAX]);
 /* Looks at those that have ended since the last time: a violation for one that had no reason to. */

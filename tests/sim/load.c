@@ -2,15 +2,25 @@
 
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/base.h"
+#include "base/hash.h"
+#include "base/vec.h"
 #include "partitioner.h"
 #include "sim/author.h"
 #include "sim/cluster.h"
 #include "sim/fate.h"
 
-enum { BATCH_MAX = 12, TIMEOUT_MS = 900000 };
+enum { BATCH_MAX = 12, KEY_BUCKETS = 64, TIMEOUT_MS = 900000 };
 
 static const char loader[] = "loader";
+
+/* A key stays where it was written first, also when its topic gets more partitions: or its records would have no order. */
+struct placed_key {
+    const char *topic;
+    struct weir_bytes key;
+    int32_t partition;
+};
 
 static struct {
     const struct weir_test_job *test;
@@ -21,16 +31,34 @@ static struct {
     bool is_added[WEIR_TEST_PARTITIONS_MAX];
     bool has_any; /* else there is nothing to end */
     int32_t sequences[WEIR_TEST_TOPICS_MAX][WEIR_TEST_PARTITIONS_MAX];
+    VEC(struct placed_key) keys[KEY_BUCKETS];
+    struct arena arena;
 } load;
 
 static int64_t now_ms(void) { return sched_now_us() / 1000; }
 
+static int32_t partition_of_key(const char *topic, struct weir_bytes key, int32_t count)
+{
+    const size_t bucket = hash_64(key.data, key.size) % KEY_BUCKETS;
+    for (size_t i = 0; i < load.keys[bucket].count; i++) {
+        const struct placed_key *placed = &load.keys[bucket].items[i];
+        if (placed->topic == topic && weir_bytes_equal(placed->key, key)) return placed->partition % count;
+    }
+    struct placed_key *placed = vec_push(&load.keys[bucket]);
+    CHECK(placed != NULL);
+    *placed = (struct placed_key){ .topic = topic, .key = { arena_copy(&load.arena, key.data, key.size), key.size },
+                                   .partition = partitioner_of_key(key, count) };
+    CHECK(placed->key.data != NULL);
+    return placed->partition;
+}
+
+/* -1: there is no such topic. */
 static int32_t partition_of(const char *topic, struct weir_bytes key)
 {
     uint64_t id;
     int32_t count;
-    CHECK(model_describe_topic(cluster_model(), topic, &id, &count) == MODEL_OK);
-    return weir_is_null(key) ? (int32_t)fate_below((uint64_t)count) : partitioner_of_key(key, count);
+    if (model_describe_topic(cluster_model(), topic, &id, &count) != MODEL_OK) return -1;
+    return weir_is_null(key) ? (int32_t)fate_below((uint64_t)count) : partition_of_key(topic, key, count);
 }
 
 static void write_plainly(const struct model_place *place, const struct model_record *record)
@@ -62,6 +90,7 @@ static void write_some(void)
         struct weir_record record = { .time_ms = now_ms(), .time_type = WEIR_TIME_CREATE };
         author_next(topic, &record);
         const struct model_place place = { topic, partition_of(topic, record.key) };
+        if (place.partition < 0) return;
         const struct model_record written = { .time_ms = record.time_ms, .key = record.key, .value = record.value,
                                               .headers = record.headers };
         if (load.is_open) write_in_transaction(&place, &written);
@@ -91,11 +120,19 @@ void load_some(void)
     cluster_touched();
 }
 
-void load_end(void)
+bool load_end(void)
 {
-    if (!load.is_open) return;
-    decide(true);
-    cluster_touched();
+    if (load.is_open) {
+        decide(true);
+        cluster_touched();
+    }
+    return !load.is_open;
+}
+
+void load_free(void)
+{
+    for (size_t i = 0; i < KEY_BUCKETS; i++) vec_free(&load.keys[i]);
+    arena_deinit(&load.arena);
 }
 
 void load_begin(const struct weir_test_job *test)
@@ -103,5 +140,6 @@ void load_begin(const struct weir_test_job *test)
     memset(&load, 0, sizeof load);
     load.test = test;
     while (load.topic_count < WEIR_TEST_TOPICS_MAX && test->inputs[load.topic_count].name != NULL) load.topic_count++;
+    arena_init(&load.arena, 4096);
     CHECK(model_init_producer_id(cluster_model(), 0, loader, TIMEOUT_MS, &load.producer) == MODEL_OK);
 }

@@ -9,7 +9,8 @@
 void load_begin(const struct weir_test_job *test);
 /* Some records, or a step of a transaction. */
 void load_some(void);
-/* Nothing stays open, unless the coordinator is away: ask again then. */
-void load_end(void);
+/* Ends what is open. False when the coordinator is away: ask again then. */
+bool load_end(void);
+void load_free(void);
 
 #endif

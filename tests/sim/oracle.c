@@ -17,7 +17,8 @@ enum { VIOLATION_SIZE = 600, LEDGER = WEIR_TEST_TOPICS_MAX };
 struct place_state {
     const char *topic; /* the author's, or the ledger */
     int32_t partition;
-    int64_t position; /* inputs: committed; outputs: scanned up to here */
+    uint64_t topic_id; /* outputs */
+    int64_t position;  /* inputs: committed; outputs: scanned up to here */
     bool is_known;
 };
 struct places {
@@ -51,6 +52,8 @@ static struct {
     VEC(struct newest) newest[NEWEST_BUCKETS];
     bool is_founded, is_deciding;
     uint64_t incarnation, epoch; /* of the newest commit */
+    struct weir_frame_name frame;
+    uint32_t foundings_allowed;
     struct oracle_counts counts;
     struct arena arena;
 } oracle;
@@ -107,12 +110,27 @@ static bool keep_pending(void *user, const struct model_record *record)
     return true;
 }
 
-static void scan_place(const char *topic, struct scanned at_output)
+static void forget_newest(uint32_t output, int32_t partition)
+{
+    for (size_t bucket = 0; bucket < NEWEST_BUCKETS; bucket++)
+        for (size_t i = 0; i < oracle.newest[bucket].count; i++) {
+            struct newest *newest = &oracle.newest[bucket].items[i];
+            if (newest->output == output && newest->partition == partition) newest->offset = -1;
+        }
+}
+
+static void scan_place(const char *topic, uint64_t topic_id, struct scanned at_output)
 {
     const struct model_place at = { topic, at_output.partition };
     struct place_state *place = place_of(&oracle.outputs, topic, at_output.partition);
     int64_t end;
     if (model_list_offset(oracle.model, &at, MODEL_LATEST, false, &end) != MODEL_OK) return;
+    if (place->topic_id != topic_id) {
+        forget_newest(at_output.output, at_output.partition);
+        place->topic_id = topic_id;
+        place->position = 0;
+    }
+    if (place->position > end) place->position = end; /* the tail was lost */
     while (place->position < end) {
         int64_t next = place->position;
         if (model_fetch(oracle.model, &at, place->position, false, 1000, keep_pending, &at_output, &next) != MODEL_OK ||
@@ -127,7 +145,7 @@ static void scan_topic(const char *topic, uint32_t output)
     uint64_t id;
     int32_t partitions = 0;
     if (model_describe_topic(oracle.model, topic, &id, &partitions) != MODEL_OK) return;
-    for (int32_t i = 0; i < partitions; i++) scan_place(topic, (struct scanned){ output, i });
+    for (int32_t i = 0; i < partitions; i++) scan_place(topic, id, (struct scanned){ output, i });
 }
 
 static void scan_outputs(void)
@@ -177,10 +195,13 @@ static void take_range(const struct weir_ledger_range *range)
     if (place->is_known && range->begin != place->position)
         oracle_fail("the range of %s begins at %" PRId64 ", but the one before ended at %" PRId64, range->split,
                     range->begin, place->position);
-    if (!place->is_known && range->begin != 0)
-        oracle_fail("%s is read from %" PRId64 " on, not from its beginning", range->split, range->begin);
-    place->is_known = true;
     const struct model_place at = { place->topic, place->partition };
+    int64_t first = 0;
+    (void)model_list_offset(oracle.model, &at, MODEL_EARLIEST, false, &first);
+    if (!place->is_known && range->begin != first)
+        oracle_fail("%s is read from %" PRId64 " on, not from its beginning at %" PRId64, range->split, range->begin,
+                    first);
+    place->is_known = true;
     struct covered covered = { place, range->end };
     for (int64_t offset = range->begin; offset < range->end;) {
         int64_t next = offset;
@@ -203,8 +224,19 @@ static bool is_of(const struct pending *pending, struct model_producer producer)
     return pending->record.producer.id == producer.id && pending->record.producer.epoch == producer.epoch;
 }
 
+/* Earlier output stays as it is, and nobody asks for it any more. */
+static void begin_new_history(void)
+{
+    oracle.foundings_allowed--;
+    oracle.is_founded = false;
+    oracle.inputs.count = 0;
+    author_end();
+    author_begin(oracle.test);
+}
+
 static void take_commit(const struct weir_ledger_entry *entry)
 {
+    if (oracle.is_founded && entry->epoch == 0 && oracle.foundings_allowed > 0) begin_new_history();
     if (oracle.is_founded && (entry->parent.incarnation != oracle.incarnation || entry->parent.epoch != oracle.epoch))
         oracle_fail("commit %" PRIu64 ".%" PRIu64 " has the parent %" PRIu64 ".%" PRIu64 ", but %" PRIu64 ".%" PRIu64
                     " was the last one", entry->incarnation, entry->epoch, entry->parent.incarnation,
@@ -215,6 +247,7 @@ static void take_commit(const struct weir_ledger_entry *entry)
     oracle.is_deciding = true;
     oracle.incarnation = entry->incarnation;
     oracle.epoch = entry->epoch;
+    oracle.frame = entry->frame;
     oracle.counts.epochs++;
     for (size_t i = 0; i < entry->range_count; i++) take_range(&entry->ranges[i]);
 }
@@ -319,6 +352,24 @@ static void on_decided(void *user, const char *transactional_id, struct model_pr
     else oracle.counts.aborted++;
     oracle.is_deciding = false;
     forget(producer);
+}
+
+bool oracle_position(const char *topic, int32_t partition, int64_t *position)
+{
+    const struct place_state *place = place_of(&oracle.inputs, topic, partition);
+    *position = place->position;
+    return place->is_known;
+}
+
+struct weir_frame_name oracle_frame(void) { return oracle.frame; }
+void oracle_allow_founding(void) { oracle.foundings_allowed++; }
+void oracle_look(void) { scan_outputs(); }
+
+void oracle_move(const char *topic, int32_t partition, int64_t position)
+{
+    struct place_state *place = place_of(&oracle.inputs, topic, partition);
+    place->position = position;
+    place->is_known = true;
 }
 
 /* ---- The end ----------------------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 
 #include "sim/author.h"
 #include "sim/kafka_model.h"
+#include "weir/connector.h"
 
 /* A violation: what, in one sentence. The first one counts. */
 const char *oracle_violation(void);
@@ -27,5 +28,18 @@ struct oracle_counts oracle_counts(void);
 uint64_t oracle_progress(void);
 /* All input is covered by committed positions. */
 bool oracle_has_caught_up(void);
+/* Where the newest commit stands in an input. False when it has none there. */
+bool oracle_position(const char *topic, int32_t partition, int64_t *position);
+/* The frame of the newest commit. */
+struct weir_frame_name oracle_frame(void);
+
+/* ---- What a person has decided ----------------------------------------------------------------------------------- */
+
+/* A start was told to begin a new history (--fresh): one founding commit may come after others. */
+void oracle_allow_founding(void);
+/* The input is read from `position` on, whatever was committed (--position group). */
+void oracle_move(const char *topic, int32_t partition, int64_t position);
+/* Looks at the outputs and the ledger before something happens to them. */
+void oracle_look(void);
 
 #endif

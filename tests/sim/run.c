@@ -282,7 +282,7 @@ static bool parse_all(struct program *program, int argc, char **argv)
     return program->one != program->many;
 }
 
-int run_main(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count)
+static int run_program(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count, bool with_mishaps)
 {
     struct program program = { .name = argc > 0 ? argv[0] : "test",
                                .options = { .size = sizeof program.options, .jobs = 2 } };
@@ -297,8 +297,13 @@ int run_main(int argc, char **argv, const struct weir_test_job *jobs, uint32_t j
         return 2;
     }
     const struct world_options options = { .jobs = jobs, .job_count = job_count, .steps = program.options.steps,
-                                           .trace = program.options.trace };
+                                           .trace = program.options.trace, .with_mishaps = with_mishaps };
     return program.one ? run_one(&program, options) : run_range(&program, &options);
 }
 
-int weir_test_main_(int argc, char **argv, const struct weir_test_job *job) { return run_main(argc, argv, job, 1); }
+int run_main(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count)
+{
+    return run_program(argc, argv, jobs, job_count, true);
+}
+
+int weir_test_main_(int argc, char **argv, const struct weir_test_job *job) { return run_program(argc, argv, job, 1, false); }

@@ -5,7 +5,7 @@
 
 #include "weir/weir_test.h"
 
-/* As weir_test_main; each seed draws one of the jobs. */
+/* As weir_test_main; each seed draws one of the jobs, and mishaps.h, too. */
 int run_main(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count);
 
 #endif

@@ -7,6 +7,7 @@
 #include "sim/cluster.h"
 #include "sim/fate.h"
 #include "sim/lives.h"
+#include "sim/mishaps.h"
 #include "sim/oracle.h"
 #include "sim/timed_disk.h"
 #include "sim/world.h"
@@ -16,13 +17,14 @@ enum { SECOND_US = 1000000, REQUEST_TIMEOUT_US = 1000000 /* kafka_decider.c */ }
 static struct {
     const char *job;
     uint32_t storm; /* 0 = quiet, to 3 */
-    bool disk_is_bad;
+    bool disk_is_bad, with_mishaps;
 } weather;
 
-void weather_begin(const char *job)
+void weather_begin(const char *job, bool with_mishaps)
 {
     memset(&weather, 0, sizeof weather);
     weather.job = job;
+    weather.with_mishaps = with_mishaps;
 }
 
 bool weather_disk_is_bad(void) { return weather.disk_is_bad; }
@@ -205,7 +207,7 @@ static void ledger_is_compacted(struct life *unused)
 static void group_is_forgotten(struct life *unused)
 {
     (void)unused;
-    if (!fate_strikes("the group's offsets are forgotten")) return;
+    if (mishaps_are_pending() || !fate_strikes("the group's offsets are forgotten")) return;
     world_seen()->forgotten_groups++;
     model_forget_group(cluster_model(), weather.job);
 }
@@ -255,6 +257,7 @@ void weather_event(void)
     const uint32_t count = lives_alive(lives);
     struct life *life = count > 0 ? lives[fate_below(count)] : NULL;
     const struct event *event = draw_event();
+    if (count == 0 && weather.with_mishaps && fate_percent(15) && mishaps_strike()) return;
     if (count == 0 && fate_percent(60)) lives_start(false);
     else if ((weather.storm > 0 || fate_percent(20)) && event->befall != NULL) event->befall(life);
 }

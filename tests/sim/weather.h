@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-void weather_begin(const char *job);
+/* `with_mishaps`: mishaps.h, too. */
+void weather_begin(const char *job, bool with_mishaps);
 /* The network from now on: 0 = quiet, to 3. */
 void weather_set(uint32_t storm);
 /* Something happens, or nothing. */

@@ -10,6 +10,7 @@
 #include "sim/fate.h"
 #include "sim/lives.h"
 #include "sim/load.h"
+#include "sim/mishaps.h"
 #include "sim/oracle.h"
 #include "sim/timed_disk.h"
 #include "sim/weather.h"
@@ -63,6 +64,7 @@ static void storm(void)
         if (fate_percent(35)) weather_event();
         pass_time((int64_t)fate_below(2 * SLICE_US));
         lives_judge();
+        mishaps_watch();
     }
 }
 
@@ -72,15 +74,16 @@ static void calm(void)
     struct life *lives[LIVES_MAX];
     weather_calm();
     lives_forget_the_end();
-    load_end();
+    (void)load_end();
     const int64_t until_us = sched_now_us() + CALM_US;
     while (sched_now_us() < until_us && !has_violation(NULL) && !lives_have_ended_well()) {
         const uint32_t count = lives_alive(lives);
         if (count == 0) lives_start(false);
-        load_end();
-        for (uint32_t i = 0; i < count; i++) lives[i]->stop |= count > 1 || oracle_has_caught_up();
+        (void)load_end();
+        for (uint32_t i = 0; i < count; i++) lives[i]->stop |= count > 1 || (oracle_has_caught_up() && !mishaps_are_pending());
         pass_time(SLICE_US);
         lives_judge();
+        mishaps_watch();
     }
     lives_trace();
     if (lives_alive(lives) > 0) oracle_fail("a job does not end, though all is calm");
@@ -127,7 +130,8 @@ void world_run(const struct world_options *options, struct world_report *report)
     world_trace("job '%s'", world.test->name);
     oracle_begin(cluster_model(), world.test);
     lives_begin(world.test);
-    weather_begin(world.test->name);
+    weather_begin(world.test->name, options->with_mishaps);
+    mishaps_begin(world.test);
     create_topics(world.test->inputs, 1 + (int32_t)fate_below(4));
     create_topics(world.test->outputs, 1 + (int32_t)fate_below(3));
     load_begin(world.test);
@@ -137,6 +141,8 @@ void world_run(const struct world_options *options, struct world_report *report)
     fill_report();
     sched_end();
     oracle_end();
+    mishaps_end();
+    load_free();
     timed_disk_end();
     cluster_end();
 }

@@ -16,7 +16,9 @@
     X(starts) X(kills) X(crash_points) X(freezes) X(power_cuts) X(second_starts) X(foreign_starts) X(broker_outages)   \
     X(coordinator_moves) X(full_disks) X(disk_errors) X(lost_requests) X(lost_answers) X(delayed_requests)             \
     X(late_inits) X(late_partitions) X(late_groups) X(late_offsets) X(late_ends) X(aborted) X(incarnations) X(epochs)  \
-    X(records) X(fenced) X(stops) X(compactions) X(forgotten_groups) X(restarts_inside) X(early_parts)
+    X(records) X(fenced) X(stops) X(compactions) X(forgotten_groups) X(restarts_inside) X(early_parts)                 \
+    X(moved_offsets) X(lost_metadata) X(lost_ledgers) X(lost_tails) X(lost_histories) X(damages) X(lost_inputs)        \
+    X(deleted_inputs) X(deleted_outputs) X(answers)
 
 #define WORLD_SIGHT_ONE(name) +1
 enum { WORLD_SIGHT_COUNT = 0 WORLD_SIGHTS(WORLD_SIGHT_ONE) };
@@ -37,6 +39,7 @@ struct world_options {
     uint32_t job_count;
     uint64_t seed;
     uint32_t steps;      /* faults and other events that are drawn; 0 = as the seed says */
+    bool with_mishaps;   /* mishaps.h, too */
     struct fate_spared spared;
     bool trace;          /* each event and each log line to stderr */
 };

@@ -1,0 +1,475 @@
+#include "sim/mishaps.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "sim/cluster.h"
+#include "sim/fate.h"
+#include "sim/load.h"
+#include "sim/oracle.h"
+#include "sim/timed_disk.h"
+#include "sim/weather.h"
+#include "sim/world.h"
+
+enum phase { NONE, STRUCK, ANSWERED };
+
+/* Strikes when it can, and says with which code a life ends then; WEIR_OK: with none, because the job goes on. `answer` is
+ * what a person does about it. */
+struct mishap {
+    const char *name;
+    bool (*strike)(void);
+    enum weir_code code;
+    bool may_pass; /* nobody may ever notice */
+    void (*answer)(void);
+};
+
+/* A partition of an input or output, by the author's own names. */
+struct place {
+    const char *topic;
+    int32_t partition;
+};
+
+static struct {
+    const struct weir_test_job *test;
+    char ledger[96];
+    enum phase phase;
+    uint32_t answered; /* starts when it was answered last */
+    const struct mishap *mishap;
+    uint64_t progress; /* when it struck, or was answered */
+    struct mishap_choice choice;
+    struct place place; /* that it is about */
+    int64_t position;
+    int32_t partitions;
+    char path[256]; /* of a damaged file; "" = none */
+    void *contents; /* as it was */
+    uint64_t size;
+} mishaps;
+
+static const struct mishap_choice no_choice, fresh = { "start.fresh", "true" },
+                                  by_ledger = { "start.position", "ledger" },
+                                  by_group = { "start.position", "group" };
+
+bool mishaps_are_pending(void)
+{
+    return mishaps.phase == ANSWERED || (mishaps.phase == STRUCK && !mishaps.mishap->may_pass);
+}
+
+/* ---- What there is to be lost ------------------------------------------------------------------------------------ */
+
+static bool is_of_job(const char *transactional_id)
+{
+    const size_t size = strlen(mishaps.test->name);
+    return strncmp(transactional_id, mishaps.test->name, size) == 0 && transactional_id[size] == '-';
+}
+
+static void note_busy(void *is_busy, const struct model_transaction *transaction)
+{
+    if ((transaction->open || transaction->preparing) && is_of_job(transaction->transactional_id)) *(bool *)is_busy = true;
+}
+
+/* No request that is still under way can decide anything. */
+static bool is_quiet(void)
+{
+    bool is_busy = false;
+    model_each_transaction(cluster_model(), note_busy, &is_busy);
+    return !is_busy;
+}
+
+static int64_t offset_at(const struct place *place, int64_t spec)
+{
+    const struct model_place at = { place->topic, place->partition };
+    int64_t offset = 0;
+    CHECK(model_list_offset(cluster_model(), &at, spec, true, &offset) == MODEL_OK);
+    return offset;
+}
+
+static uint32_t count_topics(const struct weir_test_topic topics[WEIR_TEST_TOPICS_MAX])
+{
+    uint32_t count = 0;
+    while (count < WEIR_TEST_TOPICS_MAX && topics[count].name != NULL) count++;
+    return count;
+}
+
+static int32_t count_partitions(const char *topic)
+{
+    uint64_t id;
+    int32_t count = 0;
+    return model_describe_topic(cluster_model(), topic, &id, &count) == MODEL_OK ? count : 0;
+}
+
+/* Any partition of the inputs: `mishaps.place`. */
+static bool draw_input(void)
+{
+    const char *topic = mishaps.test->inputs[fate_below(count_topics(mishaps.test->inputs))].name;
+    const int32_t count = count_partitions(topic);
+    if (count == 0) return false;
+    mishaps.place = (struct place){ topic, (int32_t)fate_below((uint64_t)count) };
+    return true;
+}
+
+struct mirrors {
+    uint32_t equal, others;
+};
+
+static void compare_mirror(void *user, const struct model_offset *offset)
+{
+    struct mirrors *mirrors = user;
+    int64_t position;
+    for (uint32_t i = 0; i < count_topics(mishaps.test->inputs); i++) {
+        const char *topic = mishaps.test->inputs[i].name;
+        if (strcmp(topic, offset->topic) != 0) continue;
+        if (oracle_position(topic, offset->partition, &position) && position == offset->offset) mirrors->equal++;
+        else mirrors->others++;
+    }
+}
+
+static uint32_t count_known_inputs(void)
+{
+    uint32_t known = 0;
+    int64_t position;
+    for (uint32_t i = 0; i < count_topics(mishaps.test->inputs); i++) {
+        const char *topic = mishaps.test->inputs[i].name;
+        for (int32_t k = 0, count = count_partitions(topic); k < count; k++)
+            known += oracle_position(topic, k, &position);
+    }
+    return known;
+}
+
+/* The group stands where the job does, in every partition that it reads. */
+static bool has_all_mirrors(void)
+{
+    struct mirrors mirrors = { 0 };
+    return model_offset_fetch(cluster_model(), mishaps.test->name, true, compare_mirror, &mirrors) == MODEL_OK &&
+           mirrors.others == 0 && mirrors.equal == count_known_inputs();
+}
+
+/* A tool tries until it is answered. */
+static void set_group(int64_t position, const char *metadata)
+{
+    model_coordinators_back(cluster_model());
+    const struct model_offset offset = { mishaps.place.topic, mishaps.place.partition, position, metadata };
+    CHECK(model_offset_commit(cluster_model(), mishaps.test->name, &offset, 1) == MODEL_OK);
+}
+
+/* ---- The group ---------------------------------------------------------------------------------------------------- */
+
+static bool offsets_are_moved(void)
+{
+    int64_t position;
+    if (!has_all_mirrors() || !draw_input() ||
+        !oracle_position(mishaps.place.topic, mishaps.place.partition, &position))
+        return false;
+    const int64_t first = offset_at(&mishaps.place, MODEL_EARLIEST), end = offset_at(&mishaps.place, MODEL_LATEST);
+    if (first >= end) return false;
+    mishaps.position = first + (int64_t)fate_below((uint64_t)(end - first));
+    if (mishaps.position == position) mishaps.position = end;
+    if (mishaps.position == position) return false;
+    const bool has_metadata = fate_percent(30);
+    if (!fate_strikes("somebody moves the group's offset of %s/%d to %" PRId64, mishaps.place.topic,
+                      (int)mishaps.place.partition, mishaps.position))
+        return false;
+    set_group(mishaps.position, has_metadata ? "by hand" : "");
+    world_seen()->moved_offsets++;
+    return true;
+}
+
+static void choose_position(void) { mishaps.choice = fate_percent(50) ? by_ledger : by_group; }
+
+/* A reset to where it stood already is no move. */
+static bool metadata_is_lost(void)
+{
+    int64_t position;
+    if (!has_all_mirrors() || !draw_input() ||
+        !oracle_position(mishaps.place.topic, mishaps.place.partition, &position) ||
+        !fate_strikes("the group's offset of %s/%d loses its metadata", mishaps.place.topic,
+                      (int)mishaps.place.partition))
+        return false;
+    set_group(position, "");
+    world_seen()->lost_metadata++;
+    return true;
+}
+
+/* ---- The ledger --------------------------------------------------------------------------------------------------- */
+
+static bool ledger_is_deleted(void)
+{
+    if (!has_all_mirrors() || !fate_strikes("the ledger's topic is deleted")) return false;
+    (void)model_delete_topic(cluster_model(), mishaps.ledger);
+    world_seen()->lost_ledgers++;
+    return true;
+}
+
+/* A founding that nothing has followed is no history: it may come again. */
+static bool ledger_and_group_are_deleted(void)
+{
+    if (oracle_frame().epoch == 0 || !fate_strikes("the ledger's topic is deleted, and the group")) return false;
+    (void)model_delete_topic(cluster_model(), mishaps.ledger);
+    model_forget_group(cluster_model(), mishaps.test->name);
+    world_seen()->lost_histories++;
+    return true;
+}
+
+struct records {
+    int64_t offsets[8]; /* of the newest ones */
+    size_t count;
+};
+
+static bool note_record(void *user, const struct model_record *record)
+{
+    struct records *records = user;
+    records->offsets[records->count++ % 8] = record->offset;
+    return true;
+}
+
+static bool ledger_loses_its_tail(void)
+{
+    const struct model_place ledger = { mishaps.ledger, 0 };
+    struct records records = { 0 };
+    int64_t first, next;
+    if (!has_all_mirrors() || model_list_offset(cluster_model(), &ledger, MODEL_EARLIEST, false, &first) != MODEL_OK ||
+        model_fetch(cluster_model(), &ledger, first, true, SIZE_MAX, note_record, &records, &next) != MODEL_OK ||
+        records.count == 0)
+        return false;
+    const uint64_t kept = records.count < 8 ? records.count : 8;
+    const int64_t offset = records.offsets[(records.count - 1 - fate_below(kept)) % 8];
+    if (!fate_strikes("the ledger loses what is at %" PRId64 " and above", offset)) return false;
+    CHECK(model_lose_tail(cluster_model(), &ledger, offset) == MODEL_OK);
+    world_seen()->lost_tails++;
+    return true;
+}
+
+static void begin_anew(void) { mishaps.choice = fresh; }
+
+/* ---- The store ---------------------------------------------------------------------------------------------------- */
+
+struct search {
+    const char *file; /* the end of a path; NULL = any */
+    uint64_t chosen, count;
+};
+
+static void find_file(void *user, const char *path, uint64_t size)
+{
+    struct search *search = user;
+    const char *name = strrchr(path, '/') + 1;
+    if (strncmp(path, "/data/", 6) != 0 || size == 0 || (search->file != NULL && strcmp(name, search->file) != 0)) return;
+    if (search->count++ != search->chosen) return;
+    (void)snprintf(mishaps.path, sizeof mishaps.path, "%s", path);
+}
+
+/* Keeps a copy of what is about to be damaged. */
+static void keep_copy(void)
+{
+    const char *contents = disk_model_contents(timed_disk_model(), mishaps.path, &mishaps.size);
+    CHECK(contents != NULL);
+    free(mishaps.contents);
+    mishaps.contents = malloc(mishaps.size);
+    CHECK(mishaps.contents != NULL);
+    memcpy(mishaps.contents, contents, mishaps.size);
+}
+
+/* Somewhere from `offset` on. */
+static bool damage(uint64_t offset, uint64_t length)
+{
+    const uint64_t at = offset + fate_below(length), bit = fate_below(8), way = fate_below(4);
+    keep_copy();
+    switch (way) {
+    case 0:
+        if (!fate_strikes("%s is cut at %" PRIu64, mishaps.path, at)) return false;
+        (void)disk_model_truncate(timed_disk_model(), mishaps.path, at);
+        break;
+    case 1:
+        if (!fate_strikes("%s is gone", mishaps.path)) return false;
+        (void)disk_model_take_away(timed_disk_model(), mishaps.path);
+        break;
+    default:
+        if (!fate_strikes("a bit flips in %s at %" PRIu64, mishaps.path, at)) return false;
+        (void)disk_model_flip_bit(timed_disk_model(), mishaps.path, at * 8 + bit);
+    }
+    world_seen()->damages++;
+    return true;
+}
+
+static bool frame_is_damaged(void)
+{
+    const struct weir_frame_name frame = oracle_frame();
+    struct search search = { .file = frame.file };
+    if (weather_disk_is_bad()) return false;
+    mishaps.path[0] = '\0';
+    disk_model_each_file(timed_disk_model(), find_file, &search);
+    return mishaps.path[0] != '\0' && damage(frame.offset, frame.length);
+}
+
+/* The second witness does not help where the frame itself is broken. */
+static bool frame_is_damaged_and_ledger_deleted(void)
+{
+    if (!has_all_mirrors() || !frame_is_damaged()) return false;
+    (void)model_delete_topic(cluster_model(), mishaps.ledger);
+    return true;
+}
+
+static bool any_file_is_damaged(void)
+{
+    struct search search = { .chosen = UINT64_MAX };
+    if (weather_disk_is_bad()) return false;
+    disk_model_each_file(timed_disk_model(), find_file, &search);
+    if (search.count == 0) return false;
+    search = (struct search){ .chosen = fate_below(search.count) };
+    disk_model_each_file(timed_disk_model(), find_file, &search);
+    keep_copy();
+    return damage(0, mishaps.size);
+}
+
+static void bring_back(void) { CHECK(disk_model_put(timed_disk_model(), mishaps.path, mishaps.contents, mishaps.size)); }
+
+static void bring_back_or_begin_anew(void)
+{
+    if (fate_percent(60)) bring_back();
+    else begin_anew();
+}
+
+/* ---- Topics ------------------------------------------------------------------------------------------------------- */
+
+static bool input_is_trimmed(void)
+{
+    int64_t position;
+    if (!draw_input() || !oracle_position(mishaps.place.topic, mishaps.place.partition, &position)) return false;
+    const int64_t end = offset_at(&mishaps.place, MODEL_LATEST);
+    if (position >= end || !has_all_mirrors()) return false;
+    mishaps.position = position + 1 + (int64_t)fate_below((uint64_t)(end - position));
+    const struct model_place at = { mishaps.place.topic, mishaps.place.partition };
+    if (!fate_strikes("%s/%d is trimmed to %" PRId64 ", behind where the job stands", at.topic, (int)at.partition,
+                      mishaps.position))
+        return false;
+    CHECK(model_trim(cluster_model(), &at, mishaps.position) == MODEL_OK);
+    world_seen()->lost_inputs++;
+    return true;
+}
+
+/* Resets the group to what is left, as a tool does, and lets it decide. */
+static void reset_or_begin_anew(void)
+{
+    mishaps.choice = fate_percent(50) ? fresh : by_group;
+    if (mishaps.choice.key == by_group.key) set_group(mishaps.position, "");
+}
+
+static bool topic_is_deleted(const struct weir_test_topic topics[WEIR_TEST_TOPICS_MAX])
+{
+    const uint32_t count = count_topics(topics);
+    if (count == 0 || !load_end()) return false;
+    mishaps.place.topic = topics[fate_below(count)].name;
+    mishaps.partitions = count_partitions(mishaps.place.topic);
+    if (mishaps.partitions == 0 || !fate_strikes("topic '%s' is deleted", mishaps.place.topic)) return false;
+    CHECK(model_delete_topic(cluster_model(), mishaps.place.topic) == MODEL_OK);
+    return true;
+}
+
+static void make_topic(void)
+{
+    (void)model_create_topic(cluster_model(), mishaps.place.topic, mishaps.partitions, false);
+    world_trace("topic '%s' is made anew", mishaps.place.topic);
+}
+
+static bool input_is_deleted(void)
+{
+    if (!topic_is_deleted(mishaps.test->inputs)) return false;
+    world_seen()->deleted_inputs++;
+    return true;
+}
+
+static bool input_is_made_anew(void)
+{
+    if (!input_is_deleted()) return false;
+    make_topic();
+    return true;
+}
+
+static bool output_is_deleted(void)
+{
+    if (!topic_is_deleted(mishaps.test->outputs)) return false;
+    world_seen()->deleted_outputs++;
+    return true;
+}
+
+static void make_topic_and_begin_anew(void)
+{
+    make_topic();
+    begin_anew();
+}
+
+/* ---- From strike to end ------------------------------------------------------------------------------------------- */
+
+static const struct mishap all[] = {
+    { "somebody moved the group's offsets", offsets_are_moved, WEIR_POSITION_LOST, false, choose_position },
+    { "the group has lost metadata", metadata_is_lost, WEIR_OK, false, NULL },
+    { "the ledger is lost", ledger_is_deleted, WEIR_OK, false, NULL },
+    { "the ledger has lost its tail", ledger_loses_its_tail, WEIR_OK, false, NULL },
+    { "ledger and group are lost", ledger_and_group_are_deleted, WEIR_FOREIGN, false, begin_anew },
+    { "the frame is damaged", frame_is_damaged, WEIR_DAMAGED, false, bring_back_or_begin_anew },
+    { "the frame is damaged, and the ledger lost", frame_is_damaged_and_ledger_deleted, WEIR_DAMAGED, false, bring_back },
+    { "a file is damaged", any_file_is_damaged, WEIR_DAMAGED, true, bring_back },
+    { "an input is trimmed", input_is_trimmed, WEIR_POSITION_LOST, false, reset_or_begin_anew },
+    { "an input is gone", input_is_deleted, WEIR_POSITION_LOST, false, make_topic_and_begin_anew },
+    { "an input is another one", input_is_made_anew, WEIR_POSITION_LOST, false, begin_anew },
+    { "an output is gone", output_is_deleted, WEIR_ENVIRONMENT, false, make_topic },
+};
+
+static void begin(const struct mishap *mishap)
+{
+    mishaps.mishap = mishap;
+    mishaps.phase = mishap->code == WEIR_OK ? ANSWERED : STRUCK;
+    mishaps.progress = oracle_progress();
+    mishaps.choice = no_choice;
+}
+
+bool mishaps_strike(void)
+{
+    const struct mishap *mishap = &all[fate_below(sizeof all / sizeof all[0])];
+    if (mishaps.phase != NONE || oracle_progress() < 2 || !is_quiet()) return false;
+    oracle_look();
+    if (!mishap->strike()) return false;
+    begin(mishap);
+    return true;
+}
+
+bool mishaps_explain(const struct life *life)
+{
+    if (mishaps.mishap == NULL || life->outcome.code != mishaps.mishap->code) return false;
+    if (mishaps.phase != STRUCK) return life->number < mishaps.answered;
+    mishaps.phase = ANSWERED;
+    mishaps.answered = lives_count();
+    if (mishaps.mishap->answer != NULL) mishaps.mishap->answer();
+    world_seen()->answers++;
+    world_trace("a person answers: %s%s%s", mishaps.mishap->name, mishaps.choice.key == NULL ? "" : ", ",
+                mishaps.choice.key == NULL ? "" : mishaps.choice.value);
+    if (mishaps.choice.key == by_group.key && mishaps.choice.value == by_group.value)
+        oracle_move(mishaps.place.topic, mishaps.place.partition, mishaps.position);
+    return true;
+}
+
+const struct mishap_choice *mishaps_choice(void)
+{
+    return mishaps.phase == ANSWERED && mishaps.choice.key != NULL ? &mishaps.choice : NULL;
+}
+
+void mishaps_watch(void)
+{
+    if (mishaps.phase == NONE || oracle_progress() == mishaps.progress || oracle_violation() != NULL) return;
+    if (mishaps.phase == ANSWERED) mishaps.phase = NONE;
+    else if (!mishaps.mishap->may_pass) oracle_fail("the job goes on, though %s", mishaps.mishap->name);
+}
+
+void mishaps_begin(const struct weir_test_job *test)
+{
+    memset(&mishaps, 0, sizeof mishaps);
+    mishaps.test = test;
+    (void)snprintf(mishaps.ledger, sizeof mishaps.ledger, "%s-ledger", test->name);
+}
+
+void mishaps_end(void)
+{
+    free(mishaps.contents);
+    mishaps.contents = NULL;
+}

@@ -1,0 +1,31 @@
+/* What a job must not survive by itself, or only just: losses, damage, and people with tools. Each strikes while nobody is
+ * alive, and its right ending is known: the next life goes on, or ends with a certain code. Then a person does what the
+ * job's last sentence says, and the run goes on.
+ *
+ *             strikes              a life ends with its code          a commit
+ *     NONE ──────────> STRUCK ─────────────────────────────> ANSWERED ─────────> NONE
+ *                        │ a commit, though it had to stop                ^
+ *                        ├─────────> violation                            │
+ *                        └─ the right ending is to go on ─────────────────┘
+ *
+ * So a wrong ending is never excused: in STRUCK one code is right, in ANSWERED and NONE none of them. */
+#ifndef SIM_MISHAPS_H
+#define SIM_MISHAPS_H
+
+#include "sim/lives.h"
+
+/* The topics are there. */
+void mishaps_begin(const struct weir_test_job *test);
+void mishaps_end(void);
+/* Nobody is alive: draws one. False when nothing could strike. */
+bool mishaps_strike(void);
+/* Until it is over, starts come one at a time, and nothing else is taken from the job. */
+bool mishaps_are_pending(void);
+/* What the person has chosen for the starts that follow; NULL = nothing. */
+const struct mishap_choice *mishaps_choice(void);
+/* True when the life has ended as it had to: the person answers. */
+bool mishaps_explain(const struct life *life);
+/* After each step. */
+void mishaps_watch(void);
+
+#endif
