@@ -297,12 +297,7 @@ void *shard_map_value(struct shard *shard, uint32_t state, const struct state_ke
     const uint32_t head = open_head(shard, &head_unit, false);
     if (head == SLAB_NONE) return NULL;
     const struct unit unit = map_unit(state, key, entry_head(entry_at(&shard->entries, head)), &name);
-    const uint32_t reference = shard_find(shard, &unit);
-    if (LIKELY(reference != SLAB_NONE)) {
-        struct entry *element = entry_at(&shard->entries, reference);
-        if (LIKELY(shard_is_open(shard, element))) return entry_value_at(element);
-    }
-    return shard_open_value(shard, &unit, reference);
+    return shard_open_value(shard, &unit, shard_find(shard, &unit));
 }
 
 bool shard_map_remove(struct shard *shard, uint32_t state, const struct state_key *key)

@@ -161,17 +161,20 @@ static inline struct head *entry_head(struct entry *entry)
 /* The parts of the entry's name, borrowed from it; `hash` is left to the caller. */
 struct state_key entry_key(const struct entry *entry);
 
-/* Compares short keys without a call: most are. */
+/* Compares without a call, which would cost every lookup the saving of registers: keys are short. */
 static inline bool bytes_same(const char *a, const char *b, size_t size)
 {
-    uint64_t x, y, x_last, y_last;
-    if (size > 16) return memcmp(a, b, size) == 0;
     if (size >= 8) {
-        memcpy(&x, a, 8);
-        memcpy(&y, b, 8);
-        memcpy(&x_last, a + size - 8, 8);
-        memcpy(&y_last, b + size - 8, 8);
-        return ((x ^ y) | (x_last ^ y_last)) == 0;
+        uint64_t x, y;
+        const size_t last = size - 8;
+        for (size_t at = 0; at < last; at += 8) {
+            memcpy(&x, a + at, 8);
+            memcpy(&y, b + at, 8);
+            if (x != y) return false;
+        }
+        memcpy(&x, a + last, 8);
+        memcpy(&y, b + last, 8);
+        return x == y;
     }
     if (size >= 4) {
         uint32_t v, w, v_last, w_last;
@@ -192,6 +195,18 @@ static inline bool entry_is(const struct entry *entry, const struct unit *unit)
     const uint32_t slow = (uint32_t)(SHAPE_NAME_SPACE | SHAPE_ELEMENT | SHAPE_LONG) << 8;
     if (UNLIKELY(unit->identity & slow)) return entry_is_parted(entry, unit->key);
     return bytes_same(entry->data, unit->key->key.data, unit->name_size);
+}
+
+/* A name that is a key alone, neither null nor long, as that of most values. Ask before unit_of, which is short then. */
+static inline bool key_is_plain(const struct state_key *key)
+{
+    return LIKELY(!weir_is_set(key->name_space) && !weir_is_set(key->element) && !weir_is_null(key->key) &&
+                  key->key.size <= ENTRY_NAME_MAX);
+}
+/* entry_is, for the unit of such a name. */
+static inline bool entry_is_plain(const struct entry *entry, const struct unit *unit)
+{
+    return entry->identity == unit->identity && bytes_same(entry->data, unit->key->key.data, unit->name_size);
 }
 
 /* A new entry with room for a value of `value_size` bytes (not written; entry_value_at says where). Its flags are

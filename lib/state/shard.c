@@ -234,6 +234,7 @@ void *shard_open_value(struct shard *shard, const struct unit *unit, uint32_t re
 {
     struct entry *entry = reference == SLAB_NONE ? NULL : entry_at(&shard->entries, reference);
     if (entry != NULL && !(entry->flags & (ENTRY_REMOVED | ENTRY_OLD))) {
+        if (shard_is_open(shard, entry)) return entry_value_at(entry);
         if (!changes_reserve(&shard->changes, 1)) return NULL;
         shard_save(shard, entry, unit->key->hash);
         shard_note_change(shard, unit, reference, 0);
@@ -246,24 +247,24 @@ void *shard_open_value(struct shard *shard, const struct unit *unit, uint32_t re
     return reference == SLAB_NONE ? NULL : entry_value_at(entry_at(&shard->entries, reference));
 }
 
-/* The first use of a value in an epoch, or ever. Makes the unit anew, so that the caller's need not lie in memory. */
-static __attribute__((noinline)) void *value_slow(struct shard *shard, uint32_t state, const struct state_key *key,
-                                                  uint32_t reference)
+/* The first use of a value in an epoch, or ever; and names of parts. */
+static __attribute__((noinline)) void *value_slow(struct shard *shard, uint32_t state, const struct state_key *key)
 {
     const struct unit unit = unit_of(state, key);
-    return shard_open_value(shard, &unit, reference);
+    return shard_open_value(shard, &unit, shard_find(shard, &unit));
 }
 
+/* Every record of a counting job comes here: a short way for what is nearly always so, without a call. */
 void *shard_value(struct shard *shard, uint32_t state, const struct state_key *key)
 {
     CHECK_HOT(state < shard->state_count && shard->states[state].declaration.value_size_bytes > 0);
+    if (!key_is_plain(key)) return value_slow(shard, state, key);
     const struct unit unit = unit_of(state, key);
-    const uint32_t reference = shard_find(shard, &unit);
-    if (LIKELY(reference != SLAB_NONE)) {
-        struct entry *entry = entry_at(&shard->entries, reference);
-        if (LIKELY(shard_is_open(shard, entry))) return entry_value_at(entry);
-    }
-    return value_slow(shard, state, key, reference);
+    const uint32_t reference = shard_find_tag(shard, &unit);
+    if (UNLIKELY(reference == SLAB_NONE)) return value_slow(shard, state, key);
+    struct entry *entry = entry_at(&shard->entries, reference);
+    const bool is_ready = entry_is_plain(entry, &unit) && shard_is_open(shard, entry);
+    return LIKELY(is_ready) ? entry_value_at(entry) : value_slow(shard, state, key);
 }
 
 /* Smaller shards lie in the cache of a core anyhow: there, fetching costs 10 ns a key and saves nothing. */

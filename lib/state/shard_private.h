@@ -120,6 +120,19 @@ static inline struct table *shard_table(const struct shard *shard, uint32_t hash
     return &shard->tables[index];
 }
 
+/* The first entry with the unit's tag, SLAB_NONE when there is none. It is the unit's, but for one in 2^32. */
+static inline uint32_t shard_find_tag(const struct shard *shard, const struct unit *unit)
+{
+    const struct place *place = table_place(shard_table(shard, unit->key->hash), unit->tag);
+    const struct slot *slots = place->segment->slots;
+    uint32_t i = unit->tag & place->mask;
+    while (slots[i].tag != unit->tag || slots[i].reference <= SLAB_RESERVED) {
+        if (slots[i].reference == SLAB_NONE) return SLAB_NONE;
+        i = (i + 1) & place->mask;
+    }
+    return slots[i].reference;
+}
+
 /* SLAB_NONE when there is none. Tombstones are found too. */
 static inline __attribute__((always_inline)) uint32_t shard_find(const struct shard *shard, const struct unit *unit)
 {
