@@ -50,6 +50,12 @@ if(NOT WEIR_YAML_FOUND OR NOT XXHASH_INCLUDE)
   message(FATAL_ERROR "libyaml or xxhash.h is missing. Run config/setup build.")
 endif()
 
+set(WEIR_ROCKSDB_MIN 7.8)
+pkg_check_modules(WEIR_ROCKSDB QUIET IMPORTED_TARGET rocksdb>=${WEIR_ROCKSDB_MIN})
+if(NOT WEIR_ROCKSDB_FOUND)
+  message(FATAL_ERROR "librocksdb ${WEIR_ROCKSDB_MIN} or newer is missing. Run config/setup build.")
+endif()
+
 # An allocator made for threads halves the cost of a consumed record. Programs link it, the libraries never do.
 find_library(WEIR_ALLOCATOR NAMES tcmalloc_minimal tcmalloc jemalloc)
 if(NOT WEIR_ALLOCATOR)

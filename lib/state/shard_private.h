@@ -89,7 +89,7 @@ struct shard {
     uint64_t remains_bytes;
     state_migrate_fn *migrate;
     void *migrate_user;
-    struct store *store;
+    struct state_store *store;
     char *zeroes; /* as many as the largest fixed value has */
 };
 

@@ -2,57 +2,86 @@
  * cache of it, so nothing here is on the path of a record whose key is in the table.
  *
  *   record ──> table ── miss ──────────────> get
- *              table ── eviction of dirty ──> put, remove     (rarely, in big batches, sorted by the caller)
+ *              table ── eviction of dirty ──> put, remove ... flush     (rarely, in big batches)
  *   scans      merge what the table has with scan and scan_group; the table's word wins, its tombstones too
  *   base       each_in_group, for what is not in the table
  *
  *   store_hashmap   holds nothing: everything stays in the table, so a miss is final and nothing is ever evicted
+ *   store_rocksdb   one database for each shard
  *
  * A store is told of a removal by `remove`, never by silence; except of elements that died with their collection: of
  * those it hears no more, and may drop them whenever it finds that their head is gone or has another generation. Byte
  * order is that of memcmp, a shorter part before its extensions, an unset one before all; a generation is a number, so a
  * head comes before its elements. The value of a head is what head_encode makes of it. `version` is that of the value's
- * codec: a store keeps it beside the value. Owner: the shard's thread. */
+ * codec: a store keeps it beside the value.
+ *
+ * Failure is sticky: after the first error of a call that writes, every call answers it again, and the shard is to be
+ * restored. Owner: the shard's thread. */
 #ifndef STATE_STORE_H
 #define STATE_STORE_H
 
 #include "state/state.h"
 
-struct store;
+struct state_store;
 
 typedef bool store_visit_fn(void *user, uint32_t state, const struct state_key *key, struct weir_bytes value,
                             uint32_t version);
+
+/* A unit that is asked for, and its answer. */
+struct store_wanted {
+    uint32_t state;
+    struct state_key key;
+    bool found;
+    bool is_null;
+    uint32_t version;
+    size_t value_at, value_size; /* among the values */
+};
+
+#define STORE_WANTED_MAX 256
 
 struct store_operations {
     const char *name; /* as the configuration calls it */
     bool holds_units; /* false: the table is all there is, and nothing below is called but destroy */
 
     /* Appends the value to `value`; `*found` says whether there is one. */
-    enum weir_code (*get)(struct store *store, uint32_t state, const struct state_key *key, struct buffer *value,
+    enum weir_code (*get)(struct state_store *store, uint32_t state, const struct state_key *key, struct buffer *value,
                           uint32_t *version, bool *found, struct weir_error *error);
-    enum weir_code (*put)(struct store *store, uint32_t state, const struct state_key *key, struct weir_bytes value,
-                          uint32_t version, struct weir_error *error);
-    enum weir_code (*remove)(struct store *store, uint32_t state, const struct state_key *key,
+    /* The same for many units at once: at most STORE_WANTED_MAX. */
+    enum weir_code (*get_many)(struct state_store *store, struct store_wanted *wanted, uint32_t count,
+                               struct buffer *values, struct weir_error *error);
+    /* Put and remove collect copies, in any order; of what was collected twice, the last counts. Reads see it when
+     * `flush` has answered, and until then the table is the one that knows. */
+    enum weir_code (*put)(struct state_store *store, uint32_t state, const struct state_key *key,
+                          struct weir_bytes value, uint32_t version, struct weir_error *error);
+    enum weir_code (*remove)(struct state_store *store, uint32_t state, const struct state_key *key,
                              struct weir_error *error);
+    enum weir_code (*flush)(struct state_store *store, struct weir_error *error);
 
     /* In byte order, until `visit` answers false: the units of from's key, name space and generation with element >=
-     * from->element; those of one key group and name space by (element, key); all those of one key group by (state,
-     * key, name space, generation, element). */
-    enum weir_code (*scan)(struct store *store, uint32_t state, const struct state_key *from, store_visit_fn *visit,
-                           void *user, struct weir_error *error);
-    enum weir_code (*scan_group)(struct store *store, uint32_t state, uint32_t group, struct weir_bytes name_space,
+     * from->element; those of one key group and name space by (element, key), of states that are ordered_in_group; all
+     * those of one key group, state by state. Of those that are ordered_in_group there is no `scan`. What `visit` is
+     * handed is good until it returns, and it may not call the store. */
+    enum weir_code (*scan)(struct state_store *store, uint32_t state, const struct state_key *from,
+                           store_visit_fn *visit, void *user, struct weir_error *error);
+    enum weir_code (*scan_group)(struct state_store *store, uint32_t state, uint32_t group, struct weir_bytes name_space,
                                  struct weir_bytes from_element, store_visit_fn *visit, void *user,
                                  struct weir_error *error);
-    enum weir_code (*each_in_group)(struct store *store, uint32_t group, store_visit_fn *visit, void *user,
+    enum weir_code (*each_in_group)(struct state_store *store, uint32_t group, store_visit_fn *visit, void *user,
                                     struct weir_error *error);
-    void (*destroy)(struct store *store);
+    void (*destroy)(struct state_store *store);
 };
 
 /* First member of every store. */
-struct store {
+struct state_store {
     const struct store_operations *operations;
 };
 
-struct store *store_hashmap_create(void); /* cannot fail: it is one constant */
+/* A value out of get_many's. */
+static inline struct weir_bytes store_wanted_value(const struct store_wanted *wanted, const struct buffer *values)
+{
+    return wanted->is_null ? WEIR_NULL : (struct weir_bytes){ values->data + wanted->value_at, wanted->value_size };
+}
+
+struct state_store *store_hashmap_create(void); /* cannot fail: it is one constant */
 
 #endif

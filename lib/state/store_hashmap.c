@@ -1,7 +1,7 @@
 /* The store behind a shard whose units all stay in its tables: there is nothing in it, and it says so. */
 #include "state/store.h"
 
-static enum weir_code get(struct store *store, uint32_t state, const struct state_key *key, struct buffer *value,
+static enum weir_code get(struct state_store *store, uint32_t state, const struct state_key *key, struct buffer *value,
                           uint32_t *version, bool *found, struct weir_error *error)
 {
     (void)store, (void)state, (void)key, (void)value, (void)version, (void)error;
@@ -9,29 +9,43 @@ static enum weir_code get(struct store *store, uint32_t state, const struct stat
     return WEIR_OK;
 }
 
+static enum weir_code get_many(struct state_store *store, struct store_wanted *wanted, uint32_t count,
+                               struct buffer *values, struct weir_error *error)
+{
+    (void)store, (void)values, (void)error;
+    for (uint32_t i = 0; i < count; i++) wanted[i].found = false;
+    return WEIR_OK;
+}
+
 /* Nothing is ever evicted from a table in front of this store. */
-static enum weir_code put(struct store *store, uint32_t state, const struct state_key *key, struct weir_bytes value,
-                          uint32_t version, struct weir_error *error)
+static enum weir_code put(struct state_store *store, uint32_t state, const struct state_key *key,
+                          struct weir_bytes value, uint32_t version, struct weir_error *error)
 {
     (void)store, (void)state, (void)key, (void)value, (void)version, (void)error;
     CHECK(false);
 }
 
-static enum weir_code remove_nothing(struct store *store, uint32_t state, const struct state_key *key,
+static enum weir_code remove_nothing(struct state_store *store, uint32_t state, const struct state_key *key,
                                      struct weir_error *error)
 {
     (void)store, (void)state, (void)key, (void)error;
     return WEIR_OK;
 }
 
-static enum weir_code scan(struct store *store, uint32_t state, const struct state_key *from, store_visit_fn *visit,
-                           void *user, struct weir_error *error)
+static enum weir_code flush(struct state_store *store, struct weir_error *error)
+{
+    (void)store, (void)error;
+    return WEIR_OK;
+}
+
+static enum weir_code scan(struct state_store *store, uint32_t state, const struct state_key *from,
+                           store_visit_fn *visit, void *user, struct weir_error *error)
 {
     (void)store, (void)state, (void)from, (void)visit, (void)user, (void)error;
     return WEIR_OK;
 }
 
-static enum weir_code scan_group(struct store *store, uint32_t state, uint32_t group, struct weir_bytes name_space,
+static enum weir_code scan_group(struct state_store *store, uint32_t state, uint32_t group, struct weir_bytes name_space,
                                  struct weir_bytes from_element, store_visit_fn *visit, void *user,
                                  struct weir_error *error)
 {
@@ -39,24 +53,25 @@ static enum weir_code scan_group(struct store *store, uint32_t state, uint32_t g
     return WEIR_OK;
 }
 
-static enum weir_code each_in_group(struct store *store, uint32_t group, store_visit_fn *visit, void *user,
+static enum weir_code each_in_group(struct state_store *store, uint32_t group, store_visit_fn *visit, void *user,
                                     struct weir_error *error)
 {
     (void)store, (void)group, (void)visit, (void)user, (void)error;
     return WEIR_OK;
 }
 
-static void destroy(struct store *store)
+static void destroy(struct state_store *store)
 {
     (void)store;
 }
 
-struct store *store_hashmap_create(void)
+struct state_store *store_hashmap_create(void)
 {
     static const struct store_operations operations = {
-        .name = "hashmap", .holds_units = false, .get = get, .put = put, .remove = remove_nothing, .scan = scan,
-        .scan_group = scan_group, .each_in_group = each_in_group, .destroy = destroy,
+        .name = "hashmap", .holds_units = false, .get = get, .get_many = get_many, .put = put,
+        .remove = remove_nothing, .flush = flush, .scan = scan, .scan_group = scan_group,
+        .each_in_group = each_in_group, .destroy = destroy,
     };
-    static struct store hashmap = { .operations = &operations };
+    static struct state_store hashmap = { .operations = &operations };
     return &hashmap;
 }

@@ -180,7 +180,7 @@ static bool never(void *user, uint32_t state, const struct state_key *key, struc
 
 START_TEST(hashmap_store_holds_nothing)
 {
-    struct store *store = store_hashmap_create();
+    struct state_store *store = store_hashmap_create();
     const struct store_operations *operations = store->operations;
     const struct state_key key = { .key = weir_text("a") };
     struct weir_error error;

@@ -1,0 +1,647 @@
+#include "state/store_rocksdb.h"
+
+#include <inttypes.h>
+#include <rocksdb/c.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state/store_key.h"
+
+/* A batch is written as a whole, so nothing is gained from small files, and a base has one link for each. */
+enum { TABLE_BYTES = 64 << 20, BLOCK_BYTES = 4096, OPEN_FILES_MIN = 16, FILTER_BITS = 10, REMOVED = -1 };
+
+struct pending {
+    uint32_t state;
+    uint32_t name_size;
+    int64_t value_size; /* REMOVED */
+    size_t at;          /* among `collected`: name, then value */
+};
+
+struct rocks {
+    struct state_store store;
+    struct state_declaration *states;
+    rocksdb_column_family_handle_t **families; /* one for each state */
+    rocksdb_column_family_handle_t *family_default;
+    uint32_t state_count;
+    uint32_t max_parallelism;
+    rocksdb_options_t *options;
+    rocksdb_readoptions_t *reading, *scanning;
+    rocksdb_writeoptions_t *writing;
+    rocksdb_ingestexternalfileoptions_t *ingesting;
+    rocksdb_envoptions_t *files;
+    rocksdb_t *db;
+    char directory[STORE_PATH_MAX];
+    uint64_t batch_number;
+    VEC(struct pending) pending;
+    struct buffer collected;
+    struct buffer name, scratch;
+    struct weir_error failure; /* code WEIR_OK = none */
+};
+
+static struct rocks *rocks_of(struct state_store *store)
+{
+    return (struct rocks *)(void *)store;
+}
+
+/* ---- Errors ------------------------------------------------------------------------------------------------------ */
+
+static enum weir_code no_memory(struct weir_error *error)
+{
+    return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "state: out of memory");
+}
+
+/* Takes RocksDB's message; fine when there is none. */
+static enum weir_code answer(const struct rocks *rocks, char *message, const char *what, struct weir_error *error)
+{
+    if (message == NULL) return WEIR_OK;
+    const bool is_damage = strncmp(message, "Corruption", strlen("Corruption")) == 0;
+    const enum weir_code code = weir_error_set(error, is_damage ? WEIR_DAMAGED : WEIR_ENVIRONMENT,
+                                               is_damage ? WEIR_REMEDY_STOP : WEIR_REMEDY_REPLAY,
+                                               "state in %s: cannot %s: RocksDB: %s", rocks->directory, what, message);
+    free(message);
+    return code;
+}
+
+/* Keeps the first error. */
+static enum weir_code fail(struct rocks *rocks, enum weir_code code, const struct weir_error *error)
+{
+    if (code != WEIR_OK && rocks->failure.code == WEIR_OK) rocks->failure = *error;
+    return code;
+}
+
+static enum weir_code check_failure(const struct rocks *rocks, struct weir_error *error)
+{
+    if (rocks->failure.code != WEIR_OK && error != NULL) *error = rocks->failure;
+    return rocks->failure.code;
+}
+
+static enum weir_code check_background(const struct rocks *rocks, struct weir_error *error)
+{
+    uint64_t count = 0;
+    if (rocksdb_property_int(rocks->db, "rocksdb.background-errors", &count) != 0 || count == 0) return WEIR_OK;
+    return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_REPLAY,
+                          "state in %s: RocksDB failed in the background; its file LOG says why", rocks->directory);
+}
+
+/* ---- Memory ------------------------------------------------------------------------------------------------------ */
+
+struct store_memory {
+    rocksdb_cache_t *cache;
+};
+
+struct store_memory *store_memory_create(size_t bytes)
+{
+    struct store_memory *memory = malloc(sizeof *memory);
+    if (memory != NULL) memory->cache = rocksdb_cache_create_lru(bytes);
+    return memory;
+}
+
+size_t store_memory_used(const struct store_memory *memory)
+{
+    return rocksdb_cache_get_usage(memory->cache);
+}
+
+void store_memory_destroy(struct store_memory *memory)
+{
+    if (memory == NULL) return;
+    rocksdb_cache_destroy(memory->cache);
+    free(memory);
+}
+
+/* ---- Opening ----------------------------------------------------------------------------------------------------- */
+
+static void set_tables(struct rocks *rocks, const struct store_memory *memory)
+{
+    rocksdb_block_based_table_options_t *tables = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_block_cache(tables, memory->cache);
+    rocksdb_block_based_options_set_block_size(tables, BLOCK_BYTES);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(tables, 1);
+    rocksdb_block_based_options_set_filter_policy(tables, rocksdb_filterpolicy_create_bloom_full(FILTER_BITS));
+    rocksdb_options_set_block_based_table_factory(rocks->options, tables);
+    rocksdb_block_based_options_destroy(tables);
+}
+
+/* Ingesting many files would stall, and with it a base, at the usual limits of level 0. The C interface of 7.8 has no
+ * write buffer manager; it is not missed, because the memtables are as good as empty. */
+static void set_options(struct rocks *rocks, const struct store_rocksdb_options *options)
+{
+    rocks->options = rocksdb_options_create();
+    rocksdb_options_set_create_if_missing(rocks->options, options->base == NULL);
+    rocksdb_options_set_create_missing_column_families(rocks->options, 1);
+    rocksdb_options_set_max_open_files(rocks->options, options->open_files_max);
+    rocksdb_options_set_max_background_jobs(rocks->options, 2);
+    rocksdb_options_set_level0_slowdown_writes_trigger(rocks->options, 10000);
+    rocksdb_options_set_level0_stop_writes_trigger(rocks->options, 20000);
+    rocksdb_options_set_target_file_size_base(rocks->options, TABLE_BYTES);
+    rocksdb_options_set_write_buffer_size(rocks->options, 1 << 20);
+    rocksdb_options_set_compression(rocks->options, rocksdb_lz4_compression);
+    rocksdb_options_set_stats_dump_period_sec(rocks->options, 0);
+    rocksdb_options_set_keep_log_file_num(rocks->options, 1);
+    rocksdb_options_set_info_log_level(rocks->options, 3);
+    set_tables(rocks, options->memory);
+    rocks->reading = rocksdb_readoptions_create();
+    rocks->scanning = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_fill_cache(rocks->scanning, 0);
+    rocks->writing = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(rocks->writing, 1);
+    rocks->ingesting = rocksdb_ingestexternalfileoptions_create();
+    rocksdb_ingestexternalfileoptions_set_move_files(rocks->ingesting, 1);
+    rocks->files = rocksdb_envoptions_create();
+}
+
+static enum weir_code prepare_directory(const struct rocks *rocks, const struct store_rocksdb_options *options,
+                                        const char *db, const char *fresh, struct weir_error *error)
+{
+    enum weir_code code = store_files_remove(rocks->directory, error);
+    if (code == WEIR_OK) code = store_files_make(rocks->directory, error);
+    if (code == WEIR_OK) code = store_files_make(db, error);
+    if (code == WEIR_OK) code = store_files_make(fresh, error);
+    if (code != WEIR_OK || options->base == NULL) return code;
+    code = store_files_verify(options->base, options->base_files, error);
+    return code == WEIR_OK ? store_files_link(options->base, db, options->base_files, error) : code;
+}
+
+static uint32_t state_named(const struct rocks *rocks, const char *name)
+{
+    for (uint32_t i = 0; i < rocks->state_count; i++)
+        if (strcmp(rocks->states[i].name, name) == 0) return i;
+    return UINT32_MAX;
+}
+
+/* Every column family that is there must be opened; those of no state are dropped. */
+static enum weir_code adopt_families(struct rocks *rocks, char **names, rocksdb_column_family_handle_t **handles,
+                                     size_t count, struct weir_error *error)
+{
+    char *message = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t state = state_named(rocks, names[i]);
+        if (strcmp(names[i], "default") == 0) {
+            rocks->family_default = handles[i];
+        } else if (state != UINT32_MAX) {
+            rocks->families[state] = handles[i];
+        } else {
+            if (message == NULL) rocksdb_drop_column_family(rocks->db, handles[i], &message);
+            rocksdb_column_family_handle_destroy(handles[i]);
+        }
+    }
+    return answer(rocks, message, "drop what is not declared any more", error);
+}
+
+static enum weir_code open_families(struct rocks *rocks, const char *db, char **names, size_t count,
+                                    struct weir_error *error)
+{
+    char *message = NULL;
+    const rocksdb_options_t **options = calloc(count, sizeof *options);
+    rocksdb_column_family_handle_t **handles = calloc(count, sizeof *handles);
+    enum weir_code code = options == NULL || handles == NULL ? no_memory(error) : WEIR_OK;
+    if (code == WEIR_OK) {
+        for (size_t i = 0; i < count; i++) options[i] = rocks->options;
+        rocks->db = rocksdb_open_column_families(rocks->options, db, (int)count, (const char *const *)names, options,
+                                                 handles, &message);
+        code = answer(rocks, message, "open it", error);
+        if (code == WEIR_OK) code = adopt_families(rocks, names, handles, count, error);
+    }
+    free(handles);
+    free(options);
+    return code;
+}
+
+/* A state is called "default" in no database: the name is RocksDB's. */
+static enum weir_code open_database(struct rocks *rocks, const char *db, bool has_base, struct weir_error *error)
+{
+    char *message = NULL, *only = (char[]){ "default" };
+    char **names = &only, **listed = NULL;
+    size_t count = 1;
+    if (has_base) {
+        listed = rocksdb_list_column_families(rocks->options, db, &count, &message);
+        if (message != NULL) return answer(rocks, message, "list its states", error);
+        names = listed;
+    }
+    enum weir_code code = open_families(rocks, db, names, count, error);
+    if (listed != NULL) rocksdb_list_column_families_destroy(listed, count);
+    for (uint32_t i = 0; code == WEIR_OK && i < rocks->state_count; i++) {
+        if (rocks->families[i] != NULL) continue;
+        rocks->families[i] = rocksdb_create_column_family(rocks->db, rocks->options, rocks->states[i].name, &message);
+        code = answer(rocks, message, "add a state", error);
+    }
+    return code;
+}
+
+/* Key groups [first, end) are somebody else's. */
+static enum weir_code clip(struct rocks *rocks, uint32_t first, uint32_t end, struct weir_error *error)
+{
+    char *message = NULL;
+    buffer_clear(&rocks->name);
+    store_key_group_prefix(&rocks->name, first);
+    store_key_group_prefix(&rocks->name, end);
+    if (rocks->name.failed) return no_memory(error);
+    for (uint32_t i = 0; first < end && message == NULL && i < rocks->state_count; i++)
+        rocksdb_delete_range_cf(rocks->db, rocks->writing, rocks->families[i], rocks->name.data, 2,
+                                rocks->name.data + 2, 2, &message);
+    return answer(rocks, message, "clip key groups off", error);
+}
+
+static enum weir_code open_in(struct rocks *rocks, const struct store_rocksdb_options *options,
+                              struct weir_error *error)
+{
+    char db[STORE_PATH_MAX], fresh[STORE_PATH_MAX];
+    if (snprintf(db, sizeof db, "%s/db", options->directory) >= STORE_PATH_MAX - 32)
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "state: the path %s is too long",
+                              options->directory);
+    (void)snprintf(rocks->directory, sizeof rocks->directory, "%s", options->directory);
+    (void)snprintf(fresh, sizeof fresh, "%s/new", options->directory);
+    rocks->states = malloc((options->state_count + 1) * sizeof *rocks->states);
+    rocks->families = calloc(options->state_count + 1, sizeof(rocksdb_column_family_handle_t *));
+    if (rocks->states == NULL || rocks->families == NULL) return no_memory(error);
+    memcpy(rocks->states, options->states, options->state_count * sizeof *rocks->states);
+    rocks->state_count = options->state_count;
+    rocks->max_parallelism = options->max_parallelism;
+    set_options(rocks, options);
+    enum weir_code code = prepare_directory(rocks, options, db, fresh, error);
+    if (code == WEIR_OK) code = open_database(rocks, db, options->base != NULL, error);
+    if (code != WEIR_OK || options->base == NULL) return code;
+    const uint32_t end = options->group_first + options->group_count;
+    code = clip(rocks, 0, options->group_first, error);
+    return code == WEIR_OK ? clip(rocks, end, options->max_parallelism, error) : code;
+}
+
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
+
+static bool is_ordered(const struct rocks *rocks, uint32_t state)
+{
+    return rocks->states[state].ordered_in_group;
+}
+
+static bool name_unit(struct rocks *rocks, uint32_t state, const struct state_key *key, struct buffer *name)
+{
+    store_key_encode(name, is_ordered(rocks, state), key_group_of(key->hash, rocks->max_parallelism), key);
+    return !name->failed;
+}
+
+static enum weir_code damaged_unit(const struct rocks *rocks, uint32_t state, const char *how, struct weir_error *error)
+{
+    return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP, "damaged state in %s: a unit of '%s' %s",
+                          rocks->directory, rocks->states[state].name, how);
+}
+
+/* The found value behind those that are in `values`. */
+static enum weir_code take_value(const struct rocks *rocks, struct store_wanted *wanted, struct weir_bytes bytes,
+                                 struct buffer *values, struct weir_error *error)
+{
+    struct weir_bytes value;
+    if (!store_value_decode(bytes, &wanted->version, &value))
+        return damaged_unit(rocks, wanted->state, "has a value that is none", error);
+    wanted->found = true;
+    wanted->is_null = weir_is_null(value);
+    wanted->value_at = values->size;
+    wanted->value_size = value.size;
+    buffer_put(values, value.data, value.size);
+    return values->failed ? no_memory(error) : WEIR_OK;
+}
+
+/* Wanted units [first, end) of one state. */
+struct run {
+    const char *names[STORE_WANTED_MAX];
+    size_t sizes[STORE_WANTED_MAX];
+    rocksdb_pinnableslice_t *slices[STORE_WANTED_MAX];
+    char *messages[STORE_WANTED_MAX];
+};
+
+static enum weir_code name_run(struct rocks *rocks, struct run *run, const struct store_wanted *wanted, uint32_t count,
+                               struct weir_error *error)
+{
+    size_t at = 0;
+    buffer_clear(&rocks->name);
+    for (uint32_t i = 0; i < count; i++) {
+        const size_t before = rocks->name.size;
+        if (!name_unit(rocks, wanted[i].state, &wanted[i].key, &rocks->name)) return no_memory(error);
+        run->sizes[i] = rocks->name.size - before;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        run->names[i] = rocks->name.data + at;
+        at += run->sizes[i];
+    }
+    return WEIR_OK;
+}
+
+static enum weir_code get_run(struct rocks *rocks, struct store_wanted *wanted, uint32_t count, struct buffer *values,
+                              struct weir_error *error)
+{
+    struct run run;
+    enum weir_code code = name_run(rocks, &run, wanted, count, error);
+    if (code != WEIR_OK) return code;
+    rocksdb_batched_multi_get_cf(rocks->db, rocks->reading, rocks->families[wanted->state], count, run.names, run.sizes,
+                                 run.slices, run.messages, false);
+    for (uint32_t i = 0; i < count; i++) {
+        struct weir_bytes bytes = { 0 };
+        wanted[i].found = false;
+        if (code == WEIR_OK) code = answer(rocks, run.messages[i], "read a unit", error);
+        else free(run.messages[i]);
+        if (run.slices[i] == NULL) continue;
+        bytes.data = rocksdb_pinnableslice_value(run.slices[i], &bytes.size);
+        if (code == WEIR_OK) code = take_value(rocks, &wanted[i], bytes, values, error);
+        rocksdb_pinnableslice_destroy(run.slices[i]);
+    }
+    return code;
+}
+
+static enum weir_code rocks_get_many(struct state_store *store, struct store_wanted *wanted, uint32_t count,
+                                     struct buffer *values, struct weir_error *error)
+{
+    struct rocks *rocks = rocks_of(store);
+    CHECK(count <= STORE_WANTED_MAX);
+    enum weir_code code = check_failure(rocks, error);
+    for (uint32_t first = 0, end; code == WEIR_OK && first < count; first = end) {
+        for (end = first + 1; end < count && wanted[end].state == wanted[first].state;) end++;
+        code = get_run(rocks, wanted + first, end - first, values, error);
+    }
+    return code;
+}
+
+static enum weir_code rocks_get(struct state_store *store, uint32_t state, const struct state_key *key,
+                                struct buffer *value, uint32_t *version, bool *found, struct weir_error *error)
+{
+    struct rocks *rocks = rocks_of(store);
+    struct store_wanted wanted = { .state = state, .key = *key };
+    const enum weir_code failed = check_failure(rocks, error);
+    const enum weir_code code = failed != WEIR_OK ? failed : get_run(rocks, &wanted, 1, value, error);
+    *found = wanted.found;
+    *version = wanted.version;
+    return code;
+}
+
+/* ---- Scans ------------------------------------------------------------------------------------------------------- */
+
+struct walk {
+    struct rocks *rocks;
+    uint32_t state;
+    size_t prefix_size; /* of rocks->name: what all names of the walk begin with */
+    store_visit_fn *visit;
+    void *user;
+    bool is_over;
+};
+
+static enum weir_code visit_unit(struct walk *walk, rocksdb_iterator_t *at, struct weir_error *error)
+{
+    struct rocks *rocks = walk->rocks;
+    struct weir_bytes name, bytes, value;
+    struct state_key key;
+    uint32_t group, version;
+    name.data = rocksdb_iter_key(at, &name.size);
+    walk->is_over = name.size < walk->prefix_size || memcmp(name.data, rocks->name.data, walk->prefix_size) != 0;
+    if (walk->is_over) return WEIR_OK;
+    const char *wrong = store_key_decode(name, is_ordered(rocks, walk->state), &rocks->scratch, &group, &key);
+    if (wrong != NULL) return damaged_unit(rocks, walk->state, wrong, error);
+    bytes.data = rocksdb_iter_value(at, &bytes.size);
+    if (!store_value_decode(bytes, &version, &value))
+        return damaged_unit(rocks, walk->state, "has a value that is none", error);
+    walk->is_over = !walk->visit(walk->user, walk->state, &key, value, version);
+    return WEIR_OK;
+}
+
+/* From rocks->name on, as long as names begin with the first `prefix_size` bytes of it. */
+static enum weir_code walk_on(struct walk *walk, struct weir_error *error)
+{
+    struct rocks *rocks = walk->rocks;
+    if (rocks->name.failed) return no_memory(error);
+    rocksdb_iterator_t *at = rocksdb_create_iterator_cf(rocks->db, rocks->scanning, rocks->families[walk->state]);
+    rocksdb_iter_seek(at, rocks->name.data, rocks->name.size);
+    enum weir_code code = WEIR_OK;
+    while (code == WEIR_OK && rocksdb_iter_valid(at)) {
+        code = visit_unit(walk, at, error);
+        if (walk->is_over) break;
+        rocksdb_iter_next(at);
+    }
+    char *message = NULL;
+    if (code == WEIR_OK) rocksdb_iter_get_error(at, &message);
+    rocksdb_iter_destroy(at);
+    return code == WEIR_OK ? answer(rocks, message, "walk over its units", error) : code;
+}
+
+static enum weir_code rocks_scan(struct state_store *store, uint32_t state, const struct state_key *from,
+                                 store_visit_fn *visit, void *user, struct weir_error *error)
+{
+    struct rocks *rocks = rocks_of(store);
+    struct walk walk = { .rocks = rocks, .state = state, .visit = visit, .user = user };
+    CHECK(!is_ordered(rocks, state));
+    const enum weir_code failed = check_failure(rocks, error);
+    if (failed != WEIR_OK) return failed;
+    buffer_clear(&rocks->name);
+    store_key_collection_prefix(&rocks->name, key_group_of(from->hash, rocks->max_parallelism), from);
+    walk.prefix_size = rocks->name.size;
+    store_key_part(&rocks->name, from->element);
+    return walk_on(&walk, error);
+}
+
+static enum weir_code rocks_scan_group(struct state_store *store, uint32_t state, uint32_t group,
+                                       struct weir_bytes name_space, struct weir_bytes from_element,
+                                       store_visit_fn *visit, void *user, struct weir_error *error)
+{
+    struct rocks *rocks = rocks_of(store);
+    struct walk walk = { .rocks = rocks, .state = state, .visit = visit, .user = user };
+    CHECK(is_ordered(rocks, state));
+    const enum weir_code failed = check_failure(rocks, error);
+    if (failed != WEIR_OK) return failed;
+    buffer_clear(&rocks->name);
+    store_key_name_space_prefix(&rocks->name, group, name_space);
+    walk.prefix_size = rocks->name.size;
+    store_key_part(&rocks->name, from_element);
+    return walk_on(&walk, error);
+}
+
+static enum weir_code rocks_each_in_group(struct state_store *store, uint32_t group, store_visit_fn *visit, void *user,
+                                          struct weir_error *error)
+{
+    struct rocks *rocks = rocks_of(store);
+    enum weir_code code = check_failure(rocks, error);
+    for (uint32_t state = 0; code == WEIR_OK && state < rocks->state_count; state++) {
+        struct walk walk = { .rocks = rocks, .state = state, .visit = visit, .user = user };
+        buffer_clear(&rocks->name);
+        store_key_group_prefix(&rocks->name, group);
+        walk.prefix_size = rocks->name.size;
+        code = walk_on(&walk, error);
+    }
+    return code;
+}
+
+/* ---- Writing ----------------------------------------------------------------------------------------------------- */
+
+static enum weir_code collect(struct rocks *rocks, uint32_t state, const struct state_key *key,
+                              const struct weir_bytes *value, uint32_t version, struct weir_error *error)
+{
+    const enum weir_code failed = check_failure(rocks, error);
+    if (failed != WEIR_OK) return failed;
+    struct pending pending = { .state = state, .at = rocks->collected.size, .value_size = REMOVED };
+    const bool named = name_unit(rocks, state, key, &rocks->collected);
+    const size_t value_at = rocks->collected.size;
+    pending.name_size = (uint32_t)(value_at - pending.at);
+    if (named && value != NULL) {
+        store_value_encode(&rocks->collected, version, *value);
+        pending.value_size = (int64_t)(rocks->collected.size - value_at);
+    }
+    struct pending *item = rocks->collected.failed ? NULL : vec_push(&rocks->pending);
+    if (item == NULL) {
+        (void)no_memory(&rocks->failure);
+        return check_failure(rocks, error);
+    }
+    *item = pending;
+    return WEIR_OK;
+}
+
+static enum weir_code rocks_put(struct state_store *store, uint32_t state, const struct state_key *key,
+                                struct weir_bytes value, uint32_t version, struct weir_error *error)
+{
+    return collect(rocks_of(store), state, key, &value, version, error);
+}
+
+static enum weir_code rocks_remove(struct state_store *store, uint32_t state, const struct state_key *key,
+                                   struct weir_error *error)
+{
+    return collect(rocks_of(store), state, key, NULL, 0, error);
+}
+
+static int compare_names(const char *data, const struct pending *a, const struct pending *b)
+{
+    if (a->state != b->state) return a->state < b->state ? -1 : 1;
+    const uint32_t size = a->name_size < b->name_size ? a->name_size : b->name_size;
+    const int order = memcmp(data + a->at, data + b->at, size);
+    return order != 0 ? order : (a->name_size > b->name_size) - (a->name_size < b->name_size);
+}
+
+/* By state, name, and the order of collecting. */
+static int compare(const void *a, const void *b, void *data)
+{
+    const struct pending *x = a, *y = b;
+    const int order = compare_names(data, x, y);
+    return order != 0 ? order : (x->at > y->at) - (x->at < y->at);
+}
+
+static void write_units(const struct rocks *rocks, rocksdb_sstfilewriter_t *writer, size_t first, size_t end,
+                        char **message)
+{
+    const char *data = rocks->collected.data;
+    for (size_t i = first; i < end && *message == NULL; i++) {
+        const struct pending *unit = &rocks->pending.items[i];
+        if (i + 1 < end && compare_names(data, unit, unit + 1) == 0) continue;
+        const char *name = data + unit->at;
+        if (unit->value_size == REMOVED)
+            rocksdb_sstfilewriter_delete(writer, name, unit->name_size, message);
+        else
+            rocksdb_sstfilewriter_put(writer, name, unit->name_size, name + unit->name_size, (size_t)unit->value_size,
+                                      message);
+    }
+}
+
+/* The pending units [first, end) of one state as one file. */
+static enum weir_code ingest(struct rocks *rocks, size_t first, size_t end, struct weir_error *error)
+{
+    char path[STORE_PATH_MAX + 32], *message = NULL;
+    (void)snprintf(path, sizeof path, "%s/new/%" PRIu64 ".sst", rocks->directory, rocks->batch_number++);
+    rocksdb_sstfilewriter_t *writer = rocksdb_sstfilewriter_create(rocks->files, rocks->options);
+    rocksdb_sstfilewriter_open(writer, path, &message);
+    write_units(rocks, writer, first, end, &message);
+    if (message == NULL) rocksdb_sstfilewriter_finish(writer, &message);
+    rocksdb_sstfilewriter_destroy(writer);
+    if (message == NULL)
+        rocksdb_ingest_external_file_cf(rocks->db, rocks->families[rocks->pending.items[first].state],
+                                        (const char *const[]){ path }, 1, rocks->ingesting, &message);
+    return answer(rocks, message, "write back", error);
+}
+
+static enum weir_code rocks_flush(struct state_store *store, struct weir_error *error)
+{
+    struct rocks *rocks = rocks_of(store);
+    struct weir_error reason = { 0 };
+    enum weir_code code = check_failure(rocks, error);
+    if (code != WEIR_OK) return code;
+    const struct pending *items = rocks->pending.items;
+    const size_t count = rocks->pending.count;
+    if (count > 0) qsort_r(rocks->pending.items, count, sizeof *items, compare, rocks->collected.data);
+    for (size_t first = 0, end; code == WEIR_OK && first < count; first = end) {
+        for (end = first + 1; end < count && items[end].state == items[first].state;) end++;
+        code = ingest(rocks, first, end, &reason);
+    }
+    if (code == WEIR_OK) code = check_background(rocks, &reason);
+    if (code != WEIR_OK) {
+        (void)fail(rocks, code, &reason);
+        return check_failure(rocks, error);
+    }
+    rocks->pending.count = 0;
+    buffer_clear(&rocks->collected);
+    return WEIR_OK;
+}
+
+/* ---- Bases ------------------------------------------------------------------------------------------------------- */
+
+enum weir_code store_rocksdb_base(struct state_store *store, const char *directory, struct state_files *files,
+                                  struct weir_error *error)
+{
+    struct rocks *rocks = rocks_of(store);
+    struct weir_error reason = { 0 };
+    char *message = NULL;
+    enum weir_code code = check_failure(rocks, error);
+    if (code != WEIR_OK) return code;
+    rocksdb_checkpoint_t *checkpoint = rocksdb_checkpoint_object_create(rocks->db, &message);
+    if (message == NULL) rocksdb_checkpoint_create(checkpoint, directory, 0, &message);
+    if (checkpoint != NULL) rocksdb_checkpoint_object_destroy(checkpoint);
+    code = answer(rocks, message, "link a base", &reason);
+    if (code == WEIR_OK) code = check_background(rocks, &reason);
+    if (code == WEIR_OK) return store_files_list(directory, files, error);
+    (void)fail(rocks, code, &reason);
+    return check_failure(rocks, error);
+}
+
+/* ---- The end ----------------------------------------------------------------------------------------------------- */
+
+static void close_database(struct rocks *rocks)
+{
+    if (rocks->db == NULL) return;
+    rocksdb_cancel_all_background_work(rocks->db, 1);
+    for (uint32_t i = 0; i < rocks->state_count; i++)
+        if (rocks->families[i] != NULL) rocksdb_column_family_handle_destroy(rocks->families[i]);
+    if (rocks->family_default != NULL) rocksdb_column_family_handle_destroy(rocks->family_default);
+    rocksdb_close(rocks->db);
+}
+
+static void rocks_destroy(struct state_store *store)
+{
+    struct rocks *rocks = rocks_of(store);
+    close_database(rocks);
+    if (rocks->options != NULL) {
+        rocksdb_envoptions_destroy(rocks->files);
+        rocksdb_ingestexternalfileoptions_destroy(rocks->ingesting);
+        rocksdb_writeoptions_destroy(rocks->writing);
+        rocksdb_readoptions_destroy(rocks->scanning);
+        rocksdb_readoptions_destroy(rocks->reading);
+        rocksdb_options_destroy(rocks->options);
+    }
+    vec_free(&rocks->pending);
+    buffer_deinit(&rocks->collected);
+    buffer_deinit(&rocks->name);
+    buffer_deinit(&rocks->scratch);
+    free(rocks->families);
+    free(rocks->states);
+    free(rocks);
+}
+
+enum weir_code store_rocksdb_open(const struct store_rocksdb_options *options, struct state_store **store,
+                                  struct weir_error *error)
+{
+    static const struct store_operations operations = {
+        .name = "rocksdb", .holds_units = true, .get = rocks_get, .get_many = rocks_get_many, .put = rocks_put,
+        .remove = rocks_remove, .flush = rocks_flush, .scan = rocks_scan, .scan_group = rocks_scan_group,
+        .each_in_group = rocks_each_in_group, .destroy = rocks_destroy,
+    };
+    CHECK(options->open_files_max >= OPEN_FILES_MIN && options->max_parallelism <= UINT16_MAX);
+    struct rocks *rocks = calloc(1, sizeof *rocks);
+    if (rocks == NULL) return no_memory(error);
+    rocks->store.operations = &operations;
+    buffer_init(&rocks->collected);
+    buffer_init(&rocks->name);
+    buffer_init(&rocks->scratch);
+    const enum weir_code code = open_in(rocks, options, error);
+    if (code == WEIR_OK) *store = &rocks->store;
+    else rocks_destroy(&rocks->store);
+    return code;
+}

@@ -1,0 +1,49 @@
+/* A store in RocksDB: one database for each shard, one column family for each state (by its name), names and values as
+ * store_key.h has them.
+ *
+ *   put, remove ──> a batch in memory ── flush ──> sorted ──> DIRECTORY/new/N.sst ── moved in ──> DIRECTORY/db
+ *   base        <── hard links of DIRECTORY/db, each file with length and hash ── verified, linked ──> the next DIRECTORY
+ *
+ * The log of frames is the truth, so there is no write-ahead log, and a local directory is never used twice: what a
+ * crash left behind holds changes past the last commit, and is removed. Memtables hold nothing but the ranges that a
+ * restore clips off. A file that RocksDB is given to move in has no other link: it may write into it (a global sequence
+ * number), and that would change a base.
+ *
+ * Errors: damage that is found when a block is read, or before opening, is WEIR_DAMAGED with the name of the file; all
+ * others are WEIR_ENVIRONMENT, to be answered by a restore. RocksDB is read-only after an error in the background; the
+ * store looks for that at each flush and base. */
+#ifndef STATE_STORE_ROCKSDB_H
+#define STATE_STORE_ROCKSDB_H
+
+#include "state/store.h"
+#include "state/store_files.h"
+
+/* Blocks, indexes and filters of all databases of the process, under one budget. Any thread. */
+struct store_memory;
+struct store_memory *store_memory_create(size_t bytes); /* NULL when there is no memory */
+size_t store_memory_used(const struct store_memory *memory);
+void store_memory_destroy(struct store_memory *memory); /* the stores hold it on */
+
+struct store_rocksdb_options {
+    const char *directory; /* local, this store's own: what is there is removed; its parent exists */
+    const struct state_declaration *states;
+    uint32_t state_count;
+    uint32_t max_parallelism;
+    uint32_t group_first; /* units of other key groups are clipped off a base */
+    uint32_t group_count;
+    struct store_memory *memory;
+    int open_files_max; /* at least 16 */
+
+    const char *base; /* a folder that store_rocksdb_base filled; NULL = empty */
+    const struct state_files *base_files;
+};
+
+/* States are found in a base by name; what is not declared is dropped. */
+enum weir_code store_rocksdb_open(const struct store_rocksdb_options *options, struct state_store **store,
+                                  struct weir_error *error);
+/* Everything flushed so far as a new folder of links, on the same file system (else RocksDB copies), and what is in
+ * it. Its files are not synced by name: the folder is. */
+enum weir_code store_rocksdb_base(struct state_store *store, const char *directory, struct state_files *files,
+                                  struct weir_error *error);
+
+#endif
