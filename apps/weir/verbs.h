@@ -1,0 +1,21 @@
+/* The verbs of the weir command, one file for each group of them. weir.c has their list; it prints help and usage, and
+ * hands a verb its own part of the command line. */
+#ifndef WEIR_VERBS_H
+#define WEIR_VERBS_H
+
+enum { VERB_USAGE = 2 }; /* the exit code for what was typed wrongly */
+
+struct verb {
+    const char *name;
+    const char *usage; /* whole command lines, each with a newline */
+    const char *about; /* for the list of verbs */
+    const char *help;
+    int (*run)(int argc, char **argv); /* argv[0] is the verb itself; answers the exit code */
+};
+
+extern const struct verb verb_ledger;
+
+/* Says on stderr what is wrong with the command line, and how it should look. Answers VERB_USAGE. */
+int verb_complain(const struct verb *verb, const char *what, const char *detail);
+
+#endif
