@@ -1,8 +1,11 @@
 /* What job authors get, as they get it: weir_test.h over weir::test. Each run is a process of its own, so what a test wants
  * to know of it comes back as a violation. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "harness/unit.h"
 #include "weir/kafka.h"
@@ -403,6 +406,111 @@ START_TEST(the_same_seed_is_the_same_run)
 }
 END_TEST
 
+/* ---- A failure that is made shorter ------------------------------------------------------------------------------ */
+
+static int64_t counted[256]; /* outside of Weir's state: what an epoch has counted stays so when it is rolled back */
+
+static enum weir_code count(weir_keyed_task *task, const struct weir_record *record)
+{
+    const int64_t number = ++counted[(unsigned char)record->key.data[record->key.size - 1]];
+    return weir_keyed_emit(task, .value = weir_format_i64(task, number));
+}
+
+static void define_count(weir_graph *graph, const weir_config *config)
+{
+    (void)config;
+    struct weir_stream in = weir_kafka_source(graph, .name = "in", .topic = "in");
+    weir_kafka_sink(weir_keyed_process(weir_key_by(in, .key = NULL), .name = "count", .process = count), .name = "out",
+                    .topic = "out");
+}
+
+static void expect_count(weir_test *test, const char *topic, int32_t partition, const struct weir_record *record)
+{
+    (void)topic, (void)partition;
+    int64_t *number = weir_test_value(test, "number", record->key, sizeof *number);
+    weir_test_expect(test, .topic = "out", .key = record->key, .value = weir_test_format(test, "%" PRId64, ++*number));
+}
+
+enum { WORDS_MAX = 32, SAID_SIZE = 1 << 20 };
+
+/* What the test program says, on both of its outputs, when it is called by this line. */
+static int call(const struct weir_test_job *tested, const char *line, char said[SAID_SIZE])
+{
+    char words[2000], *argv[WORDS_MAX];
+    int argc = 0, status;
+    FILE *file = tmpfile();
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_lt(strlen(line), sizeof words);
+    strcpy(words, line);
+    for (char *word = strtok(words, " "); word != NULL && argc < WORDS_MAX; word = strtok(NULL, " ")) argv[argc++] = word;
+    const pid_t pid = fork();
+    if (pid == 0) {
+        (void)dup2(fileno(file), STDOUT_FILENO);
+        (void)dup2(fileno(file), STDERR_FILENO);
+        exit(weir_test_main_(argc, argv, tested));
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    rewind(file);
+    said[fread(said, 1, SAID_SIZE - 1, file)] = '\0';
+    (void)fclose(file);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* The rest of the last line that begins so. */
+static void last_line(const char *said, const char *begin, char line[2000])
+{
+    line[0] = '\0';
+    for (const char *at = said; at != NULL && *at != '\0'; at = strchr(at, '\n'), at += at != NULL)
+        if (strncmp(at, begin, strlen(begin)) == 0)
+            (void)snprintf(line, 2000, "%.*s", (int)strcspn(at + strlen(begin), "\n"), at + strlen(begin));
+    ck_assert_msg(line[0] != '\0', "no line begins with '%s': %s", begin, said);
+}
+
+static size_t count_lines(const char *said)
+{
+    size_t lines = 0;
+    for (; *said != '\0'; said++) lines += *said == '\n';
+    return lines;
+}
+
+/* Of one of the failures: how long its trace is, before and after. */
+static void make_shorter(const struct weir_test_job *tested, const char *replay, size_t *before, size_t *after)
+{
+    static char whole[SAID_SIZE], said[SAID_SIZE], again[SAID_SIZE], shorter[SAID_SIZE];
+    char seed[2000], line[2000], violation[2000];
+    ck_assert_int_eq(call(tested, replay, whole), 1);
+    (void)snprintf(seed, sizeof seed, "%.*s --shrink", (int)(strstr(replay, " --trace") - replay), replay);
+    ck_assert_int_eq(call(tested, seed, said), 1);
+    last_line(said, "replay: ", line);
+    ck_assert_int_eq(call(tested, line, shorter), 1);
+    last_line(shorter, "violation: ", violation);
+    ck_assert_ptr_nonnull(strstr(violation, "out has \"key "));
+    ck_assert_ptr_nonnull(strstr(violation, " instead of "));
+    ck_assert_int_eq(call(tested, seed, again), 1);
+    ck_assert_str_eq(again, said);
+    *before += count_lines(whole);
+    *after += count_lines(shorter);
+}
+
+START_TEST(failing_seeds_are_made_shorter_and_fail_in_the_same_way)
+{
+    static char said[SAID_SIZE];
+    size_t before = 0, after = 0, count = 0;
+    struct weir_test_job tested = job();
+    tested.define = define_count;
+    tested.take = expect_count;
+    ck_assert_int_eq(call(&tested, "test --seeds 2-7 --jobs 2 --keep-going --no-shrink", said), 1);
+    for (const char *at = strstr(said, "replay: "); at != NULL; at = strstr(at + 1, "replay: ")) {
+        char line[2000];
+        (void)snprintf(line, sizeof line, "%.*s", (int)strcspn(at + 8, "\n"), at + 8);
+        make_shorter(&tested, line, &before, &after);
+        count++;
+    }
+    ck_assert_uint_gt(count, 1);
+    ck_assert_msg(after * 4 < before * 3, "%zu lines instead of %zu", after, before);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_test(tests, a_job_that_is_right_passes);
@@ -417,6 +525,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_job_that_lacks_something_is_not_run);
     tcase_add_test(tests, a_topic_that_is_not_in_the_test_is_told);
     tcase_add_test(tests, the_same_seed_is_the_same_run);
+    tcase_add_test(tests, failing_seeds_are_made_shorter_and_fail_in_the_same_way);
 }
 
 int main(void)

@@ -142,7 +142,8 @@ static void arrive(void *argument)
     cluster_touched();
     if (cluster.acted != NULL) cluster.acted(request, is_late);
     if (sched_chance(faults_of(request)->lose_answer) &&
-        fate_strikes("the answer to %s of %s is lost", request_kind_name(request->kind), sender_of(request))) {
+        fate_strikes(FATE_requests, "the answer to %s of %s is lost", request_kind_name(request->kind),
+                     sender_of(request))) {
         cluster.counts.lost_answers++;
         request_release(request);
         return;
@@ -158,8 +159,8 @@ static void send(struct connection *connection, struct request *request)
     request->process = sched_current();
     if (sched_chance(faults->delay)) {
         const int64_t held_us = faults->delay_least_us + (int64_t)sched_random_below((uint64_t)faults->delay_us + 1);
-        if (fate_strikes("%s of %s is held up for %.1f ms", request_kind_name(request->kind), sender_of(request),
-                         (double)held_us / 1000.0)) {
+        if (fate_strikes(FATE_requests, "%s of %s is held up for %.1f ms", request_kind_name(request->kind),
+                         sender_of(request), (double)held_us / 1000.0)) {
             cluster.counts.delayed++;
             at_us += held_us;
         }
@@ -167,7 +168,7 @@ static void send(struct connection *connection, struct request *request)
     if (at_us <= connection->last_arrival_us) at_us = connection->last_arrival_us + 1;
     connection->last_arrival_us = at_us;
     if (sched_chance(faults->lose_request) &&
-        fate_strikes("%s of %s is lost", request_kind_name(request->kind), sender_of(request))) {
+        fate_strikes(FATE_requests, "%s of %s is lost", request_kind_name(request->kind), sender_of(request))) {
         cluster.counts.lost_requests++;
         return;
     }

@@ -29,7 +29,7 @@ static struct {
     struct setting settings[SETTINGS_MAX];
     size_t setting_count;
     int64_t transaction_timeout_ms;
-    uint32_t crash_chance;
+    uint32_t crash_chance, parallelism_max;
     bool have_ended_well;
 } lives;
 
@@ -62,10 +62,11 @@ static void note_takeover(const struct request *request, bool is_late)
     }
 }
 
-void lives_begin(const struct weir_test_job *test)
+void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max)
 {
     memset(&lives, 0, sizeof lives);
     lives.test = test;
+    lives.parallelism_max = parallelism_max;
     add_setting("execution.checkpointing.interval", 5 + fate_below(fate_percent(30) ? 200 : 40), "ms");
     add_setting("pipeline.max-parallelism", 4 + fate_below(12), "");
     add_setting("state.log.segment-size", 64, "kb");
@@ -146,7 +147,7 @@ void crash_point_pass(enum crash_point point)
     world_seen()->early_parts += point == CRASH_part_durable;
     if (life == NULL || !sched_chance(lives.crash_chance)) return;
     const uint64_t drawn = sched_random_below(sizeof fates / sizeof fates[0]);
-    if (!fate_strikes("life %u: %s at %s", life->number, fates[drawn], names[point])) return;
+    if (!fate_strikes(FATE_moments, "life %u: %s at %s", life->number, fates[drawn], names[point])) return;
     world_seen()->crash_points++;
     switch (drawn) {
     case 2: lives_freeze(life, draw_freeze_us()); break;
@@ -280,8 +281,9 @@ void lives_start(bool is_foreign)
     if (lives.count == LIVES_MAX) oracle_fail("%d lives are not enough", LIVES_MAX);
     if (lives.count == LIVES_MAX || other_count == ALIVE_MAX) return;
     if (mishaps_are_pending() && (other_count > 0 || is_foreign)) return;
+    const uint32_t parallelism = 1 + (uint32_t)fate_below(3), most = lives.parallelism_max;
     struct life *life = &lives.items[lives.count];
-    *life = (struct life){ .number = lives.count++, .parallelism = 1 + (uint32_t)fate_below(3),
+    *life = (struct life){ .number = lives.count++, .parallelism = most > 0 && most < parallelism ? most : parallelism,
                            .ring_size = 2 + (uint32_t)fate_below(fate_percent(20) ? 3 : 1), .is_foreign = is_foreign,
                            .met_bad_disk = weather_disk_is_bad(),
                            .choice = choice != NULL ? *choice : (struct mishap_choice){ 0 } };

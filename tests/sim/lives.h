@@ -30,8 +30,8 @@ struct life {
     uint64_t restarts;
 };
 
-/* Draws what all starts of the run are configured with. */
-void lives_begin(const struct weir_test_job *test);
+/* Draws what all starts of the run are configured with. `parallelism_max` 0 = as it is drawn. */
+void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max);
 /* Not when there is a crowd already. */
 void lives_start(bool is_foreign);
 /* SIGKILL. From outside, or by the life itself, which then does not return from this. */

@@ -24,7 +24,7 @@ struct placed_key {
 
 static struct {
     const struct weir_test_job *test;
-    uint32_t topic_count;
+    uint32_t topic_count, records_left;
     struct model_producer producer;
     bool is_open; /* a transaction, on `topic` */
     uint32_t topic;
@@ -86,7 +86,7 @@ static void write_in_transaction(const struct model_place *place, const struct m
 static void write_some(void)
 {
     const char *topic = load.test->inputs[load.topic].name;
-    for (uint64_t count = 1 + fate_below(BATCH_MAX); count > 0; count--) {
+    for (uint64_t count = 1 + fate_below(BATCH_MAX); count > 0 && load.records_left > 0; count--, load.records_left--) {
         struct weir_record record = { .time_ms = now_ms(), .time_type = WEIR_TIME_CREATE };
         author_next(topic, &record);
         const struct model_place place = { topic, partition_of(topic, record.key) };
@@ -135,10 +135,11 @@ void load_free(void)
     arena_deinit(&load.arena);
 }
 
-void load_begin(const struct weir_test_job *test)
+void load_begin(const struct weir_test_job *test, uint32_t records_max)
 {
     memset(&load, 0, sizeof load);
     load.test = test;
+    load.records_left = records_max > 0 ? records_max : UINT32_MAX;
     while (load.topic_count < WEIR_TEST_TOPICS_MAX && test->inputs[load.topic_count].name != NULL) load.topic_count++;
     arena_init(&load.arena, 4096);
     CHECK(model_init_producer_id(cluster_model(), 0, loader, TIMEOUT_MS, &load.producer) == MODEL_OK);

@@ -5,8 +5,8 @@
 
 #include "weir/weir_test.h"
 
-/* The topics are there. */
-void load_begin(const struct weir_test_job *test);
+/* The topics are there. `records_max` 0 = no end. */
+void load_begin(const struct weir_test_job *test, uint32_t records_max);
 /* Some records, or a step of a transaction. */
 void load_some(void);
 /* Ends what is open. False when the coordinator is away: ask again then. */

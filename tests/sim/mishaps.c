@@ -168,7 +168,7 @@ static bool offsets_are_moved(void)
     if (mishaps.position == position) mishaps.position = end;
     if (mishaps.position == position) return false;
     const bool has_metadata = fate_percent(30);
-    if (!fate_strikes("somebody moves the group's offset of %s/%d to %" PRId64, mishaps.place.topic,
+    if (!fate_strikes(FATE_mishaps, "somebody moves the group's offset of %s/%d to %" PRId64, mishaps.place.topic,
                       (int)mishaps.place.partition, mishaps.position))
         return false;
     set_group(mishaps.position, has_metadata ? "by hand" : "");
@@ -184,7 +184,7 @@ static bool metadata_is_lost(void)
     int64_t position;
     if (!has_all_mirrors() || !draw_input() ||
         !oracle_position(mishaps.place.topic, mishaps.place.partition, &position) ||
-        !fate_strikes("the group's offset of %s/%d loses its metadata", mishaps.place.topic,
+        !fate_strikes(FATE_mishaps, "the group's offset of %s/%d loses its metadata", mishaps.place.topic,
                       (int)mishaps.place.partition))
         return false;
     set_group(position, "");
@@ -196,7 +196,7 @@ static bool metadata_is_lost(void)
 
 static bool ledger_is_deleted(void)
 {
-    if (!has_all_mirrors() || !fate_strikes("the ledger's topic is deleted")) return false;
+    if (!has_all_mirrors() || !fate_strikes(FATE_mishaps, "the ledger's topic is deleted")) return false;
     (void)model_delete_topic(cluster_model(), mishaps.ledger);
     world_seen()->lost_ledgers++;
     return true;
@@ -205,7 +205,7 @@ static bool ledger_is_deleted(void)
 /* A founding that nothing has followed is no history: it may come again. */
 static bool ledger_and_group_are_deleted(void)
 {
-    if (oracle_frame().epoch == 0 || !fate_strikes("the ledger's topic is deleted, and the group")) return false;
+    if (oracle_frame().epoch == 0 || !fate_strikes(FATE_mishaps, "the ledger's topic is deleted, and the group")) return false;
     (void)model_delete_topic(cluster_model(), mishaps.ledger);
     model_forget_group(cluster_model(), mishaps.test->name);
     world_seen()->lost_histories++;
@@ -235,7 +235,7 @@ static bool ledger_loses_its_tail(void)
         return false;
     const uint64_t kept = records.count < 8 ? records.count : 8;
     const int64_t offset = records.offsets[(records.count - 1 - fate_below(kept)) % 8];
-    if (!fate_strikes("the ledger loses what is at %" PRId64 " and above", offset)) return false;
+    if (!fate_strikes(FATE_mishaps, "the ledger loses what is at %" PRId64 " and above", offset)) return false;
     CHECK(model_lose_tail(cluster_model(), &ledger, offset) == MODEL_OK);
     world_seen()->lost_tails++;
     return true;
@@ -277,15 +277,15 @@ static bool damage(uint64_t offset, uint64_t length)
     keep_copy();
     switch (way) {
     case 0:
-        if (!fate_strikes("%s is cut at %" PRIu64, mishaps.path, at)) return false;
+        if (!fate_strikes(FATE_mishaps, "%s is cut at %" PRIu64, mishaps.path, at)) return false;
         (void)disk_model_truncate(timed_disk_model(), mishaps.path, at);
         break;
     case 1:
-        if (!fate_strikes("%s is gone", mishaps.path)) return false;
+        if (!fate_strikes(FATE_mishaps, "%s is gone", mishaps.path)) return false;
         (void)disk_model_take_away(timed_disk_model(), mishaps.path);
         break;
     default:
-        if (!fate_strikes("a bit flips in %s at %" PRIu64, mishaps.path, at)) return false;
+        if (!fate_strikes(FATE_mishaps, "a bit flips in %s at %" PRIu64, mishaps.path, at)) return false;
         (void)disk_model_flip_bit(timed_disk_model(), mishaps.path, at * 8 + bit);
     }
     world_seen()->damages++;
@@ -340,7 +340,7 @@ static bool input_is_trimmed(void)
     if (position >= end || !has_all_mirrors()) return false;
     mishaps.position = position + 1 + (int64_t)fate_below((uint64_t)(end - position));
     const struct model_place at = { mishaps.place.topic, mishaps.place.partition };
-    if (!fate_strikes("%s/%d is trimmed to %" PRId64 ", behind where the job stands", at.topic, (int)at.partition,
+    if (!fate_strikes(FATE_mishaps, "%s/%d is trimmed to %" PRId64 ", behind where the job stands", at.topic, (int)at.partition,
                       mishaps.position))
         return false;
     CHECK(model_trim(cluster_model(), &at, mishaps.position) == MODEL_OK);
@@ -361,7 +361,7 @@ static bool topic_is_deleted(const struct weir_test_topic topics[WEIR_TEST_TOPIC
     if (count == 0 || !load_end()) return false;
     mishaps.place.topic = topics[fate_below(count)].name;
     mishaps.partitions = count_partitions(mishaps.place.topic);
-    if (mishaps.partitions == 0 || !fate_strikes("topic '%s' is deleted", mishaps.place.topic)) return false;
+    if (mishaps.partitions == 0 || !fate_strikes(FATE_mishaps, "topic '%s' is deleted", mishaps.place.topic)) return false;
     CHECK(model_delete_topic(cluster_model(), mishaps.place.topic) == MODEL_OK);
     return true;
 }

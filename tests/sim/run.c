@@ -3,64 +3,16 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "sim/author.h"
-#include "sim/world.h"
+#include "sim/shrink.h"
+#include "sim/child.h"
 
-enum { JOBS_MAX = 64, HUNG = 3 /* the watchdog of sched.c has said so */ };
-
-/* ---- One run in a process of its own ----------------------------------------------------------------------------- */
-
-struct worker {
-    pid_t pid;
-    int pipe;
-    uint64_t seed;
-};
-
-static bool start(struct worker *worker, const struct world_options *options)
-{
-    int ends[2];
-    if (pipe(ends) != 0) return false;
-    worker->seed = options->seed;
-    worker->pid = fork();
-    if (worker->pid == 0) {
-        struct world_report report;
-        (void)close(ends[0]);
-        world_run(options, &report);
-        _exit(write(ends[1], &report, sizeof report) == (ssize_t)sizeof report ? 0 : 1);
-    }
-    (void)close(ends[1]);
-    worker->pipe = ends[0];
-    if (worker->pid > 0) return true;
-    (void)close(ends[0]);
-    worker->pid = 0;
-    return false;
-}
-
-/* Waits for the end of it. A run that says nothing has crashed: its report gets a sentence about that. */
-static bool finish(struct worker *worker, struct world_report *report)
-{
-    int status;
-    const bool whole = read(worker->pipe, report, sizeof *report) == (ssize_t)sizeof *report;
-    (void)close(worker->pipe);
-    (void)waitpid(worker->pid, &status, 0);
-    worker->pid = 0;
-    if (whole) return true;
-    memset(report, 0, sizeof *report);
-    if (WIFSIGNALED(status))
-        (void)snprintf(report->violation, sizeof report->violation, "died of signal %d", WTERMSIG(status));
-    else
-        (void)snprintf(report->violation, sizeof report->violation, "%s with %d",
-                       WEXITSTATUS(status) == HUNG ? "hung, and ended" : "ended", WEXITSTATUS(status));
-    return false;
-}
+enum { JOBS_MAX = 64 };
 
 /* ---- Many -------------------------------------------------------------------------------------------------------- */
 
@@ -72,7 +24,7 @@ struct many {
     struct world_options world; /* but for the seed */
     struct weir_test_report *report;
     struct world_report sum;
-    struct worker workers[JOBS_MAX];
+    struct child children[JOBS_MAX];
     uint64_t next;
     uint32_t running;
     bad_fn *bad;
@@ -110,10 +62,10 @@ static bool wants_more(const struct many *many)
 static bool start_some(struct many *many, uint32_t jobs)
 {
     for (uint32_t i = 0; i < jobs && wants_more(many); i++) {
-        if (many->workers[i].pid != 0) continue;
+        if (many->children[i].pid != 0) continue;
         many->world.seed = many->next++;
         (void)fflush(stdout);
-        if (!start(&many->workers[i], &many->world)) return false;
+        if (!child_start(&many->children[i], &many->world)) return false;
         many->running++;
     }
     return true;
@@ -124,14 +76,14 @@ static void finish_some(struct many *many, uint32_t jobs)
 {
     struct pollfd ready[JOBS_MAX];
     for (uint32_t i = 0; i < jobs; i++)
-        ready[i] = (struct pollfd){ .fd = many->workers[i].pid == 0 ? -1 : many->workers[i].pipe, .events = POLLIN };
+        ready[i] = (struct pollfd){ .fd = many->children[i].pid == 0 ? -1 : many->children[i].pipe, .events = POLLIN };
     (void)poll(ready, jobs, -1);
     for (uint32_t i = 0; i < jobs; i++) {
-        if (many->workers[i].pid == 0 || ready[i].revents == 0) continue;
+        if (many->children[i].pid == 0 || ready[i].revents == 0) continue;
         struct world_report report;
-        const bool whole = finish(&many->workers[i], &report);
+        const bool whole = child_finish(&many->children[i], &report);
         many->running--;
-        take_report(many, many->workers[i].seed, &report, whole);
+        take_report(many, many->children[i].seed, &report, whole);
     }
 }
 
@@ -165,7 +117,8 @@ enum weir_code weir_test_run(const struct weir_test_job *job, const struct weir_
     const char *lack = author_lacks(job);
     if (lack != NULL) return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "the job to be tested: %s", lack);
     struct many many = { .options = options, .report = report,
-                         .world = { .jobs = job, .job_count = 1, .steps = options->steps, .trace = options->trace } };
+                         .world = { .jobs = job, .job_count = 1, .limits = { [WORLD_steps] = options->steps },
+                                .trace = options->trace } };
     if (run_many(&many)) return WEIR_OK;
     return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_RETRY, "no process for a run: %s", strerror(errno));
 }
@@ -173,14 +126,28 @@ enum weir_code weir_test_run(const struct weir_test_job *job, const struct weir_
 /* ---- The program ------------------------------------------------------------------------------------------------- */
 
 static const char usage[] =
-    "usage: %s --seed N [--steps M] [--trace]\n"
-    "       %s --seeds FROM-TO [--jobs J] [--steps M] [--keep-going] [--trace]\n";
+    "usage: %s --seed N [--shrink] [--trace] [LIMIT...]\n"
+    "       %s --seeds FROM-TO [--jobs J] [--keep-going] [--no-shrink] [--trace] [LIMIT...]\n"
+    "LIMIT: --steps M, --skip M, --parallelism N, --partitions N, --records N, --without CLASS,NUMBER,NUMBER-NUMBER...\n";
 
 struct program {
     const char *name;
     struct weir_test_options options;
-    bool one, many;
+    struct world_options world;
+    bool one, many, shrinks, never_shrinks;
+    struct world_report failed; /* of options.seed_failed: what is made shorter */
+    uint64_t seed_failed;
 };
+
+static const char *limit_name(enum world_limit limit)
+{
+    static const char *const names[] = {
+#define LIMIT_NAME(name) "--" #name,
+        WORLD_LIMITS(LIMIT_NAME)
+#undef LIMIT_NAME
+    };
+    return names[limit];
+}
 
 static void print_counters(const struct weir_test_report *report)
 {
@@ -189,44 +156,90 @@ static void print_counters(const struct weir_test_report *report)
     (void)putchar('\n');
 }
 
-static void print_replay(const struct program *program, uint64_t seed)
+static void print_replay(const struct program *program, const struct world_options *options)
 {
-    (void)printf("replay: %s --seed %" PRIu64, program->name, seed);
-    if (program->options.steps > 0) (void)printf(" --steps %u", program->options.steps);
+    static char list[6 * FATE_MAX];
+    (void)printf("replay: %s --seed %" PRIu64, program->name, options->seed);
+    for (enum world_limit limit = 0; limit < WORLD_LIMIT_COUNT; limit++)
+        if (options->limits[limit] > 0) (void)printf(" %s %u", limit_name(limit), options->limits[limit]);
+    fate_spared_text(&options->spared, list, sizeof list);
+    if (list[0] != '\0') (void)printf(" --without %s", list);
     (void)printf(" --trace\n");
+}
+
+static void trace_shrunk(const struct shrunk *shrunk)
+{
+    struct world_options options = shrunk->options;
+    struct world_report report;
+    options.trace = true;
+    (void)fflush(stdout);
+    (void)child_run(&options, &report);
+}
+
+/* A failure that is easier to read: the command for it, and its trace. */
+static void print_shrunk(const struct program *program, uint64_t seed, const struct world_report *report)
+{
+    struct world_options options = program->world;
+    static struct shrunk shrunk;
+    options.seed = seed;
+    if (!shrink(&options, report, &shrunk)) {
+        (void)printf("seed %" PRIu64 " is not made shorter: it does not fail again in time\n", seed);
+        return;
+    }
+    (void)printf("shrunk, in %u runs: events %u instead of %u, steps %u instead of %u\n%s\n", shrunk.runs,
+                 shrunk.report.strokes.struck, report->strokes.struck, shrunk.report.steps, report->steps,
+                 shrunk.report.violation);
+    print_replay(program, &shrunk.options);
+    trace_shrunk(&shrunk);
 }
 
 /* AddressSanitizer's, where the program has it. */
 void __lsan_disable(void) __attribute__((weak));
 
-static int run_one(const struct program *program, struct world_options options)
+static int run_one(struct program *program)
 {
     struct world_report report;
     struct weir_test_report counters = { .size = sizeof counters };
     if (__lsan_disable != NULL) __lsan_disable(); /* what a killed process had is lost, and no leak of the job's */
-    options.seed = program->options.seed_first;
-    world_run(&options, &report);
-    (void)printf("seed %" PRIu64 ": job %s, %.1f s, digest %016" PRIx64 "\n", options.seed, report.job,
+    world_run(&program->world, &report);
+    (void)printf("seed %" PRIu64 ": job %s, %.1f s, digest %016" PRIx64 "\n", program->world.seed, report.job,
                  (double)report.ended_us / 1e6, report.digest);
     fill_counters(&counters, &report);
     print_counters(&counters);
     if (report.violation[0] == '\0') return 0;
     (void)printf("violation: %s\n", report.violation);
-    print_replay(program, options.seed);
+    print_replay(program, &program->world);
     return 1;
 }
 
-static void print_bad(void *program, uint64_t seed, const struct world_report *report)
+/* Not in this process, so that there can be more. */
+static int shrink_one(struct program *program)
 {
-    if (report->job[0] == '\0') (void)printf("seed %" PRIu64 ": %s\n", seed, report->violation);
-    else (void)printf("seed %" PRIu64 ": job %s: %s\n", seed, report->job, report->violation);
-    print_replay(program, seed);
+    struct world_report report;
+    if (!child_run(&program->world, &report)) return 3;
+    if (report.violation[0] == '\0') return 0;
+    (void)printf("violation: %s\n", report.violation);
+    print_shrunk(program, program->world.seed, &report);
+    return report.has_crashed ? 3 : 1;
 }
 
-static int run_range(struct program *program, const struct world_options *options)
+static void take_bad(void *user, uint64_t seed, const struct world_report *report)
+{
+    struct program *program = user;
+    struct world_options options = program->world;
+    options.seed = seed;
+    if (report->job[0] == '\0') (void)printf("seed %" PRIu64 ": %s\n", seed, report->violation);
+    else (void)printf("seed %" PRIu64 ": job %s: %s\n", seed, report->job, report->violation);
+    print_replay(program, &options);
+    if (program->failed.violation[0] != '\0') return;
+    program->failed = *report;
+    program->seed_failed = seed;
+}
+
+static int run_range(struct program *program)
 {
     struct weir_test_report report = { .size = sizeof report };
-    struct many many = { .options = &program->options, .world = *options, .report = &report, .bad = print_bad,
+    struct many many = { .options = &program->options, .world = program->world, .report = &report, .bad = take_bad,
                          .bad_user = program };
     const time_t began = time(NULL);
     const bool started = run_many(&many);
@@ -234,6 +247,8 @@ static int run_range(struct program *program, const struct world_options *option
                  (long)(time(NULL) - began));
     print_counters(&report);
     if (!started) (void)fprintf(stderr, "%s: no process for a run: %s\n", program->name, strerror(errno));
+    if (program->failed.violation[0] != '\0' && !program->never_shrinks)
+        print_shrunk(program, program->seed_failed, &program->failed);
     return !started || report.crashes > 0 ? 3 : report.violations > 0 ? 1 : 0;
 }
 
@@ -259,11 +274,14 @@ static bool parse_pair(struct program *program, const char *name, const char *va
 {
     struct weir_test_options *options = &program->options;
     char *end;
-    if (strcmp(name, "--steps") == 0) return parse_count(value, 0, UINT32_MAX, &options->steps);
+    for (enum world_limit limit = 0; limit < WORLD_LIMIT_COUNT; limit++)
+        if (strcmp(name, limit_name(limit)) == 0)
+            return parse_count(value, 0, UINT32_MAX, &program->world.limits[limit]);
+    if (strcmp(name, "--without") == 0) return fate_spare(&program->world.spared, value);
     if (strcmp(name, "--jobs") == 0) return parse_count(value, 1, JOBS_MAX, &options->jobs);
     if (strcmp(name, "--seed") == 0) {
         program->one = true;
-        return parse(value, &options->seed_first, &end) && *end == '\0';
+        return parse(value, &program->world.seed, &end) && *end == '\0';
     }
     if (strcmp(name, "--seeds") != 0) return false;
     program->many = true;
@@ -271,11 +289,20 @@ static bool parse_pair(struct program *program, const char *name, const char *va
            *end == '\0';
 }
 
+static bool *flag_of(struct program *program, const char *name)
+{
+    if (strcmp(name, "--trace") == 0) return &program->world.trace;
+    if (strcmp(name, "--keep-going") == 0) return &program->options.keep_going;
+    if (strcmp(name, "--shrink") == 0) return &program->shrinks;
+    if (strcmp(name, "--no-shrink") == 0) return &program->never_shrinks;
+    return NULL;
+}
+
 static bool parse_all(struct program *program, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--trace") == 0) program->options.trace = true;
-        else if (strcmp(argv[i], "--keep-going") == 0) program->options.keep_going = true;
+        bool *flag = flag_of(program, argv[i]);
+        if (flag != NULL) *flag = true;
         else if (i + 1 == argc || !parse_pair(program, argv[i], argv[i + 1])) return false;
         else i++;
     }
@@ -284,8 +311,10 @@ static bool parse_all(struct program *program, int argc, char **argv)
 
 static int run_program(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count, bool with_mishaps)
 {
-    struct program program = { .name = argc > 0 ? argv[0] : "test",
-                               .options = { .size = sizeof program.options, .jobs = 2 } };
+    static struct program program;
+    program = (struct program){ .name = argc > 0 ? argv[0] : "test",
+                                .options = { .size = sizeof program.options, .jobs = 2 },
+                                .world = { .jobs = jobs, .job_count = job_count, .with_mishaps = with_mishaps } };
     for (uint32_t i = 0; i < job_count; i++) {
         const char *lack = author_lacks(&jobs[i]);
         if (lack == NULL) continue;
@@ -296,9 +325,7 @@ static int run_program(int argc, char **argv, const struct weir_test_job *jobs, 
         (void)fprintf(stderr, usage, program.name, program.name);
         return 2;
     }
-    const struct world_options options = { .jobs = jobs, .job_count = job_count, .steps = program.options.steps,
-                                           .trace = program.options.trace, .with_mishaps = with_mishaps };
-    return program.one ? run_one(&program, options) : run_range(&program, &options);
+    return program.many ? run_range(&program) : program.shrinks ? shrink_one(&program) : run_one(&program);
 }
 
 int run_main(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count)

@@ -68,7 +68,7 @@ void weather_set(uint32_t storm)
     const uint32_t crash_chance = fate_percent(60) ? up_to(density * 300) : 0;
     const char *aimed = fate_percent(40) ? aim(&network) : "nothing in particular";
     weather.storm = storm;
-    if (storm > 0 && fate_strikes("storm %u, out for %s", storm, aimed)) set_network(&network, crash_chance);
+    if (storm > 0 && fate_strikes(FATE_storms, "storm %u, out for %s", storm, aimed)) set_network(&network, crash_chance);
     else set_network(&quiet, 0);
 }
 
@@ -97,7 +97,7 @@ static void disk_fills_up(struct life *unused)
 {
     (void)unused;
     const struct disk_faults faults = { .capacity_bytes = 4096 };
-    if (weather.disk_is_bad || !fate_strikes("the disk is full")) return;
+    if (weather.disk_is_bad || !fate_strikes(FATE_disk, "the disk is full")) return;
     world_seen()->full_disks++;
     disk_fails(&faults);
 }
@@ -108,7 +108,7 @@ static void disk_breaks(struct life *unused)
     const bool on_write = fate_percent(50);
     const uint32_t chance = up_to(200000);
     const struct disk_faults faults = { .write_error = on_write ? chance : 0, .sync_error = on_write ? 0 : chance };
-    if (weather.disk_is_bad || !fate_strikes("the disk fails at %s", on_write ? "writing" : "syncing")) return;
+    if (weather.disk_is_bad || !fate_strikes(FATE_disk, "the disk fails at %s", on_write ? "writing" : "syncing")) return;
     world_seen()->disk_errors++;
     disk_fails(&faults);
 }
@@ -117,14 +117,14 @@ static void disk_slows_down(struct life *unused)
 {
     (void)unused;
     const int64_t us = (int64_t)fate_below(20000);
-    if (fate_strikes("the disk takes %.1f ms more", (double)us / 1000.0)) timed_disk_slow(us);
+    if (fate_strikes(FATE_disk, "the disk takes %.1f ms more", (double)us / 1000.0)) timed_disk_slow(us);
 }
 
 static void power_fails(struct life *unused)
 {
     (void)unused;
     struct life *lives[LIVES_MAX];
-    if (!fate_strikes("power cut")) return;
+    if (!fate_strikes(FATE_power, "power cut")) return;
     world_seen()->power_cuts++;
     for (uint32_t i = 0, count = lives_alive(lives); i < count; i++) lives_kill(lives[i]);
     disk_model_cut_power(timed_disk_model());
@@ -134,19 +134,19 @@ static void power_fails(struct life *unused)
 
 static void life_is_killed(struct life *life)
 {
-    if (life != NULL && fate_strikes("life %u: killed", life->number)) lives_kill(life);
+    if (life != NULL && fate_strikes(FATE_kills, "life %u: killed", life->number)) lives_kill(life);
 }
 
 static void life_is_frozen(struct life *life)
 {
     const int64_t us = (int64_t)fate_below(fate_percent(30) ? 8 * SECOND_US : SECOND_US);
-    if (life != NULL && fate_strikes("life %u: frozen for %.1f ms", life->number, (double)us / 1000.0))
+    if (life != NULL && fate_strikes(FATE_freezes, "life %u: frozen for %.1f ms", life->number, (double)us / 1000.0))
         lives_freeze(life, us);
 }
 
 static void life_is_stopped(struct life *life)
 {
-    if (life == NULL || !fate_strikes("life %u: is told to stop", life->number)) return;
+    if (life == NULL || !fate_strikes(FATE_stops, "life %u: is told to stop", life->number)) return;
     world_seen()->stops++;
     life->stop = true;
 }
@@ -155,7 +155,7 @@ static void second_start(struct life *unused)
 {
     (void)unused;
     const bool is_foreign = fate_percent(25) && oracle_progress() > 0;
-    if (fate_strikes("another start")) lives_start(is_foreign);
+    if (fate_strikes(FATE_starts, "another start")) lives_start(is_foreign);
 }
 
 /* ---- The cluster ------------------------------------------------------------------------------------------------- */
@@ -177,7 +177,7 @@ static void broker_dies(struct life *unused)
 {
     (void)unused;
     const int64_t us = (int64_t)fate_below(2 * SECOND_US);
-    if (!fate_strikes("the broker is gone for %.1f ms", (double)us / 1000.0)) return;
+    if (!fate_strikes(FATE_brokers, "the broker is gone for %.1f ms", (double)us / 1000.0)) return;
     world_seen()->broker_outages++;
     cluster_set_down(true);
     sched_at(sched_now_us() + us, NULL, broker_up, NULL);
@@ -188,7 +188,7 @@ static void coordinators_move(struct life *unused)
     (void)unused;
     const enum model_error answer = fate_percent(50) ? MODEL_NOT_COORDINATOR : MODEL_COORDINATOR_LOADING;
     const int64_t us = (int64_t)fate_below(SECOND_US);
-    if (!fate_strikes("the coordinators move, for %.1f ms", (double)us / 1000.0)) return;
+    if (!fate_strikes(FATE_coordinators, "the coordinators move, for %.1f ms", (double)us / 1000.0)) return;
     world_seen()->coordinator_moves++;
     model_coordinators_away(cluster_model(), answer);
     sched_at(sched_now_us() + us, NULL, coordinators_back, NULL);
@@ -200,14 +200,14 @@ static void ledger_is_compacted(struct life *unused)
     char topic[128];
     const struct model_place ledger = { topic, 0 };
     (void)snprintf(topic, sizeof topic, "%s-ledger", weather.job);
-    if (fate_strikes("the ledger is compacted") && model_compact(cluster_model(), &ledger) == MODEL_OK)
+    if (fate_strikes(FATE_compactions, "the ledger is compacted") && model_compact(cluster_model(), &ledger) == MODEL_OK)
         world_seen()->compactions++;
 }
 
 static void group_is_forgotten(struct life *unused)
 {
     (void)unused;
-    if (mishaps_are_pending() || !fate_strikes("the group's offsets are forgotten")) return;
+    if (mishaps_are_pending() || !fate_strikes(FATE_groups, "the group's offsets are forgotten")) return;
     world_seen()->forgotten_groups++;
     model_forget_group(cluster_model(), weather.job);
 }

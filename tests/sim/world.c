@@ -39,7 +39,9 @@ void world_trace(const char *format, ...)
 static void create_topics(const struct weir_test_topic topics[WEIR_TEST_TOPICS_MAX], int32_t drawn)
 {
     for (uint32_t i = 0; i < WEIR_TEST_TOPICS_MAX && topics[i].name != NULL; i++) {
-        const int32_t partitions = topics[i].partitions > 0 ? topics[i].partitions : drawn;
+        const int32_t most = (int32_t)world.options->limits[WORLD_partitions];
+        const int32_t cut = most > 0 && most < drawn ? most : drawn;
+        const int32_t partitions = topics[i].partitions > 0 ? topics[i].partitions : cut;
         CHECK(model_create_topic(cluster_model(), topics[i].name, partitions, false) == MODEL_OK);
         world_trace("topic '%s', %d partitions", topics[i].name, (int)partitions);
     }
@@ -56,9 +58,10 @@ static void pass_time(int64_t us) { (void)sched_run(sched_now_us() + us, has_vio
 static void storm(void)
 {
     const uint32_t drawn = 40 + (uint32_t)fate_below(120);
-    const uint32_t steps = world.options->steps > 0 ? world.options->steps : drawn;
-    for (uint32_t i = 0; i < steps && !has_violation(NULL); i++) {
+    const uint32_t steps = world.options->limits[WORLD_steps] > 0 ? world.options->limits[WORLD_steps] : drawn;
+    for (uint32_t i = world.options->limits[WORLD_skip]; i < steps && !has_violation(NULL); i++) {
         fate_step(1 + i);
+        world.report->steps = 1 + i;
         if (i % 30 == 0) weather_set((uint32_t)fate_below(4));
         for (uint64_t n = fate_below(4); n > 0; n--) load_some();
         if (fate_percent(35)) weather_event();
@@ -109,9 +112,18 @@ static void fill_report(void)
     report->records = seen.records;
     report->ended_us = sched_now_us();
     report->digest = sched_digest();
+    report->strokes = fate_counts();
     (void)snprintf(report->job, sizeof report->job, "%s", world.test->name);
     const char *violation = oracle_violation();
     (void)snprintf(report->violation, sizeof report->violation, "%s", violation == NULL ? "" : violation);
+}
+
+void world_tell(struct world_report *report)
+{
+    memset(report, 0, sizeof *report);
+    if (world.report == NULL) return;
+    fill_report();
+    *report = *world.report;
 }
 
 void world_run(const struct world_options *options, struct world_report *report)
@@ -129,12 +141,12 @@ void world_run(const struct world_options *options, struct world_report *report)
     world.test = &options->jobs[fate_below(options->job_count)];
     world_trace("job '%s'", world.test->name);
     oracle_begin(cluster_model(), world.test);
-    lives_begin(world.test);
+    lives_begin(world.test, options->limits[WORLD_parallelism]);
     weather_begin(world.test->name, options->with_mishaps);
     mishaps_begin(world.test);
     create_topics(world.test->inputs, 1 + (int32_t)fate_below(4));
     create_topics(world.test->outputs, 1 + (int32_t)fate_below(3));
-    load_begin(world.test);
+    load_begin(world.test, options->limits[WORLD_records]);
     lives_start(false);
     storm();
     calm();
@@ -145,4 +157,5 @@ void world_run(const struct world_options *options, struct world_report *report)
     load_free();
     timed_disk_end();
     cluster_end();
+    world.report = NULL;
 }

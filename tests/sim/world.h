@@ -30,18 +30,30 @@ struct world_report {
 #undef WORLD_SIGHT_FIELD
     uint64_t digest;
     int64_t ended_us;
+    uint32_t steps;
+    struct fate_counts strokes;
     char job[64];
     char violation[600]; /* "" = everything held */
+    bool has_crashed, has_hung; /* child.h */
+};
+
+/* What is drawn is cut to this; 0 = it is not. Steps are as many as this says instead, without the first `skip`. */
+#define WORLD_LIMITS(X) X(steps) X(skip) X(parallelism) X(partitions) X(records)
+enum world_limit {
+#define WORLD_LIMIT_ENUM(name) WORLD_##name,
+    WORLD_LIMITS(WORLD_LIMIT_ENUM)
+#undef WORLD_LIMIT_ENUM
+    WORLD_LIMIT_COUNT
 };
 
 struct world_options {
     const struct weir_test_job *jobs; /* one of these is drawn */
     uint32_t job_count;
     uint64_t seed;
-    uint32_t steps;      /* faults and other events that are drawn; 0 = as the seed says */
-    bool with_mishaps;   /* mishaps.h, too */
+    uint32_t limits[WORLD_LIMIT_COUNT];
     struct fate_spared spared;
-    bool trace;          /* each event and each log line to stderr */
+    bool with_mishaps; /* mishaps.h, too */
+    bool trace;        /* each event and each log line to stderr */
 };
 
 /* The run's report so far: what sees something worth counting counts it there. */
@@ -51,5 +63,7 @@ struct world_report *world_seen(void);
 void world_trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 void world_run(const struct world_options *options, struct world_report *report);
+/* The report of a run that is under way, for whoever has to end it here. */
+void world_tell(struct world_report *report);
 
 #endif

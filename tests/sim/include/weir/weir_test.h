@@ -133,11 +133,15 @@ WEIR_API enum weir_code weir_test_run(const struct weir_test_job *job, const str
 
 /* The whole of a test program, for its main():
  *
- *     --seed N [--steps M] [--trace]                               one run, in this process
- *     --seeds FROM-TO [--jobs J] [--steps M] [--keep-going]        many
+ *     --seed N [--trace] [LIMIT...]                                        one run, in this process
+ *     --seed N --shrink [LIMIT...]                                         the same, as short as it still fails
+ *     --seeds FROM-TO [--jobs J] [--keep-going] [--no-shrink] [LIMIT...]   many; the first that fails is made shorter
+ *
+ * LIMIT: --steps M (events drawn), --skip M (without the first ones), --parallelism N, --partitions N, --records N (no more
+ * than that), --without LIST (classes and numbers of events, as they are in the trace: kills,freezes,3,7-12).
  *
  * Returns the exit code: 0 everything held, 1 a violation, 2 usage, 3 a run hung or crashed. A violation is printed with
- * the command that replays it. */
+ * the command that replays it; the shorter one with its trace, too. */
 WEIR_API int weir_test_main_(int argc, char **argv, const struct weir_test_job *job);
 #define weir_test_main(argc, argv, ...)                                                                                \
     weir_test_main_((argc), (argv), &(struct weir_test_job){ .size = sizeof(struct weir_test_job), __VA_ARGS__ })
