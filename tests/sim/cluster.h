@@ -17,6 +17,7 @@
 /* What a request is about: bad weather may be out for one kind. */
 #define REQUEST_KINDS(X)                                                                                               \
     X(OTHER, "another request")                                                                                        \
+    X(MIRRORS, "OffsetFetch")                                                                                          \
     X(INIT, "InitProducerId")                                                                                          \
     X(ADD_PARTITIONS, "AddPartitionsToTxn")                                                                            \
     X(PRODUCE, "Produce")                                                                                              \

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define FATE_CLASSES(X)                                                                                                \
-    X(kills) X(moments) X(freezes) X(stops) X(starts) X(power) X(disk) X(brokers) X(coordinators) X(compactions)       \
+    X(kills) X(moments) X(freezes) X(stops) X(starts) X(rushes) X(power) X(disk) X(brokers) X(coordinators) X(compactions)       \
     X(groups) X(storms) X(requests) X(growth) X(mishaps)
 
 enum fate_class {

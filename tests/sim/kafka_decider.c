@@ -441,6 +441,7 @@ static enum weir_code read_mirrors(struct sim_decider *decider, bool stable, str
         struct mirrors_request *request = request_create(sizeof *request, act_mirrors, clear_mirrors);
         (void)snprintf(request->group, sizeof request->group, "%s", decider->job);
         request->stable = stable;
+        request->base.kind = REQUEST_MIRRORS;
         const bool answered = cluster_call(&connection, &request->base, REQUEST_TIMEOUT_US) == CALL_ANSWERED;
         const bool good = answered && request->base.error == MODEL_OK;
         if (good) {

@@ -29,7 +29,8 @@ static struct {
     struct setting settings[SETTINGS_MAX];
     size_t setting_count;
     int64_t transaction_timeout_ms;
-    uint32_t crash_chance, parallelism_max;
+    struct lives_moments moments;
+    uint32_t parallelism_max;
     bool have_ended_well;
 } lives;
 
@@ -52,15 +53,7 @@ static void add_choice(const char *key, const char *value)
     (void)snprintf(setting->value, sizeof setting->value, "%s", value);
 }
 
-/* Of requests that take ids over: whose transactions end by that. */
-static void note_takeover(const struct request *request, bool is_late)
-{
-    if (request->kind != REQUEST_INIT) return;
-    for (uint32_t i = 0; i < lives.count; i++) {
-        struct life *life = &lives.items[i];
-        if (!life->is_over && (is_late || life->process != request->process)) life->was_taken_over = true;
-    }
-}
+static void on_acted(const struct request *request, bool is_late);
 
 void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max)
 {
@@ -82,7 +75,7 @@ void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max)
     lives.transaction_timeout_ms = fate_percent(50) ? 500 + (int64_t)fate_below(3000) : 60000;
     add_setting("kafka.producer.transaction.timeout.ms", (uint64_t)lives.transaction_timeout_ms, "");
     if (fate_percent(30)) add_choice("pipeline.operator-chaining.enabled", "false");
-    cluster_on_acted(note_takeover);
+    cluster_on_acted(on_acted);
 }
 
 /* ---- One life ---------------------------------------------------------------------------------------------------- */
@@ -133,6 +126,21 @@ static void start_another(void *unused)
     lives_start(false);
 }
 
+/* Something may befall a life now that it has got to `where`. Being frozen while another start takes over is what finds a
+ * life that goes on without looking. */
+static void pass_moment(struct life *life, const char *where, uint32_t chance)
+{
+    static const char *const fates[] = { "killed", "frozen", "joined by another start",
+                                         "frozen, and joined by another start" };
+    if (!sched_chance(chance)) return;
+    const uint64_t drawn = sched_random_below(sizeof fates / sizeof fates[0]);
+    if (!fate_strikes(FATE_moments, "life %u: %s at %s", life->number, fates[drawn], where)) return;
+    world_seen()->moments++;
+    if (drawn >= 2) sched_at(sched_now_us(), NULL, start_another, NULL);
+    if (drawn % 2 == 1) lives_freeze(life, draw_freeze_us());
+    if (drawn == 0) lives_kill(life);
+}
+
 /* In place of lib/base/crash.c. */
 void crash_point_pass(enum crash_point point);
 void crash_point_pass(enum crash_point point)
@@ -142,18 +150,33 @@ void crash_point_pass(enum crash_point point)
         CRASH_POINTS(CRASH_NAME)
 #undef CRASH_NAME
     };
-    static const char *const fates[] = { "killed", "killed", "frozen", "joined by another start" };
     struct life *life = sched_machine();
     world_seen()->early_parts += point == CRASH_part_durable;
-    if (life == NULL || !sched_chance(lives.crash_chance)) return;
-    const uint64_t drawn = sched_random_below(sizeof fates / sizeof fates[0]);
-    if (!fate_strikes(FATE_moments, "life %u: %s at %s", life->number, fates[drawn], names[point])) return;
-    world_seen()->crash_points++;
-    switch (drawn) {
-    case 2: lives_freeze(life, draw_freeze_us()); break;
-    case 3: sched_at(sched_now_us(), NULL, start_another, NULL); break;
-    default: lives_kill(life); break;
+    if (life != NULL) pass_moment(life, names[point], lives.moments.points);
+}
+
+/* Requests that take ids over end the transactions of others. */
+static void note_takeover(const struct request *request, bool is_late)
+{
+    for (uint32_t i = 0; i < lives.count; i++) {
+        struct life *life = &lives.items[i];
+        if (!life->is_over && (is_late || life->process != request->process)) life->was_taken_over = true;
     }
+}
+
+static struct life *life_of(const struct sched_process *process)
+{
+    for (uint32_t i = 0; i < lives.count; i++)
+        if (lives.items[i].process == process && !lives.items[i].is_over) return &lives.items[i];
+    return NULL;
+}
+
+/* A request has acted, and its sender does not know it yet. */
+static void on_acted(const struct request *request, bool is_late)
+{
+    struct life *life = is_late ? NULL : life_of(request->process);
+    if (request->kind == REQUEST_INIT) note_takeover(request, is_late);
+    if (life != NULL) pass_moment(life, request_kind_name(request->kind), lives.moments.requests[request->kind]);
 }
 
 static void take_log(void *user, enum weir_log_level level, const char *text)
@@ -284,7 +307,7 @@ void lives_start(bool is_foreign)
     const uint32_t parallelism = 1 + (uint32_t)fate_below(3), most = lives.parallelism_max;
     struct life *life = &lives.items[lives.count];
     *life = (struct life){ .number = lives.count++, .parallelism = most > 0 && most < parallelism ? most : parallelism,
-                           .ring_size = 2 + (uint32_t)fate_below(fate_percent(20) ? 3 : 1), .is_foreign = is_foreign,
+                           .ring_size = 2 + (uint32_t)fate_below(fate_percent(30) ? 3 : 1), .is_foreign = is_foreign,
                            .met_bad_disk = weather_disk_is_bad(),
                            .choice = choice != NULL ? *choice : (struct mishap_choice){ 0 } };
     if (choice != NULL && strcmp(choice->key, "start.fresh") == 0) oracle_allow_founding();
@@ -325,6 +348,6 @@ void lives_trace(void)
     for (uint32_t i = 0, count = lives_alive(alive); i < count; i++) trace_status(alive[i]);
 }
 
-void lives_set_crash_chance(uint32_t in_a_million) { lives.crash_chance = in_a_million; }
+void lives_set_moments(const struct lives_moments *moments) { lives.moments = *moments; }
 bool lives_have_ended_well(void) { return lives.have_ended_well; }
 void lives_forget_the_end(void) { lives.have_ended_well = false; }

@@ -3,6 +3,7 @@
 #ifndef SIM_LIVES_H
 #define SIM_LIVES_H
 
+#include "sim/cluster.h"
 #include "sim/sched.h"
 #include "weir/weir_test.h"
 
@@ -38,9 +39,13 @@ void lives_start(bool is_foreign);
 void lives_kill(struct life *life);
 /* SIGSTOP, and SIGCONT after `us`. */
 void lives_freeze(struct life *life, int64_t us);
-/* At each crash point a life is killed, frozen for about as long as a transaction may last, or joined by another start,
- * with this chance, in a million. */
-void lives_set_crash_chance(uint32_t in_a_million);
+/* Moments at which a life is killed, frozen for about as long as a transaction may last, joined by another start, or both:
+ * with these chances, in a million. */
+struct lives_moments {
+    uint32_t points;                       /* crash points (base/crash.h) */
+    uint32_t requests[REQUEST_KIND_COUNT]; /* has acted, and the answer is under way */
+};
+void lives_set_moments(const struct lives_moments *moments);
 /* Starts so far. */
 uint32_t lives_count(void);
 /* Fills in who is alive; answers how many. */

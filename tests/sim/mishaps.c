@@ -156,6 +156,29 @@ static void set_group(int64_t position, const char *metadata)
 
 /* ---- The group ---------------------------------------------------------------------------------------------------- */
 
+struct metadata {
+    char text[256];
+};
+
+static void copy_metadata(void *user, const struct model_offset *offset)
+{
+    if (offset->partition == mishaps.place.partition && strcmp(offset->topic, mishaps.place.topic) == 0)
+        (void)snprintf(((struct metadata *)user)->text, sizeof ((struct metadata *)user)->text, "%s", offset->metadata);
+}
+
+/* What the tool that moves an offset leaves as metadata: nothing, something of its own, or what was there. */
+static struct metadata draw_metadata(void)
+{
+    struct metadata metadata = { "" };
+    switch (fate_below(3)) {
+    case 0: break;
+    case 1: metadata = (struct metadata){ "by hand" }; break;
+    default:
+        CHECK(model_offset_fetch(cluster_model(), mishaps.test->name, true, copy_metadata, &metadata) == MODEL_OK);
+    }
+    return metadata;
+}
+
 static bool offsets_are_moved(void)
 {
     int64_t position;
@@ -167,11 +190,11 @@ static bool offsets_are_moved(void)
     mishaps.position = first + (int64_t)fate_below((uint64_t)(end - first));
     if (mishaps.position == position) mishaps.position = end;
     if (mishaps.position == position) return false;
-    const bool has_metadata = fate_percent(30);
-    if (!fate_strikes(FATE_mishaps, "somebody moves the group's offset of %s/%d to %" PRId64, mishaps.place.topic,
-                      (int)mishaps.place.partition, mishaps.position))
+    const struct metadata metadata = draw_metadata();
+    if (!fate_strikes(FATE_mishaps, "somebody moves the group's offset of %s/%d to %" PRId64 ", '%s'",
+                      mishaps.place.topic, (int)mishaps.place.partition, mishaps.position, metadata.text))
         return false;
-    set_group(mishaps.position, has_metadata ? "by hand" : "");
+    set_group(mishaps.position, metadata.text);
     world_seen()->moved_offsets++;
     return true;
 }
@@ -224,7 +247,8 @@ static bool note_record(void *user, const struct model_record *record)
     return true;
 }
 
-static bool ledger_loses_its_tail(void)
+/* Where the loss of a tail begins: at one of the newest records. */
+static bool draw_tail(int64_t *offset)
 {
     const struct model_place ledger = { mishaps.ledger, 0 };
     struct records records = { 0 };
@@ -234,10 +258,23 @@ static bool ledger_loses_its_tail(void)
         records.count == 0)
         return false;
     const uint64_t kept = records.count < 8 ? records.count : 8;
-    const int64_t offset = records.offsets[(records.count - 1 - fate_below(kept)) % 8];
-    if (!fate_strikes(FATE_mishaps, "the ledger loses what is at %" PRId64 " and above", offset)) return false;
+    *offset = records.offsets[(records.count - 1 - fate_below(kept)) % 8];
+    return true;
+}
+
+static void lose_tail(int64_t offset)
+{
+    const struct model_place ledger = { mishaps.ledger, 0 };
     CHECK(model_lose_tail(cluster_model(), &ledger, offset) == MODEL_OK);
     world_seen()->lost_tails++;
+}
+
+static bool ledger_loses_its_tail(void)
+{
+    int64_t offset;
+    if (!draw_tail(&offset)) return false;
+    if (!fate_strikes(FATE_mishaps, "the ledger loses what is at %" PRId64 " and above", offset)) return false;
+    lose_tail(offset);
     return true;
 }
 
@@ -307,6 +344,14 @@ static bool frame_is_damaged_and_ledger_deleted(void)
 {
     if (!has_all_mirrors() || !frame_is_damaged()) return false;
     (void)model_delete_topic(cluster_model(), mishaps.ledger);
+    return true;
+}
+
+static bool frame_is_damaged_and_ledger_loses_its_tail(void)
+{
+    int64_t offset;
+    if (!draw_tail(&offset) || !frame_is_damaged()) return false;
+    lose_tail(offset);
     return true;
 }
 
@@ -409,6 +454,8 @@ static const struct mishap all[] = {
     { "ledger and group are lost", ledger_and_group_are_deleted, WEIR_FOREIGN, false, begin_anew },
     { "the frame is damaged", frame_is_damaged, WEIR_DAMAGED, false, bring_back_or_begin_anew },
     { "the frame is damaged, and the ledger lost", frame_is_damaged_and_ledger_deleted, WEIR_DAMAGED, false, bring_back },
+    { "the frame is damaged, and the ledger has lost its tail", frame_is_damaged_and_ledger_loses_its_tail, WEIR_DAMAGED,
+      false, bring_back },
     { "a file is damaged", any_file_is_damaged, WEIR_DAMAGED, true, bring_back },
     { "an input is trimmed", input_is_trimmed, WEIR_POSITION_LOST, false, reset_or_begin_anew },
     { "an input is gone", input_is_deleted, WEIR_POSITION_LOST, false, make_topic_and_begin_anew },

@@ -52,6 +52,7 @@ static struct {
     VEC(struct newest) newest[NEWEST_BUCKETS];
     bool is_founded, is_deciding;
     uint64_t incarnation, epoch; /* of the newest commit */
+    uint64_t announced;          /* the newest incarnation */
     struct weir_frame_name frame;
     uint32_t foundings_allowed;
     struct oracle_counts counts;
@@ -234,6 +235,29 @@ static void begin_new_history(void)
     author_begin(oracle.test);
 }
 
+/* Names rise, and are never used again; and nobody commits behind the back of a newer start. */
+static void check_name(const struct weir_ledger_entry *entry)
+{
+    if (entry->incarnation < oracle.announced)
+        oracle_fail("incarnation %" PRIu64 " commits, though %" PRIu64 " has announced itself", entry->incarnation,
+                    oracle.announced);
+    if (entry->incarnation > oracle.incarnation) return;
+    if (entry->incarnation == oracle.incarnation && entry->epoch > oracle.epoch) return;
+    oracle_fail("commit %" PRIu64 ".%" PRIu64 " comes after %" PRIu64 ".%" PRIu64, entry->incarnation, entry->epoch,
+                oracle.incarnation, oracle.epoch);
+}
+
+/* Who announces itself names the last commit again: the newest record of the ledger is the pointer. */
+static void take_announcement(const struct weir_ledger_entry *entry)
+{
+    oracle.counts.incarnations++;
+    if (entry->incarnation > oracle.announced) oracle.announced = entry->incarnation;
+    if (entry->frame.incarnation == oracle.incarnation && entry->frame.epoch == oracle.epoch) return;
+    oracle_fail("incarnation %" PRIu64 " announces itself with checkpoint %" PRIu64 ".%" PRIu64 ", but %" PRIu64
+                ".%" PRIu64 " was the last one", entry->incarnation, entry->frame.incarnation, entry->frame.epoch,
+                oracle.incarnation, oracle.epoch);
+}
+
 static void take_commit(const struct weir_ledger_entry *entry)
 {
     if (oracle.is_founded && entry->epoch == 0 && oracle.foundings_allowed > 0) begin_new_history();
@@ -243,6 +267,7 @@ static void take_commit(const struct weir_ledger_entry *entry)
                     entry->parent.epoch, oracle.incarnation, oracle.epoch);
     if (!oracle.is_founded && entry->epoch != 0)
         oracle_fail("the first commit is epoch %" PRIu64 ", not the founding one", entry->epoch);
+    check_name(entry);
     oracle.is_founded = true;
     oracle.is_deciding = true;
     oracle.incarnation = entry->incarnation;
@@ -275,7 +300,7 @@ static bool take_ledger(struct model_producer producer)
     const bool is_commit = code == WEIR_OK && entry.kind == WEIR_LEDGER_COMMIT;
     if (code != WEIR_OK) oracle_fail("ledger: %s", error.text);
     else if (is_commit) take_commit(&entry);
-    else oracle.counts.incarnations++;
+    else take_announcement(&entry);
     weir_ledger_entry_clear(&entry);
     return is_commit;
 }

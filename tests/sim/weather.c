@@ -35,7 +35,7 @@ static uint32_t up_to(uint32_t limit) { return (uint32_t)fate_below(limit); }
 
 /* One kind of request is lost or held up most of all. For a moment, so that those of two starts cross; or a little longer
  * than anybody waits for an answer: then it acts behind the one that was sent in its place, on whatever is there by then. */
-static const char *aim(struct cluster_weather *network)
+static const char *aim(struct cluster_weather *network, struct lives_moments *moments)
 {
     const enum request_kind kind = (enum request_kind)fate_below(REQUEST_KIND_COUNT);
     struct cluster_faults *faults = &network->faults[kind];
@@ -43,14 +43,15 @@ static const char *aim(struct cluster_weather *network)
     faults->delay = up_to(300000);
     faults->delay_least_us = fate_percent(60) ? REQUEST_TIMEOUT_US : 0;
     faults->delay_us = 1000 + (int64_t)fate_below(SECOND_US / 2);
+    if (kind != REQUEST_OTHER && fate_percent(50)) moments->requests[kind] = up_to(200000);
     return request_kind_name(kind);
 }
 
 static const struct cluster_weather quiet = { .latency_us = 300 };
 
-static void set_network(const struct cluster_weather *network, uint32_t crash_chance)
+static void set_network(const struct cluster_weather *network, const struct lives_moments *moments)
 {
-    lives_set_crash_chance(crash_chance);
+    lives_set_moments(moments);
     cluster_set_weather(network);
 }
 
@@ -65,11 +66,11 @@ void weather_set(uint32_t storm)
     for (size_t i = 0; i < REQUEST_KIND_COUNT; i++) network.faults[i] = faults;
     network.slow_marker = up_to(density * 2000);
     network.slow_marker_us = 1000 + (int64_t)fate_below(SECOND_US);
-    const uint32_t crash_chance = fate_percent(60) ? up_to(density * 300) : 0;
-    const char *aimed = fate_percent(40) ? aim(&network) : "nothing in particular";
+    struct lives_moments moments = { .points = fate_percent(60) ? up_to(density * 300) : 0 };
+    const char *aimed = fate_percent(50) ? aim(&network, &moments) : "nothing in particular";
     weather.storm = storm;
-    if (storm > 0 && fate_strikes(FATE_storms, "storm %u, out for %s", storm, aimed)) set_network(&network, crash_chance);
-    else set_network(&quiet, 0);
+    if (storm > 0 && fate_strikes(FATE_storms, "storm %u, out for %s", storm, aimed)) set_network(&network, &moments);
+    else set_network(&quiet, &(struct lives_moments){ 0 });
 }
 
 /* ---- The machine ------------------------------------------------------------------------------------------------- */
@@ -151,11 +152,33 @@ static void life_is_stopped(struct life *life)
     life->stop = true;
 }
 
+static void start_one(void *unused)
+{
+    (void)unused;
+    lives_start(false);
+}
+
 static void second_start(struct life *unused)
 {
     (void)unused;
     const bool is_foreign = fate_percent(25) && oracle_progress() > 0;
     if (fate_strikes(FATE_starts, "another start")) lives_start(is_foreign);
+}
+
+/* Several at the same moment, as two operators or two machines would: who takes over first, and what do the others do? */
+static void many_start(struct life *unused)
+{
+    (void)unused;
+    const uint64_t count = 2 + fate_below(2), within_us = 1000 + fate_below(100000);
+    struct cluster_weather network = { .latency_us = 100 + (int64_t)fate_below(2000) };
+    struct cluster_faults *faults = &network.faults[REQUEST_INIT];
+    faults->delay = up_to(600000);
+    faults->delay_us = 1000 + (int64_t)fate_below(SECOND_US / 2);
+    if (!fate_strikes(FATE_rushes, "%u starts at once, out for InitProducerId", (unsigned)count)) return;
+    world_seen()->rushes++;
+    set_network(&network, &(struct lives_moments){ 0 });
+    for (uint64_t i = 0; i < count; i++)
+        sched_at(sched_now_us() + (int64_t)fate_below(within_us), NULL, start_one, NULL);
 }
 
 /* ---- The cluster ------------------------------------------------------------------------------------------------- */
@@ -229,6 +252,7 @@ static const struct event {
     { 20, life_is_frozen },
     { 10, life_is_stopped },
     { 20, second_start },
+    { 12, many_start },
     { 10, power_fails },
     { 3, disk_fills_up },
     { 7, disk_breaks },
@@ -238,7 +262,7 @@ static const struct event {
     { 20, ledger_is_compacted },
     { 6, group_is_forgotten },
     { 20, weather_turns },
-    { 44, NULL },
+    { 32, NULL },
 };
 
 static const struct event *draw_event(void)

@@ -13,7 +13,7 @@
 
 /* What a run has seen: proof that the interesting states are reached. */
 #define WORLD_SIGHTS(X)                                                                                                \
-    X(starts) X(kills) X(crash_points) X(freezes) X(power_cuts) X(second_starts) X(foreign_starts) X(broker_outages)   \
+    X(starts) X(kills) X(moments) X(freezes) X(power_cuts) X(second_starts) X(rushes) X(foreign_starts) X(broker_outages)   \
     X(coordinator_moves) X(full_disks) X(disk_errors) X(lost_requests) X(lost_answers) X(delayed_requests)             \
     X(late_inits) X(late_partitions) X(late_groups) X(late_offsets) X(late_ends) X(aborted) X(incarnations) X(epochs)  \
     X(records) X(fenced) X(stops) X(compactions) X(forgotten_groups) X(restarts_inside) X(early_parts)                 \
