@@ -437,14 +437,16 @@ enum weir_code frame_verify(struct weir_bytes frame, const struct weir_frame_nam
     return WEIR_OK;
 }
 
-bool frame_peek(struct weir_bytes bytes, uint64_t *epoch, uint64_t *length)
+bool frame_peek(struct weir_bytes bytes, struct weir_frame_name *name, bool *is_part)
 {
     struct reader reader;
     struct frame_header header;
     reader_init(&reader, bytes.data, bytes.size);
     take_header(&reader, &header);
-    *epoch = header.epoch;
-    *length = header.length;
+    name->incarnation = header.incarnation;
+    name->epoch = header.epoch;
+    name->length = header.length;
+    *is_part = (header.flags & FLAG_PART) != 0;
     return !reader.failed && memcmp(header.magic, frame_magic, sizeof frame_magic) == 0 && header.length > 0 &&
            header.length % FRAME_ALIGNMENT == 0;
 }

@@ -120,8 +120,9 @@ bool manifest_encode(const struct manifest *manifest, struct buffer *frame, stru
  * offset, what was found and what was expected. A frame of a newer format answers WEIR_FOREIGN. */
 enum weir_code frame_verify(struct weir_bytes frame, const struct weir_frame_name *name, struct weir_error *error);
 
-/* What the 64 bytes of a header say about a frame, unverified. False when it is not one. */
-bool frame_peek(struct weir_bytes header, uint64_t *epoch, uint64_t *length);
+/* What the 64 bytes of a header say about a frame, unverified: incarnation, epoch and length of `name`, and whether it is
+ * an early part. False when it is not one. */
+bool frame_peek(struct weir_bytes header, struct weir_frame_name *name, bool *is_part);
 
 /* Decodes a verified frame. Arrays live in `arena`, texts and deltas in `frame`. Every length is checked all the
  * same. */

@@ -360,6 +360,29 @@ static enum weir_code look(struct pointer *pointer, bool keep, struct weir_decid
     return code;
 }
 
+enum weir_code pointer_peek(const struct disk *disk, const char *directory, struct buffer *record, bool *found,
+                            struct weir_error *error)
+{
+    char path[PATH_BYTES_MAX];
+    const struct pointer pointer = { .disk = disk, .directory = path };
+    struct contents contents;
+    uint64_t owner;
+    const int size = snprintf(path, sizeof path, "%s", directory);
+    CHECK(size > 0 && size + 64 < PATH_BYTES_MAX);
+    buffer_clear(record);
+    const int result = find_owner(&pointer, UINT64_MAX, &owner);
+    if (result < 0) return disk_failed(&pointer, error, 0, "looking for", result);
+    *found = owner > 0;
+    enum weir_code code = read_newest(&pointer, &contents, error);
+    if (code == WEIR_OK && contents.body_count > 0) {
+        const struct body *newest = &contents.bodies[contents.body_count - 1];
+        buffer_put(record, newest->data + newest->key_length, newest->value_length);
+        if (record->failed) code = disk_failed(&pointer, error, 0, "reading", -ENOMEM);
+    }
+    contents_clear(&contents);
+    return code;
+}
+
 /* Takes the next number. Of two that try it at the same time one gets it, and the other the one above. */
 static enum weir_code fence(struct pointer *pointer, struct weir_error *error)
 {

@@ -41,6 +41,12 @@
 
 extern const struct weir_decider_type pointer_decider;
 
+/* For who only looks: the newest record, as the ledger has it, into `record`, which is left empty when nothing was ever
+ * committed; `found` says whether there is a pointer file at all. Reads only; blocking; any thread, while the job runs
+ * too. */
+enum weir_code pointer_peek(const struct disk *disk, const char *directory, struct buffer *record, bool *found,
+                            struct weir_error *error);
+
 /* As pointer_decider.open, on another disk (borrowed). */
 enum weir_code pointer_open_on(const struct disk *disk, const struct weir_decider_options *options, void **decider,
                                struct weir_error *error);

@@ -195,20 +195,21 @@ static int id_render(char text[ID_FILE_BYTES_MAX], const char *id, const char *j
 static enum weir_code id_accept(struct store *store, const char *text, const struct store_options *options,
                                 struct weir_error *error)
 {
-    char id[STORE_ID_MAX], job[72], slot[16], again[ID_FILE_BYTES_MAX];
-    const int fields = sscanf(text, "weir checkpoint store 1\nid %39s\njob %71s\nslot %15s\n", id, job, slot);
-    if (fields == 3) (void)id_render(again, id, job, slot);
+    char again[ID_FILE_BYTES_MAX];
+    const char *job = store->job, *slot = store->slot;
+    const int fields = sscanf(text, "weir checkpoint store 1\nid %39s\njob %71s\nslot %15s\n", store->id, store->job,
+                              store->slot);
+    if (fields == 3) (void)id_render(again, store->id, job, slot);
     if (fields != 3 || strcmp(text, again) != 0)
         return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
                               "checkpoint store %s: the file 'store', which holds the store's id, is damaged or of a "
                               "newer format; put it back from a copy of the checkpoint directory",
                               store->path);
-    if (strcmp(job, options->job) != 0 || strcmp(slot, options->slot) != 0)
+    if (options->job != NULL && (strcmp(job, options->job) != 0 || strcmp(slot, options->slot) != 0))
         return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
                               "checkpoint store %s belongs to job '%s', slot %s, not to job '%s', slot %s; give this "
                               "job a directory of its own",
                               store->path, job, slot, options->job, options->slot);
-    memcpy(store->id, id, sizeof store->id);
     return WEIR_OK;
 }
 
@@ -288,7 +289,8 @@ static enum weir_code check_options(const struct store_options *options, struct 
 {
     if (options->directory == NULL || options->directory[0] == '\0')
         return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "no checkpoint directory is given");
-    if (!is_name(options->job, 64) || !is_name(options->slot, 15))
+    CHECK(options->job != NULL || !options->create);
+    if (options->job != NULL && (!is_name(options->job, 64) || !is_name(options->slot, 15)))
         return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
                               "'%s' is no job name: use 1 to 64 letters, digits, dots, underscores or hyphens",
                               options->job);
@@ -342,7 +344,9 @@ enum weir_code store_open(const struct store_options *options, struct store **st
     if (code != WEIR_OK) return code;
     struct store *opened = allocate_store(options);
     if (opened == NULL) return no_memory(error, "opening");
-    (void)snprintf(opened->path, STORE_PATH_MAX, "%s/%s", options->directory, options->job);
+    const bool is_below = options->job != NULL;
+    (void)snprintf(opened->path, STORE_PATH_MAX, "%s%s%s", options->directory, is_below ? "/" : "",
+                   is_below ? options->job : "");
 
     if (options->create) code = make_directories(opened, options->directory, error);
     if (code == WEIR_OK) code = examine(opened, options, error);
@@ -365,6 +369,16 @@ void store_close(struct store *store)
 const char *store_id(const struct store *store)
 {
     return store->id;
+}
+
+const char *store_job(const struct store *store)
+{
+    return store->job;
+}
+
+const char *store_slot(const struct store *store)
+{
+    return store->slot;
 }
 
 const char *store_path(const struct store *store)

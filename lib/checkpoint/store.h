@@ -40,7 +40,8 @@ struct store;
 
 struct store_options {
     const char *directory; /* the user's; made when missing, its parent must exist */
-    const char *job;       /* names the directory below it */
+    const char *job;       /* names the directory below it. NULL, for who only reads: `directory` is the store itself, of
+                              whichever job and slot */
     const char *slot;      /* a store that belongs to another job or slot is refused: WEIR_FOREIGN */
     bool create;           /* false: a store that is not there is an error */
     uint64_t segment_bytes; /* 0 = default; rounded up to 4096 */
@@ -56,6 +57,8 @@ enum weir_code store_open(const struct store_options *options, struct store **st
 void store_close(struct store *store);
 
 const char *store_id(const struct store *store);
+const char *store_job(const struct store *store);
+const char *store_slot(const struct store *store);
 const char *store_path(const struct store *store);      /* <directory>/<job> */
 bool store_is_empty(const struct store *store);         /* no log and no base when it was opened */
 bool store_is_volatile(const struct store *store);      /* in memory: worth a warning */

@@ -25,14 +25,15 @@ static bool walk(struct history *history, int file)
 {
     const struct disk *disk = history->store->disk;
     const int64_t size = disk->size(disk->user, file);
-    uint64_t epoch, length;
-    for (uint64_t offset = 0; size >= 0 && !is_decided(history); offset += length) {
+    struct weir_frame_name seen;
+    bool is_part;
+    for (uint64_t offset = 0; size >= 0 && !is_decided(history); offset += seen.length) {
         char head[FRAME_HEADER_BYTES];
         if ((uint64_t)size - offset < sizeof head) return true;
         if (disk_read_all(disk, file, head, sizeof head, offset) < 0) return false;
-        if (!frame_peek((struct weir_bytes){ head, sizeof head }, &epoch, &length)) return true;
-        count_frame(history, epoch);
-        if (length > (uint64_t)size - offset) return true;
+        if (!frame_peek((struct weir_bytes){ head, sizeof head }, &seen, &is_part)) return true;
+        count_frame(history, seen.epoch);
+        if (seen.length > (uint64_t)size - offset) return true;
     }
     return size >= 0;
 }

@@ -31,6 +31,8 @@ struct store {
     const struct disk *disk;
     char *path;
     char id[STORE_ID_MAX];
+    char job[72];
+    char slot[16];
     bool is_empty;
     bool is_volatile;
     uint64_t incarnation_max;

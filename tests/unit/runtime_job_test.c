@@ -145,12 +145,13 @@ static size_t find_frames(struct weir_frame_name *frames, size_t wanted)
         snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
         FILE *log = fopen(name, "rb");
         struct weir_frame_name at = { .incarnation = file.incarnation };
+        bool is_part;
         ck_assert_uint_lt(strlen(entry->d_name), sizeof(at.file));
         memcpy(at.file, entry->d_name, strlen(entry->d_name));
         for (; fseek(log, (long)at.offset, SEEK_SET) == 0 && fread(head, sizeof(head), 1, log) == 1 &&
-               frame_peek((struct weir_bytes){ head, sizeof(head) }, &at.epoch, &at.length); at.offset += at.length) {
+               frame_peek((struct weir_bytes){ head, sizeof(head) }, &at, &is_part); at.offset += at.length) {
             fseek(log, (long)(at.offset + at.length - sizeof(at.hash)), SEEK_SET);
-            if ((head[12] & 1) != 0 || fread(&at.hash, sizeof(at.hash), 1, log) != 1) continue;
+            if (is_part || fread(&at.hash, sizeof(at.hash), 1, log) != 1) continue;
             size_t place = count < wanted ? count++ : wanted;
             for (; place > 0 && frames[place - 1].epoch < at.epoch; place--)
                 if (place < wanted) frames[place] = frames[place - 1];
