@@ -13,7 +13,9 @@ struct verb {
     int (*run)(int argc, char **argv); /* argv[0] is the verb itself; answers the exit code */
 };
 
+extern const struct verb verb_checkpoint;
 extern const struct verb verb_ledger;
+extern const struct verb verb_state;
 
 /* Says on stderr what is wrong with the command line, and how it should look. Answers VERB_USAGE. */
 int verb_complain(const struct verb *verb, const char *what, const char *detail);

@@ -11,7 +11,7 @@
 #include "verbs.h"
 #include "weir/weir.h"
 
-static const struct verb *const verbs[] = { &verb_ledger };
+static const struct verb *const verbs[] = { &verb_checkpoint, &verb_state, &verb_ledger };
 
 enum { VERB_COUNT = sizeof verbs / sizeof verbs[0] };
 

@@ -1,0 +1,169 @@
+/* weir checkpoint ls|verify: what a job has retained, and whether it is whole. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "values.h"
+#include "verbs.h"
+#include "weir/inspect.h"
+
+struct arguments {
+    const char *path;
+    bool verifies;
+    bool as_json;
+};
+
+static int fail(const struct weir_error *error)
+{
+    (void)fflush(stdout);
+    (void)fprintf(stderr, "weir: %s\n", error->text);
+    return weir_code_exit_status(error->code);
+}
+
+/* ---- ls ---------------------------------------------------------------------------------------------------------- */
+
+static void print_store_json(const struct weir_inspect_store *store)
+{
+    (void)fputs("{\"path\":", stdout);
+    print_json_text(stdout, store->path);
+    (void)printf(",\"store\":\"%s\",\"job\":\"%s\",\"slot\":\"%s\",\"decided\":%s,\"checkpoints\":[", store->id,
+                 store->job, store->slot, store->is_decided ? "true" : "false");
+}
+
+static void print_checkpoint_json(const struct weir_inspect_checkpoint *at, bool is_first)
+{
+    char time[TIME_TEXT_MAX];
+    format_time(time, at->wall_ms);
+    (void)printf("%s\n  {\"epoch\":%" PRIu64 ",\"incarnation\":%" PRIu64, is_first ? "" : ",", at->epoch,
+                 at->incarnation);
+    if (at->parent_incarnation > 0)
+        (void)printf(",\"parent\":{\"epoch\":%" PRIu64 ",\"incarnation\":%" PRIu64 "}", at->parent_epoch,
+                     at->parent_incarnation);
+    (void)printf(",\"time\":\"%s\",\"file\":\"%s\",\"offset\":%" PRIu64 ",\"frame_bytes\":%" PRIu64, time, at->file,
+                 at->offset, at->frame_bytes);
+    (void)printf(",\"redo_epoch\":%" PRIu64 ",\"replay_frames\":%" PRIu64 ",\"replay_bytes\":%" PRIu64, at->redo_epoch,
+                 at->replay_count, at->replay_bytes);
+    (void)printf(",\"bases\":%" PRIu64 ",\"base_bytes\":%" PRIu64 ",\"max_parallelism\":%" PRIu32, at->base_count,
+                 at->base_bytes, at->max_parallelism);
+    (void)printf(",\"exactly_once\":%s,\"complete\":%s,\"program\":", at->exactly_once ? "true" : "false",
+                 at->is_complete ? "true" : "false");
+    print_json_text(stdout, at->program);
+    (void)fputs(",\"build\":", stdout);
+    print_json_text(stdout, at->build);
+    (void)printf(",\"plan\":\"%016" PRIx64 "\"}", at->plan_hash);
+}
+
+static void print_checkpoint(const struct weir_inspect_checkpoint *at, const char *remark)
+{
+    char time[TIME_TEXT_MAX], parent[48] = "-";
+    format_time(time, at->wall_ms);
+    if (at->parent_incarnation > 0)
+        (void)snprintf(parent, sizeof parent, "%" PRIu64 "/%" PRIu64, at->parent_epoch, at->parent_incarnation);
+    (void)printf("%8" PRIu64 " %5" PRIu64 "  %-10s %s %12" PRIu64 " %6" PRIu64 " %12" PRIu64 " %5" PRIu64 " %14" PRIu64
+                 "  %s %s, plan %016" PRIx64 "%s%s\n",
+                 at->epoch, at->incarnation, parent, time, at->frame_bytes, at->replay_count, at->replay_bytes,
+                 at->base_count, at->base_bytes, at->program, at->build, at->plan_hash,
+                 at->is_complete ? ", complete" : "", remark);
+}
+
+static int list(const struct arguments *arguments)
+{
+    weir_inspector *inspector;
+    struct weir_error error;
+    struct weir_inspect_store store;
+    struct weir_inspect_checkpoint at;
+    if (weir_inspect_open(&inspector, &error, .path = arguments->path) != WEIR_OK) return fail(&error);
+    weir_inspect_store(inspector, &store);
+    if (arguments->as_json) {
+        print_store_json(&store);
+        for (size_t i = 0; weir_inspect_checkpoint(inspector, i, &at); i++) print_checkpoint_json(&at, i == 0);
+        (void)puts("\n]}");
+    } else {
+        (void)printf("job '%s', slot %s, store %s in %s\n\n", store.job, store.slot, store.id, store.path);
+        (void)printf("%8s %5s  %-10s %-24s %12s %6s %12s %5s %14s  %s\n", "epoch", "life", "parent", "written",
+                     "frame bytes", "replay", "bytes", "bases", "bytes", "by");
+        const char *unsure = store.is_decided ? "" : " (the last one: whether it was committed, the ledger knows)";
+        for (size_t i = 0; weir_inspect_checkpoint(inspector, i, &at); i++) print_checkpoint(&at, i == 0 ? unsure : "");
+    }
+    weir_inspect_close(inspector);
+    return EXIT_SUCCESS;
+}
+
+/* ---- verify ------------------------------------------------------------------------------------------------------ */
+
+static void print_problem(void *user, const char *line)
+{
+    const struct arguments *arguments = user;
+    if (arguments->as_json) {
+        (void)fputs("{\"problem\":", stdout);
+        print_json_text(stdout, line);
+        (void)puts("}");
+    } else {
+        (void)printf("problem    %s\n", line);
+    }
+}
+
+static void print_report(const struct weir_inspect_report *report, bool as_json)
+{
+    if (as_json)
+        (void)printf("{\"checkpoints\":%" PRIu64 ",\"frames\":%" PRIu64 ",\"frame_bytes\":%" PRIu64 ",\"bases\":%" PRIu64
+                     ",\"base_bytes\":%" PRIu64 ",\"entries\":%" PRIu64 ",\"problems\":%" PRIu64 "}\n",
+                     report->checkpoints, report->frames, report->frame_bytes, report->bases, report->base_bytes,
+                     report->entries, report->problems);
+    else
+        (void)printf("result     %" PRIu64 " checkpoints retained; whole: %" PRIu64 " frames of %" PRIu64 " bytes, %" PRIu64
+                     " bases of %" PRIu64 " bytes; %" PRIu64 " entries restored; %" PRIu64 " problems\n",
+                     report->checkpoints, report->frames, report->frame_bytes, report->bases, report->base_bytes,
+                     report->entries, report->problems);
+}
+
+static int verify(struct arguments *arguments)
+{
+    struct weir_error error;
+    struct weir_inspect_report report;
+    const struct weir_inspect_options options = { .size = sizeof options, .path = arguments->path };
+    const enum weir_code code = weir_inspect_verify(&options, print_problem, arguments, &report, &error);
+    if (code != WEIR_OK && code != WEIR_DAMAGED) return fail(&error);
+    print_report(&report, arguments->as_json);
+    return weir_code_exit_status(code);
+}
+
+/* ---- The command line -------------------------------------------------------------------------------------------- */
+
+static int run(int argc, char **argv)
+{
+    struct arguments arguments = { .verifies = argc > 1 && strcmp(argv[1], "verify") == 0 };
+    if (argc < 2) return verb_complain(&verb_checkpoint, "say what to do", "");
+    if (!arguments.verifies && strcmp(argv[1], "ls") != 0)
+        return verb_complain(&verb_checkpoint, "unknown command", argv[1]);
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) arguments.as_json = true;
+        else if (argv[i][0] == '-') return verb_complain(&verb_checkpoint, "not understood", argv[i]);
+        else if (arguments.path != NULL) return verb_complain(&verb_checkpoint, "one directory at a time", argv[i]);
+        else arguments.path = argv[i];
+    }
+    if (arguments.path == NULL) return verb_complain(&verb_checkpoint, "name the checkpoint directory of a job", "");
+    return arguments.verifies ? verify(&arguments) : list(&arguments);
+}
+
+const struct verb verb_checkpoint = {
+    .name = "checkpoint",
+    .usage = "weir checkpoint ls DIR [--json]\n"
+             "weir checkpoint verify DIR [--json]\n",
+    .about = "what a job has retained, and whether it is whole",
+    .help =
+        "DIR is a job's own folder: with --checkpoint-dir /var/lib/weir, /var/lib/weir/JOB. Nothing is written there, and\n"
+        "the job may be running.\n"
+        "\n"
+        "  ls        the retained checkpoints, newest first: epoch, life of the job, parent, what a restart would read\n"
+        "            (frames above the redo point, bases), and which program wrote them\n"
+        "  verify    reads all that they name and checks it by length and hash; then restores the newest one on trial\n"
+        "\n"
+        "options\n"
+        "  --json    for programs\n"
+        "\n"
+        "exit codes: 0 all is whole, 2 usage, 4 damaged (each file is named), 7 no such checkpoint, or no right to read\n"
+        "it, 8 a newer program wrote it\n",
+    .run = run,
+};

@@ -1,0 +1,473 @@
+/* weir state ls|get|dump|diff: the state in a checkpoint or a savepoint. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "values.h"
+#include "verbs.h"
+#include "weir/inspect.h"
+
+enum { EXIT_DIFFERENT = 1, BUCKETS = 16, TRIES_MAX = 20 };
+
+struct arguments {
+    struct weir_inspect_options options;
+    struct weir_inspect_filter filter;
+    const char *paths[2];
+    bool as_json;
+    bool is_hexadecimal;
+    char *key; /* malloc'ed: of --hex */
+};
+
+static int fail(const struct weir_error *error)
+{
+    (void)fflush(stdout);
+    (void)fprintf(stderr, "weir: %s\n", error->text);
+    return weir_code_exit_status(error->code);
+}
+
+/* Says which checkpoint is meant, where that is in doubt. */
+static weir_inspector *open_path(const struct arguments *arguments, const char *path, struct weir_error *error)
+{
+    weir_inspector *inspector = NULL;
+    struct weir_inspect_options options = arguments->options;
+    options.size = sizeof options;
+    options.path = path;
+    if (weir_inspect_open_(&options, &inspector, error) != WEIR_OK) return NULL;
+    struct weir_inspect_store store;
+    struct weir_inspect_checkpoint newest, chosen;
+    weir_inspect_store(inspector, &store);
+    weir_inspect_chosen(inspector, &chosen);
+    const bool is_newest = weir_inspect_checkpoint(inspector, 0, &newest) && newest.epoch == chosen.epoch;
+    if (!store.is_decided && is_newest)
+        (void)fprintf(stderr, "weir: %s: checkpoint %" PRIu64 " was written last; whether it was committed, the ledger "
+                      "knows\n", path, chosen.epoch);
+    return inspector;
+}
+
+/* ---- Entries ----------------------------------------------------------------------------------------------------- */
+
+static void print_name(const struct weir_inspect_state *state, const struct weir_inspect_entry *entry)
+{
+    (void)printf("%s %s ", state->operator_name, state->name);
+    print_bytes(stdout, entry->key);
+    if (weir_is_set(entry->name_space)) {
+        (void)putchar('@');
+        print_bytes(stdout, entry->name_space);
+    }
+    if (state->kind == WEIR_STATE_LIST) {
+        (void)printf(" [%" PRIu64 "]", entry->position);
+    } else if (weir_is_set(entry->element)) {
+        (void)putchar(' ');
+        print_bytes(stdout, entry->element);
+    }
+}
+
+static void print_name_json(const struct weir_inspect_state *state, const struct weir_inspect_entry *entry)
+{
+    (void)fputs("\"operator\":", stdout);
+    print_json_text(stdout, state->operator_name);
+    (void)fputs(",\"state\":", stdout);
+    print_json_text(stdout, state->name);
+    (void)printf(",\"group\":%" PRIu32 ",\"key\":", entry->key_group);
+    print_json_bytes(stdout, entry->key);
+    if (weir_is_set(entry->name_space)) {
+        (void)fputs(",\"name_space\":", stdout);
+        print_json_bytes(stdout, entry->name_space);
+    }
+    if (state->kind == WEIR_STATE_LIST) {
+        (void)printf(",\"position\":%" PRIu64, entry->position);
+    } else if (weir_is_set(entry->element)) {
+        (void)fputs(",\"element\":", stdout);
+        print_json_bytes(stdout, entry->element);
+    }
+}
+
+static void print_value_json(const char *name, const struct weir_inspect_state *state,
+                             const struct weir_inspect_entry *entry)
+{
+    (void)printf(",\"%s\":", name);
+    print_json_value(stdout, state, entry);
+    if (entry->version != state->version) (void)printf(",\"%s_version\":%" PRIu32, name, entry->version);
+}
+
+static void print_entry(const struct arguments *arguments, const struct weir_inspect_state *state,
+                        const struct weir_inspect_entry *entry)
+{
+    if (arguments->as_json) {
+        (void)putchar('{');
+        print_name_json(state, entry);
+        print_value_json("value", state, entry);
+        (void)puts("}");
+    } else {
+        print_name(state, entry);
+        (void)fputs(" = ", stdout);
+        print_value(stdout, state, entry);
+        (void)putchar('\n');
+    }
+}
+
+/* ---- ls ---------------------------------------------------------------------------------------------------------- */
+
+struct summary {
+    uint64_t keys, entries, bytes;
+    uint64_t *groups; /* entries in each key group */
+};
+
+static void add_entry(struct summary *summary, const struct weir_inspect_entry *entry)
+{
+    summary->keys += entry->is_first;
+    summary->entries++;
+    summary->bytes += entry->key.size + entry->name_space.size + entry->element.size + entry->value.size;
+    summary->groups[entry->key_group]++;
+}
+
+/* Entries of each of the ranges into which the key groups are divided evenly. */
+static void print_histogram(const struct summary *summary, uint32_t group_count, bool as_json)
+{
+    const uint32_t buckets = group_count < BUCKETS ? group_count : BUCKETS;
+    (void)fputs(as_json ? ",\"groups\":[" : "    entries in key groups:", stdout);
+    for (uint32_t i = 0; i < buckets; i++) {
+        const uint32_t first = (uint32_t)((uint64_t)group_count * i / buckets);
+        const uint32_t end = (uint32_t)((uint64_t)group_count * (i + 1) / buckets);
+        uint64_t entries = 0;
+        for (uint32_t group = first; group < end; group++) entries += summary->groups[group];
+        if (as_json)
+            (void)printf("%s{\"first\":%" PRIu32 ",\"last\":%" PRIu32 ",\"entries\":%" PRIu64 "}", i == 0 ? "" : ",",
+                         first, end - 1, entries);
+        else (void)printf(" %" PRIu64, entries);
+    }
+    if (as_json) (void)fputs("]", stdout);
+    else (void)printf("  (%" PRIu32 " ranges of %" PRIu32 " groups)\n", buckets, group_count);
+}
+
+static void print_summary(const struct weir_inspect_state *state, const struct summary *summary, uint32_t group_count,
+                          bool as_json)
+{
+    if (as_json) {
+        (void)fputs("{\"operator\":", stdout);
+        print_json_text(stdout, state->operator_name);
+        (void)fputs(",\"state\":", stdout);
+        print_json_text(stdout, state->name);
+        (void)printf(",\"kind\":\"%s\",\"codec\":\"%s\",\"version\":%" PRIu32 ",\"born_epoch\":%" PRIu64 ",\"keys\":%" PRIu64
+                     ",\"entries\":%" PRIu64 ",\"bytes\":%" PRIu64,
+                     weir_state_kind_name(state->kind), weir_codec_name(state->codec), state->version,
+                     state->born_epoch, summary->keys, summary->entries, summary->bytes);
+        print_histogram(summary, group_count, true);
+        (void)puts("}");
+        return;
+    }
+    (void)printf("%-20s %-20s %-11s %-7s %7" PRIu32 " %12" PRIu64 " %12" PRIu64 " %14" PRIu64 "\n",
+                 state->operator_name, state->name, weir_state_kind_name(state->kind),
+                 state->object[0] == '\0' ? weir_codec_name(state->codec) : state->object, state->version,
+                 summary->keys, summary->entries, summary->bytes);
+    print_histogram(summary, group_count, false);
+}
+
+static bool make_summaries(weir_inspector *inspector, uint32_t group_count, struct summary **summaries, size_t *count)
+{
+    struct weir_inspect_state state;
+    *count = 0;
+    while (weir_inspect_state(inspector, *count, &state)) ++*count;
+    *summaries = calloc(*count + 1, sizeof **summaries);
+    if (*summaries == NULL) return false;
+    for (size_t i = 0; i < *count; i++) {
+        (*summaries)[i].groups = calloc(group_count, sizeof *(*summaries)[i].groups);
+        if ((*summaries)[i].groups == NULL) return false;
+    }
+    return true;
+}
+
+static enum weir_code summarise(weir_inspector *inspector, struct summary *summaries, struct weir_error *error)
+{
+    struct weir_inspect_entry entry;
+    enum weir_code code = weir_inspect_begin(inspector, NULL, error);
+    if (code != WEIR_OK) return code;
+    while (weir_inspect_next(inspector, &entry, error)) add_entry(&summaries[entry.state], &entry);
+    return error->code;
+}
+
+static enum weir_code list_once(const struct arguments *arguments, struct weir_error *error)
+{
+    struct summary *summaries = NULL;
+    size_t count = 0;
+    weir_inspector *inspector = open_path(arguments, arguments->paths[0], error);
+    if (inspector == NULL) return error->code;
+    struct weir_inspect_checkpoint chosen;
+    weir_inspect_chosen(inspector, &chosen);
+    enum weir_code code = WEIR_OK;
+    if (!make_summaries(inspector, chosen.max_parallelism, &summaries, &count))
+        code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "out of memory");
+    if (code == WEIR_OK) code = summarise(inspector, summaries, error);
+    if (code == WEIR_OK && !arguments->as_json)
+        (void)printf("%-20s %-20s %-11s %-7s %7s %12s %12s %14s\n", "operator", "state", "kind", "codec", "version",
+                     "keys", "entries", "bytes");
+    for (size_t i = 0; summaries != NULL && i < count; i++) {
+        struct weir_inspect_state state;
+        if (code == WEIR_OK && weir_inspect_state(inspector, i, &state))
+            print_summary(&state, &summaries[i], chosen.max_parallelism, arguments->as_json);
+        free(summaries[i].groups);
+    }
+    free(summaries);
+    weir_inspect_close(inspector);
+    return code;
+}
+
+/* Nothing is printed before all is read, so a checkpoint that the running job retires is read again. */
+static int list(const struct arguments *arguments)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    enum weir_code code = WEIR_OK;
+    for (int i = 0; i < TRIES_MAX; i++) {
+        code = list_once(arguments, &error);
+        if (code == WEIR_OK || error.remedy != WEIR_REMEDY_RETRY) break;
+    }
+    return code == WEIR_OK ? EXIT_SUCCESS : fail(&error);
+}
+
+/* ---- dump, get --------------------------------------------------------------------------------------------------- */
+
+static int dump(const struct arguments *arguments)
+{
+    struct weir_error error;
+    struct weir_inspect_state state;
+    struct weir_inspect_entry entry;
+    weir_inspector *inspector = open_path(arguments, arguments->paths[0], &error);
+    if (inspector == NULL) return fail(&error);
+    uint64_t count = 0;
+    if (weir_inspect_begin(inspector, &arguments->filter, &error) == WEIR_OK)
+        for (; weir_inspect_next(inspector, &entry, &error); count++) {
+            (void)weir_inspect_state(inspector, entry.state, &state);
+            print_entry(arguments, &state, &entry);
+        }
+    weir_inspect_close(inspector);
+    if (error.code != WEIR_OK) return fail(&error);
+    if (count > 0 || !weir_is_set(arguments->filter.key)) return EXIT_SUCCESS;
+    (void)fputs("weir: there is nothing for this key\n", stderr);
+    return EXIT_DIFFERENT;
+}
+
+/* ---- diff -------------------------------------------------------------------------------------------------------- */
+
+struct side {
+    weir_inspector *inspector;
+    struct weir_inspect_state state;
+    struct weir_inspect_entry entry;
+    bool has_entry;
+};
+
+static void step(struct side *side, struct weir_error *error)
+{
+    struct weir_error own = { .code = WEIR_OK };
+    side->has_entry = weir_inspect_next(side->inspector, &side->entry, &own);
+    if (side->has_entry) (void)weir_inspect_state(side->inspector, side->entry.state, &side->state);
+    if (own.code != WEIR_OK) *error = own;
+}
+
+static int compare_bytes(struct weir_bytes a, struct weir_bytes b)
+{
+    const int rank_a = weir_is_set(a) + (weir_is_set(a) && !weir_is_null(a));
+    const int rank_b = weir_is_set(b) + (weir_is_set(b) && !weir_is_null(b));
+    if (rank_a != rank_b || rank_a < 2) return rank_a - rank_b;
+    const int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+/* The order in which weir_inspect_next answers. */
+static int compare(const struct side *a, const struct side *b)
+{
+    const struct weir_inspect_entry *x = &a->entry, *y = &b->entry;
+    int order = strcmp(a->state.operator_name, b->state.operator_name);
+    if (order == 0) order = (x->key_group > y->key_group) - (x->key_group < y->key_group);
+    if (order == 0) order = strcmp(a->state.name, b->state.name);
+    if (order == 0) order = compare_bytes(x->key, y->key);
+    if (order == 0) order = compare_bytes(x->name_space, y->name_space);
+    if (order == 0) order = compare_bytes(x->element, y->element);
+    if (order == 0) order = (x->position > y->position) - (x->position < y->position);
+    return order;
+}
+
+/* `before` and `after`: NULL = it is not there. */
+static void print_change(const struct arguments *arguments, const struct side *before, const struct side *after)
+{
+    const struct side *any = after == NULL ? before : after;
+    const char *const change = before == NULL ? "added" : after == NULL ? "removed" : "changed";
+    if (arguments->as_json) {
+        (void)printf("{\"change\":\"%s\",", change);
+        print_name_json(&any->state, &any->entry);
+        if (before != NULL) print_value_json("before", &before->state, &before->entry);
+        if (after != NULL) print_value_json("after", &after->state, &after->entry);
+        (void)puts("}");
+        return;
+    }
+    (void)printf("%c ", before == NULL ? '+' : after == NULL ? '-' : '~');
+    print_name(&any->state, &any->entry);
+    (void)fputs(" = ", stdout);
+    if (before != NULL) print_value(stdout, &before->state, &before->entry);
+    if (before != NULL && after != NULL) (void)fputs(" -> ", stdout);
+    if (after != NULL) print_value(stdout, &after->state, &after->entry);
+    (void)putchar('\n');
+}
+
+static bool is_same_value(const struct side *a, const struct side *b)
+{
+    return weir_bytes_equal(a->entry.value, b->entry.value) && a->entry.version == b->entry.version &&
+           a->state.kind == b->state.kind && a->state.codec == b->state.codec;
+}
+
+/* Answers how many entries differ. */
+static uint64_t merge(const struct arguments *arguments, struct side sides[2], struct weir_error *error)
+{
+    uint64_t changes = 0;
+    for (int i = 0; i < 2; i++) step(&sides[i], error);
+    while (error->code == WEIR_OK && (sides[0].has_entry || sides[1].has_entry)) {
+        const int order = !sides[0].has_entry ? 1 : !sides[1].has_entry ? -1 : compare(&sides[0], &sides[1]);
+        const struct side *before = order <= 0 ? &sides[0] : NULL, *after = order >= 0 ? &sides[1] : NULL;
+        if (order != 0 || !is_same_value(before, after)) {
+            print_change(arguments, before, after);
+            changes++;
+        }
+        if (before != NULL) step(&sides[0], error);
+        if (after != NULL) step(&sides[1], error);
+    }
+    return changes;
+}
+
+static enum weir_code check_groups(struct side sides[2], struct weir_error *error)
+{
+    struct weir_inspect_checkpoint at[2];
+    for (int i = 0; i < 2; i++) weir_inspect_chosen(sides[i].inspector, &at[i]);
+    if (at[0].max_parallelism == at[1].max_parallelism) return WEIR_OK;
+    return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
+                          "one has %" PRIu32 " key groups, the other %" PRIu32 ": they are not of one job",
+                          at[0].max_parallelism, at[1].max_parallelism);
+}
+
+static int diff(const struct arguments *arguments)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    struct side sides[2] = { { .inspector = NULL } };
+    uint64_t changes = 0;
+    for (int i = 0; error.code == WEIR_OK && i < 2; i++) {
+        sides[i].inspector = open_path(arguments, arguments->paths[i], &error);
+        if (sides[i].inspector != NULL) error.code = weir_inspect_begin(sides[i].inspector, NULL, &error);
+    }
+    if (error.code == WEIR_OK) error.code = check_groups(sides, &error);
+    if (error.code == WEIR_OK) changes = merge(arguments, sides, &error);
+    for (int i = 0; i < 2; i++) weir_inspect_close(sides[i].inspector);
+    if (error.code != WEIR_OK) return fail(&error);
+    return changes == 0 ? EXIT_SUCCESS : EXIT_DIFFERENT;
+}
+
+/* ---- The command line -------------------------------------------------------------------------------------------- */
+
+static bool parse_hexadecimal(struct arguments *arguments, const char *text)
+{
+    const size_t digits = strlen(text);
+    if (digits % 2 != 0 || strspn(text, "0123456789abcdefABCDEF") != digits) return false;
+    arguments->key = malloc(digits / 2 + 1);
+    if (arguments->key == NULL) return false;
+    for (size_t i = 0; i < digits / 2; i++) {
+        const char pair[3] = { text[2 * i], text[2 * i + 1], '\0' };
+        arguments->key[i] = (char)strtoul(pair, NULL, 16);
+    }
+    arguments->filter.key = (struct weir_bytes){ arguments->key, digits / 2 };
+    return true;
+}
+
+static bool parse_epoch(struct arguments *arguments, const char *text)
+{
+    char *end;
+    arguments->options.epoch = strtoull(text, &end, 10);
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0';
+}
+
+/* What is no option, in order. */
+static int take_operands(struct arguments *arguments, const char *action, const char *const *operands, int count)
+{
+    const bool is_get = strcmp(action, "get") == 0, is_diff = strcmp(action, "diff") == 0;
+    const bool is_dump = strcmp(action, "dump") == 0;
+    const int wanted = is_get ? 4 : is_diff ? 2 : 1;
+    if (count < wanted) return verb_complain(&verb_state, "something is missing behind", action);
+    if (count > (is_dump ? 3 : wanted)) return verb_complain(&verb_state, "one too many", operands[count - 1]);
+    arguments->paths[0] = operands[0];
+    if (is_diff) {
+        arguments->paths[1] = operands[1];
+        return EXIT_SUCCESS;
+    }
+    if (count > 1) arguments->filter.operator_name = operands[1];
+    if (count > 2) arguments->filter.state = operands[2];
+    if (!is_get) return EXIT_SUCCESS;
+    if (!arguments->is_hexadecimal) arguments->filter.key = weir_text(operands[3]);
+    else if (!parse_hexadecimal(arguments, operands[3]))
+        return verb_complain(&verb_state, "not hexadecimal", operands[3]);
+    return EXIT_SUCCESS;
+}
+
+static int parse(int argc, char **argv, struct arguments *arguments)
+{
+    const char *operands[5];
+    int count = 0;
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            arguments->as_json = true;
+        } else if (strcmp(argv[i], "--hex") == 0) {
+            arguments->is_hexadecimal = true;
+        } else if (strcmp(argv[i], "--epoch") == 0) {
+            if (i + 1 == argc || !parse_epoch(arguments, argv[++i]))
+                return verb_complain(&verb_state, "--epoch takes a number", "");
+        } else if (strcmp(argv[i], "--") == 0) {
+            while (++i < argc && count < 5) operands[count++] = argv[i];
+        } else if (argv[i][0] == '-' && argv[i][1] != '\0') {
+            return verb_complain(&verb_state, "not understood", argv[i]);
+        } else if (count < 5) {
+            operands[count++] = argv[i];
+        }
+    }
+    return take_operands(arguments, argv[1], operands, count);
+}
+
+static int run(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(const struct arguments *arguments);
+    } actions[] = { { "ls", list }, { "get", dump }, { "dump", dump }, { "diff", diff } };
+    if (argc < 2) return verb_complain(&verb_state, "say what to do", "");
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
+        if (strcmp(argv[1], actions[i].name) != 0) continue;
+        struct arguments arguments = { .as_json = false };
+        int status = parse(argc, argv, &arguments);
+        if (status == EXIT_SUCCESS) status = actions[i].run(&arguments);
+        free(arguments.key);
+        return status;
+    }
+    return verb_complain(&verb_state, "unknown command", argv[1]);
+}
+
+const struct verb verb_state = {
+    .name = "state",
+    .usage = "weir state ls PATH [--epoch N] [--json]\n"
+             "weir state get PATH OPERATOR STATE KEY [--hex] [--epoch N] [--json]\n"
+             "weir state dump PATH [OPERATOR [STATE]] [--epoch N] [--json]\n"
+             "weir state diff PATH PATH [--json]\n",
+    .about = "the state in a checkpoint or a savepoint",
+    .help =
+        "PATH is a job's own folder in its checkpoint directory, or a savepoint. Nothing is written there. The job may be\n"
+        "running; what it deletes meanwhile is missing here, and that is said.\n"
+        "\n"
+        "  ls        operators and their states: kinds, codecs, versions, keys, entries, bytes, and how many entries lie in\n"
+        "            each sixteenth of the key groups\n"
+        "  get       what one key has in one state\n"
+        "  dump      every entry, always in the same order; only some key groups are in memory at a time\n"
+        "  diff      what was added (+), removed (-) and changed (~) from the first to the second\n"
+        "\n"
+        "options\n"
+        "  --epoch N   this retained checkpoint (weir checkpoint ls) instead of the newest one\n"
+        "  --hex       KEY is hexadecimal\n"
+        "  --json      one object a line; what is no text is {\"hex\":\"...\"}\n"
+        "\n"
+        "exit codes: 0 shown (diff: equal), 1 nothing for that key (diff: they differ), 2 usage, 4 damaged, 7 no such\n"
+        "checkpoint, or no right to read it, 8 a newer program wrote it\n",
+    .run = run,
+};
