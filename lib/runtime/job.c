@@ -119,6 +119,7 @@ void job_coordinator_event(struct weir_job *job, enum coordinator_event_type typ
 static void send_barrier(struct weir_job *job, const struct coordinator_action *action)
 {
     job->barrier_us = job_now_us(job);
+    job->tickets.in_flight = job->tickets.taken;
     job_base_join(job);
     job_post_all(job, LETTER_BARRIER, action->epoch, true, action->cuts);
     CRASH_POINT(barrier_in_flight);
@@ -231,6 +232,7 @@ static void notify(struct weir_job *job, const struct commit_action *action)
     job->begun_us[action->epoch % job->commit.options.ring_size] = 0;
     job->rewrite_mirrors = false;
     job->founded |= action->epoch == 0;
+    job->tickets.done = job->tickets.in_flight;
     CRASH_POINT(commit_acknowledged);
     if (!note_retained(job)) {
         job_no_memory(job, "the list of retained checkpoints");
@@ -281,6 +283,8 @@ static void start_tasks(struct weir_job *job, uint64_t epoch)
     job->watch_us = job_now_us(job) + WATCH_US;
     job_log(job, WEIR_LOG_INFO, "job '%s': running, incarnation %llu, epoch %llu", job->name,
             (unsigned long long)job->commit.incarnation, (unsigned long long)epoch);
+    job->tickets.in_flight = job->tickets.done;
+    if (job->tickets.taken > job->tickets.done) job_coordinator_event(job, COORDINATOR_ON_TRIGGER, epoch, 0);
     if (job->commit.stopping) job_coordinator_event(job, COORDINATOR_ON_STOP, epoch, 0);
 }
 
@@ -482,6 +486,12 @@ static bool take_task_letter(struct weir_job *job, struct letter_from_task *lett
     return false;
 }
 
+static void take_checkpoint(struct weir_job *job, uint64_t ticket)
+{
+    if (ticket > job->tickets.taken) job->tickets.taken = ticket;
+    job_coordinator_event(job, COORDINATOR_ON_TRIGGER, 0, 0);
+}
+
 static void take_stop(struct weir_job *job)
 {
     if (!job->started) { /* still opening: nothing has begun */
@@ -506,6 +516,7 @@ static void take_letter(struct weir_job *job, struct mail *mail)
     switch ((enum letter_type)mail->type) {
     case LETTER_WORK_DONE: take_work(job, (struct work *)mail); return;
     case LETTER_DECIDER: take_decider_event(job, &((struct letter_decider *)mail)->event); break;
+    case LETTER_CHECKPOINT: take_checkpoint(job, ((struct letter_checkpoint *)mail)->ticket); break;
     case LETTER_STOP: take_stop(job); break;
     case LETTER_CANCEL_JOB:
         if (job->started)
@@ -640,6 +651,7 @@ static void publish(struct weir_job *job)
         .durable_latency_p50_ms = percentile(&job->durable_latency, 0.5),
         .durable_latency_p99_ms = percentile(&job->durable_latency, 0.99),
         .frame_bytes = job->closing.frame.size,
+        .checkpoints_done = job->tickets.done,
         .running = job->commit.phase == COMMIT_RUNNING && job->tasks_started > 0,
         .was_complete = job->was_complete,
     };
@@ -820,10 +832,26 @@ static void post_user_letter(weir_job *job, enum letter_type type)
     mailbox_post(&job->mailbox, mail);
 }
 
+uint64_t weir_job_checkpoint(weir_job *job)
+{
+    struct letter_checkpoint *letter = malloc(sizeof(*letter));
+    if (letter == NULL) return 0;
+    const uint64_t ticket = atomic_fetch_add(&job->tickets.given, 1) + 1;
+    *letter = (struct letter_checkpoint){ .mail = { .type = LETTER_CHECKPOINT }, .ticket = ticket };
+    mailbox_post(&job->mailbox, &letter->mail);
+    return ticket;
+}
+
 void weir_job_stop(weir_job *job)
 {
     __atomic_store_n(&job->give_up_discovery, true, __ATOMIC_RELAXED);
     post_user_letter(job, LETTER_STOP);
+}
+
+void weir_job_cancel(weir_job *job)
+{
+    __atomic_store_n(&job->give_up_discovery, true, __ATOMIC_RELAXED);
+    post_user_letter(job, LETTER_CANCEL_JOB);
 }
 
 bool weir_job_wait(weir_job *job, int64_t timeout_ms, struct weir_error *outcome)
@@ -846,9 +874,7 @@ void weir_job_destroy(weir_job *job)
 {
     if (job == NULL) return;
     if (job->thread.started) {
-        atomic_store(&job->cancelled, true);
-        __atomic_store_n(&job->give_up_discovery, true, __ATOMIC_RELAXED);
-        post_user_letter(job, LETTER_CANCEL_JOB);
+        weir_job_cancel(job);
         thread_join(&job->thread);
     }
     mailbox_deinit(&job->mailbox, letter_destroy);

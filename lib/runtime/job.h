@@ -145,7 +145,6 @@ struct weir_job {
     struct waker waker;
     struct mailbox mailbox;
     int ended_descriptor;
-    _Atomic bool cancelled; /* also read by discover() */
     volatile bool give_up_discovery;
 
     /* Opened on the environment thread, once. */
@@ -205,6 +204,12 @@ struct weir_job {
     struct weir_anchor *anchors; /* of `anchor_epoch`, for the next ledger record */
     size_t anchor_count;
     uint64_t anchor_epoch;
+
+    /* Tickets of checkpoints that were asked for. What the job knew of when it sent a barrier is done with its commit. */
+    struct {
+        _Atomic uint64_t given; /* by any thread */
+        uint64_t taken, in_flight, done;
+    } tickets;
 
     struct job_latency commit_latency, durable_latency;
     uint64_t attempt_records_out; /* committed by this attempt */

@@ -4,7 +4,7 @@
  *   task ──> job      OPENED, ACK, PART, INPUT_ENDED, ENDED, FAILED, ACTIVITY, BYTES, CHUNK, GONE
  *   worker ──> job    WORK_DONE
  *   decider ──> job   DECIDER
- *   user ──> job      STOP, CANCEL_JOB */
+ *   user ──> job      CHECKPOINT, STOP, CANCEL_JOB */
 #ifndef RUNTIME_LETTERS_H
 #define RUNTIME_LETTERS_H
 
@@ -30,6 +30,7 @@ enum letter_type {
     LETTER_GONE,
     LETTER_WORK_DONE,
     LETTER_DECIDER,
+    LETTER_CHECKPOINT,
     LETTER_STOP,
     LETTER_CANCEL_JOB,
 };
@@ -63,6 +64,11 @@ struct letter_from_task {
 struct letter_decider {
     struct mail mail;
     struct weir_decider_event event;
+};
+
+struct letter_checkpoint {
+    struct mail mail;
+    uint64_t ticket;
 };
 
 /* Frees any letter, contents too. */

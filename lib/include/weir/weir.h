@@ -662,6 +662,7 @@ struct weir_job_status {
     double record_gap_p99_ms;
     uint64_t state_entries;
     uint64_t state_bytes;
+    uint64_t checkpoints_done;  /* tickets of weir_job_checkpoint up to this one are committed */
     bool running;               /* restored and processing */
     bool was_complete;          /* an earlier run had used up all input, and there was nothing to do for this one */
 };
@@ -683,12 +684,18 @@ WEIR_API enum weir_code weir_job_create(weir_graph *graph, const weir_config *co
 WEIR_API enum weir_code weir_job_start(weir_job *job, struct weir_error *error);
 /* Finish the current epoch, commit and end. Any thread; not from a signal handler (write to your own pipe instead). */
 WEIR_API void weir_job_stop(weir_job *job);
+/* Asks for a checkpoint of everything so far: at once, and also when nothing happens. Answers its ticket, which is
+ * committed when the status has checkpoints_done >= ticket; 0 when there is no memory. Any thread. */
+WEIR_API uint64_t weir_job_checkpoint(weir_job *job);
+/* Ends the job where it stands: what is not committed is given up, and a later start goes on from the last commit. The
+ * outcome is WEIR_OK. Any thread; not from a signal handler. */
+WEIR_API void weir_job_cancel(weir_job *job);
 /* Waits for the end of the job: WEIR_OK, or why it ended. `timeout_ms` < 0 waits for ever; false = still running. */
 WEIR_API bool weir_job_wait(weir_job *job, int64_t timeout_ms, struct weir_error *outcome);
 /* Becomes readable when the job has ended; for the host's own event loop. */
 WEIR_API int weir_job_descriptor(const weir_job *job);
 WEIR_API void weir_job_status(weir_job *job, struct weir_job_status *status);
-/* Stops where it stands (nothing uncommitted survives) when still running, joins all threads, frees. */
+/* Cancels it when it still runs, joins all threads, frees. */
 WEIR_API void weir_job_destroy(weir_job *job);
 
 /* The job graph and the execution plan as text; free() it. NULL with an error when the graph has a mistake. */
