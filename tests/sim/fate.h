@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 #define FATE_CLASSES(X)                                                                                                \
-    X(kills) X(moments) X(freezes) X(stops) X(starts) X(rushes) X(power) X(disk) X(brokers) X(coordinators) X(compactions)       \
-    X(groups) X(storms) X(requests) X(growth) X(mishaps)
+    X(kills) X(moments) X(freezes) X(stops) X(starts) X(rushes) X(power) X(disk) X(brokers) X(coordinators)            \
+    X(compactions) X(groups) X(storms) X(requests) X(growth) X(mishaps)
 
 enum fate_class {
 #define FATE_CLASS_ENUM(name) FATE_##name,

@@ -1,7 +1,9 @@
 #include "sim/jobs.h"
 
 #include <inttypes.h>
+#include <string.h>
 
+#include "sim/oracle.h"
 #include "weir/kafka.h"
 
 enum { KEYS = 12, RECORDS_FOR_A_KEY = 40 };
@@ -132,6 +134,163 @@ static void take_union(weir_test *test, const char *topic, int32_t partition, co
     if (now % 3 == 0) weir_test_expect(test, .topic = "out1", .key = record->key, .value = decimal(test, now));
 }
 
+/* ---- Collections ------------------------------------------------------------------------------------------------- */
+
+enum { BUCKETS = 7, BUCKET_MAX = 5, RECENT_MAX = 6, FORGETS = 37 };
+
+static enum weir_code take_larger(weir_keyed_task *task, void *so_far, const void *value)
+{
+    (void)task;
+    int64_t *largest = so_far;
+    if (*(const int64_t *)value > *largest) *largest = *(const int64_t *)value;
+    return WEIR_OK;
+}
+
+/* How often a record fell into each bucket, which begins anew when it is full; what came last; and the largest remainder. */
+static const struct weir_state buckets = { .name = "buckets", .kind = WEIR_STATE_MAP, .codec = WEIR_I64 };
+static const struct weir_state recent = { .name = "recent", .kind = WEIR_STATE_LIST, .codec = WEIR_I64 };
+static const struct weir_state largest = { .name = "largest", .kind = WEIR_STATE_REDUCING, .codec = WEIR_I64,
+                                           .reduce = take_larger };
+
+static int64_t remainder_of(int64_t value) { return value * 7919 % 1009; }
+
+static int64_t count_in_bucket(weir_keyed_task *task, int64_t value)
+{
+    const struct weir_bytes bucket = weir_format(task, "b%d", (int)(value % BUCKETS));
+    int64_t *count = weir_map_i64(task, &buckets, bucket);
+    if (count == NULL) return -1;
+    const int64_t now = ++*count;
+    if (now == BUCKET_MAX) weir_map_remove(task, &buckets, bucket);
+    return now;
+}
+
+static int64_t count_buckets(weir_keyed_task *task)
+{
+    struct weir_iterator at = { 0 };
+    struct weir_bytes bucket, count;
+    int64_t found = 0;
+    while (weir_map_next(task, &buckets, &at, &bucket, &count)) found++;
+    return found;
+}
+
+static int64_t sum_of_recent(weir_keyed_task *task, int64_t value)
+{
+    struct weir_iterator at = { 0 };
+    int64_t element, sum = 0, count = 0;
+    (void)weir_list_add_i64(task, &recent, value);
+    while (weir_list_next_object(task, &recent, &at, &element)) {
+        sum += element;
+        count++;
+    }
+    if (count == RECENT_MAX) weir_list_clear(task, &recent);
+    return sum;
+}
+
+static enum weir_code collect(weir_keyed_task *task, const struct weir_record *record)
+{
+    int64_t value, most = 0;
+    if (!weir_bytes_to_i64(record->value, &value)) return weir_fail(task, "not a number");
+    if (value % FORGETS == 0) weir_map_clear(task, &buckets);
+    const int64_t in_bucket = count_in_bucket(task, value), filled = count_buckets(task), sum = sum_of_recent(task, value);
+    (void)weir_reducing_add_i64(task, &largest, remainder_of(value));
+    (void)weir_reducing_get(task, &largest, &most);
+    return weir_keyed_emit(task, .value = weir_format(task, "%" PRId64 " %" PRId64 " %" PRId64 " %" PRId64, in_bucket,
+                                                      filled, sum, most));
+}
+
+static void define_collect(weir_graph *graph, const weir_config *config)
+{
+    (void)config;
+    struct weir_stream collected = weir_keyed_process(weir_key_by(input(graph, "in0"), .key = NULL), .name = "collect",
+                                                      .process = collect, .states = { &buckets, &recent, &largest });
+    weir_kafka_sink(collected, .name = "collected", .topic = "out0");
+}
+
+/* The same in plain arrays. */
+struct collection {
+    int64_t buckets[BUCKETS], recent_count, sum, largest;
+};
+
+static void take_collect(weir_test *test, const char *topic, int32_t partition, const struct weir_record *record)
+{
+    (void)topic, (void)partition;
+    struct collection *of_key = weir_test_value(test, "collection", record->key, sizeof *of_key);
+    int64_t value = 0, filled = 0;
+    (void)weir_bytes_to_i64(record->value, &value);
+    if (value % FORGETS == 0) memset(of_key->buckets, 0, sizeof of_key->buckets);
+    const int64_t in_bucket = ++of_key->buckets[value % BUCKETS];
+    if (in_bucket == BUCKET_MAX) of_key->buckets[value % BUCKETS] = 0;
+    for (size_t i = 0; i < BUCKETS; i++) filled += of_key->buckets[i] > 0;
+    const int64_t sum = of_key->sum += value;
+    if (++of_key->recent_count == RECENT_MAX) of_key->sum = of_key->recent_count = 0;
+    if (remainder_of(value) > of_key->largest) of_key->largest = remainder_of(value);
+    weir_test_expect(test, .topic = "out0", .key = record->key,
+                     .value = weir_test_format(test, "%" PRId64 " %" PRId64 " %" PRId64 " %" PRId64, in_bucket, filled,
+                                               sum, of_key->largest));
+}
+
+/* ---- Last words -------------------------------------------------------------------------------------------------- */
+
+static enum weir_code say_the_end(weir_task *task, const struct weir_record *record)
+{
+    (void)record;
+    return weir_emit(task, .key = weir_text("the end"), .value = weir_text("0"));
+}
+
+static enum weir_code forward(weir_task *task, const struct weir_record *record) { return weir_forward(task, record); }
+
+static void define_ending(weir_graph *graph, const weir_config *config)
+{
+    (void)config;
+    weir_kafka_sink(weir_process(input(graph, "in0"), .name = "forward", .process = forward, .finish = say_the_end),
+                    .name = "copies", .topic = "out0");
+}
+
+/* What a commit has taken in comes out; and the end is said when there is one, again only when more has come: if it is just
+ * the marker of a transaction that was aborted. */
+struct ending {
+    int64_t count, sum, ends;
+    bool has_ended;
+    uint64_t offsets; /* when the end was said */
+};
+
+static struct ending *ending_of(weir_test *test)
+{
+    return weir_test_value(test, "ending", WEIR_EMPTY, sizeof(struct ending));
+}
+
+static void take_ending(weir_test *test, const char *topic, int32_t partition, const struct weir_record *record)
+{
+    (void)topic, (void)partition;
+    struct ending *ending = ending_of(test);
+    int64_t value = 0;
+    (void)weir_bytes_to_i64(record->value, &value);
+    ending->count++;
+    ending->sum += value;
+}
+
+static void put_ending(weir_test *test, const char *topic, int32_t partition, const struct weir_record *record)
+{
+    (void)topic, (void)partition;
+    struct ending *ending = ending_of(test);
+    int64_t value = 0;
+    (void)weir_bytes_to_i64(record->value, &value);
+    if (weir_bytes_equal(record->key, weir_text("the end"))) ending->ends++;
+    else ending->count--;
+    ending->sum -= value;
+}
+
+static void decide_ending(weir_test *test)
+{
+    struct ending *ending = ending_of(test);
+    if (ending->count != 0 || ending->sum != 0) weir_test_fail(test, "what came out is not what was taken in");
+    if (ending->ends == 0) return;
+    const uint64_t offsets = oracle_counts().offsets;
+    if (ending->has_ended && offsets == ending->offsets)
+        weir_test_fail(test, "the end is said again, though nothing has come since");
+    *ending = (struct ending){ .has_ended = true, .offsets = offsets };
+}
+
 #define JOB(job_name, define_job, take_record)                                                                         \
     .size = sizeof(struct weir_test_job), .name = (job_name), .define = (define_job), .next_record = next_record,      \
     .take = (take_record)
@@ -141,6 +300,9 @@ const struct weir_test_job sim_jobs[] = {
     { JOB("count-on-commit", define_count_on_commit, take_count_on_commit), .inputs = { { "in0", 0 } },
       .outputs = { { "out0", 0 } } },
     { JOB("copy", define_copy, take_copy), .inputs = { { "in0", 0 } }, .outputs = { { "out0", 0 } } },
+    { JOB("collect", define_collect, take_collect), .inputs = { { "in0", 0 } }, .outputs = { { "out0", 0 } } },
+    { JOB("ending", define_ending, take_ending), .put = put_ending, .decided = decide_ending, .inputs = { { "in0", 0 } },
+      .outputs = { { "out0", 0 } } },
     { JOB("union", define_union, take_union), .inputs = { { "in0", 0 }, { "in1", 0 } },
       .outputs = { { "out0", 0 }, { "out1", 0 } } },
 };

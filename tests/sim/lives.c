@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,7 +31,7 @@ static struct {
     size_t setting_count;
     int64_t transaction_timeout_ms;
     struct lives_moments moments;
-    uint32_t parallelism_max;
+    uint32_t parallelism_max, bounded_percent;
     bool have_ended_well;
 } lives;
 
@@ -55,11 +56,12 @@ static void add_choice(const char *key, const char *value)
 
 static void on_acted(const struct request *request, bool is_late);
 
-void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max)
+void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, bool with_bounded)
 {
     memset(&lives, 0, sizeof lives);
     lives.test = test;
     lives.parallelism_max = parallelism_max;
+    lives.bounded_percent = with_bounded && fate_percent(30) ? 10 + (uint32_t)fate_below(50) : 0;
     add_setting("execution.checkpointing.interval", 5 + fate_below(fate_percent(30) ? 200 : 40), "ms");
     add_setting("pipeline.max-parallelism", 4 + fate_below(12), "");
     add_setting("state.log.segment-size", 64, "kb");
@@ -69,6 +71,7 @@ void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max)
     add_setting("execution.checkpointing.num-retained", 1 + fate_below(3), "");
     add_setting("ledger.commits-kept", 10 + fate_below(20), "");
     add_setting("pipeline.channel.capacity", 2 + fate_below(4), "");
+    add_setting("source.discovery.interval", 20 + fate_below(fate_percent(50) ? 200 : 3000), "ms");
     add_setting("source.max-batch-records", 1 + fate_below(60), "");
     add_setting("restart-strategy.exponential-delay.initial-backoff", 10 + fate_below(100), "ms");
     add_setting("restart-strategy.exponential-delay.max-backoff", 500, "ms");
@@ -212,6 +215,7 @@ static void configure(const struct life *life)
         set(config, WEIR_CONFIG_COMMAND_LINE, key, *setting + size + 1);
     }
     set(config, WEIR_CONFIG_COMMAND_LINE, "execution.checkpointing.dir", life->is_foreign ? "/other" : "/data");
+    if (life->ends != NULL) set(config, WEIR_CONFIG_COMMAND_LINE, "start.bounded", "true");
     if (life->choice.key != NULL) set(config, WEIR_CONFIG_COMMAND_LINE, life->choice.key, life->choice.value);
 }
 
@@ -248,7 +252,7 @@ static void live(void *argument)
             sched_pause(3000);
         }
         weir_job_status(life->job, &status);
-        life->has_finished = stopped && status.epochs > epochs_before;
+        life->has_finished = (stopped && status.epochs > epochs_before) || life->ends != NULL;
         life->restarts = status.restarts;
         weir_job_destroy(life->job);
         life->job = NULL;
@@ -274,7 +278,7 @@ static bool is_allowed(const struct life *life)
     if (life->is_foreign) return life->outcome.code == WEIR_FOREIGN || life->stop || life->met_bad_disk;
     if (life->stop && life->outcome.remedy != WEIR_REMEDY_STOP) return true;
     switch (life->outcome.code) {
-    case WEIR_OK: return life->stop;
+    case WEIR_OK: return life->stop || (life->ends != NULL && oracle_has_reached(life->ends));
     case WEIR_FENCED: return life->was_taken_over;
     case WEIR_ENVIRONMENT: return life->met_bad_disk;
     case WEIR_FOREIGN: return life->is_foreign;
@@ -311,15 +315,23 @@ void lives_start(bool is_foreign)
                            .met_bad_disk = weather_disk_is_bad(),
                            .choice = choice != NULL ? *choice : (struct mishap_choice){ 0 } };
     if (choice != NULL && strcmp(choice->key, "start.fresh") == 0) oracle_allow_founding();
+    if (fate_percent(lives.bounded_percent) && !is_foreign) life->ends = oracle_ends();
+    world_seen()->bounded_starts += life->ends != NULL;
     if (is_foreign) world_seen()->foreign_starts++;
     else world_seen()->starts++;
     if (other_count > 0 && !is_foreign) world_seen()->second_starts++;
-    world_trace("life %u: starts%s, parallelism %u, ring of %u%s%s", life->number,
-                is_foreign ? " with another store" : "", life->parallelism, life->ring_size,
-                choice != NULL ? ", " : "", choice != NULL ? choice->key : "");
+    world_trace("life %u: starts%s%s, parallelism %u, ring of %u%s%s", life->number,
+                is_foreign ? " with another store" : "", life->ends != NULL ? ", bounded" : "", life->parallelism,
+                life->ring_size, choice != NULL ? ", " : "", choice != NULL ? choice->key : "");
     char name[24];
     (void)snprintf(name, sizeof name, "life %u", life->number);
     life->process = sched_spawn(name, life, live, life);
+}
+
+void lives_end(void)
+{
+    for (uint32_t i = 0; i < lives.count; i++) free(lives.items[i].ends);
+    lives.count = 0;
 }
 
 void lives_judge(void)

@@ -4,6 +4,7 @@
 #define SIM_LIVES_H
 
 #include "sim/cluster.h"
+#include "sim/oracle.h"
 #include "sim/sched.h"
 #include "weir/weir_test.h"
 
@@ -22,6 +23,7 @@ struct life {
     weir_config *config;
     uint32_t parallelism;
     uint32_t ring_size;
+    struct oracle_ends *ends; /* of the inputs when it was started to end there (--bounded); NULL = it was not */
     bool is_foreign; /* has a checkpoint store of its own, and must be refused (R9) */
     bool stop, is_over, is_judged, met_bad_disk;
     bool was_taken_over; /* somebody else took one of its ids over, or a late request of its own did */
@@ -31,8 +33,10 @@ struct life {
     uint64_t restarts;
 };
 
-/* Draws what all starts of the run are configured with. `parallelism_max` 0 = as it is drawn. */
-void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max);
+/* Draws what all starts of the run are configured with. `parallelism_max` 0 = as it is drawn. `with_bounded`: some
+ * starts are to end where the input ends. */
+void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, bool with_bounded);
+void lives_end(void);
 /* Not when there is a crowd already. */
 void lives_start(bool is_foreign);
 /* SIGKILL. From outside, or by the life itself, which then does not return from this. */
@@ -52,7 +56,7 @@ uint32_t lives_count(void);
 uint32_t lives_alive(struct life *lives[LIVES_MAX]);
 /* Looks at those that have ended since the last time: a violation for one that had no reason to. */
 void lives_judge(void);
-/* The last life that ended did so when it was told to, with all input taken in.. */
+/* The last life that ended did so when it was told to, or came to the end, with all input taken in. */
 bool lives_have_ended_well(void);
 void lives_forget_the_end(void);
 /* What those that are alive are at, for the trace. */

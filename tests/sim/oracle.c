@@ -215,6 +215,7 @@ static void take_range(const struct weir_ledger_range *range)
         }
         offset = next;
     }
+    oracle.counts.offsets += (uint64_t)(range->end - range->begin);
     place->position = range->end;
 }
 
@@ -399,25 +400,50 @@ void oracle_move(const char *topic, int32_t partition, int64_t position)
 
 /* ---- The end ----------------------------------------------------------------------------------------------------- */
 
-static bool is_caught_up(const char *topic)
+struct oracle_ends {
+    bool are_known; /* every input is there */
+    struct places places;
+};
+
+static void add_ends(struct oracle_ends *ends, const char *topic, bool committed)
 {
     uint64_t id;
-    int32_t partitions;
-    if (model_describe_topic(oracle.model, topic, &id, &partitions) != MODEL_OK) return false;
+    int32_t partitions = 0;
+    if (model_describe_topic(oracle.model, topic, &id, &partitions) != MODEL_OK) ends->are_known = false;
     for (int32_t i = 0; i < partitions; i++) {
         const struct model_place at = { topic, i };
-        int64_t end;
-        if (model_list_offset(oracle.model, &at, MODEL_LATEST, false, &end) != MODEL_OK) return false;
-        if (place_of(&oracle.inputs, topic, i)->position < end) return false;
+        CHECK(model_list_offset(oracle.model, &at, MODEL_LATEST, committed,
+                                &place_of(&ends->places, topic, i)->position) == MODEL_OK);
     }
-    return true;
+}
+
+static struct oracle_ends *look_at_ends(bool committed)
+{
+    struct oracle_ends *ends = calloc(1, sizeof *ends);
+    CHECK(ends != NULL);
+    ends->are_known = true;
+    for (uint32_t i = 0; i < WEIR_TEST_TOPICS_MAX && oracle.test->inputs[i].name != NULL; i++)
+        add_ends(ends, oracle.test->inputs[i].name, committed);
+    return ends;
+}
+
+struct oracle_ends *oracle_ends(void) { return look_at_ends(true); }
+
+bool oracle_has_reached(const struct oracle_ends *ends)
+{
+    for (size_t i = 0; i < ends->places.count; i++) {
+        const struct place_state *end = &ends->places.items[i];
+        if (place_of(&oracle.inputs, end->topic, end->partition)->position < end->position) return false;
+    }
+    return ends->are_known;
 }
 
 bool oracle_has_caught_up(void)
 {
-    for (uint32_t i = 0; i < WEIR_TEST_TOPICS_MAX && oracle.test->inputs[i].name != NULL; i++)
-        if (!is_caught_up(oracle.test->inputs[i].name)) return false;
-    return true;
+    struct oracle_ends *ends = look_at_ends(false);
+    const bool reached = oracle_has_reached(ends);
+    free(ends);
+    return reached;
 }
 
 static void check_group(void *user, const struct model_offset *offset)

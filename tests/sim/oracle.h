@@ -22,12 +22,16 @@ void oracle_check_end(void);
 
 struct oracle_counts {
     uint64_t epochs, records, incarnations, aborted;
+    uint64_t offsets; /* that commits cover: records, aborted ones and markers */
 };
 struct oracle_counts oracle_counts(void);
 /* Committed epochs so far; rises while a job makes progress. */
 uint64_t oracle_progress(void);
 /* All input is covered by committed positions. */
 bool oracle_has_caught_up(void);
+/* Where the inputs end now, for who reads what is committed; to be freed. Whether commits have taken all of that in. */
+struct oracle_ends *oracle_ends(void);
+bool oracle_has_reached(const struct oracle_ends *ends);
 /* Where the newest commit stands in an input. False when it has none there. */
 bool oracle_position(const char *topic, int32_t partition, int64_t *position);
 /* The frame of the newest commit. */

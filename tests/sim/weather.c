@@ -12,18 +12,18 @@
 #include "sim/timed_disk.h"
 #include "sim/world.h"
 
-enum { SECOND_US = 1000000, REQUEST_TIMEOUT_US = 1000000 /* kafka_decider.c */ };
+enum { SECOND_US = 1000000, REQUEST_TIMEOUT_US = 1000000 /* kafka_decider.c */, PARTITIONS_MAX = 8 };
 
 static struct {
-    const char *job;
+    const struct weir_test_job *test;
     uint32_t storm; /* 0 = quiet, to 3 */
     bool disk_is_bad, with_mishaps;
 } weather;
 
-void weather_begin(const char *job, bool with_mishaps)
+void weather_begin(const struct weir_test_job *test, bool with_mishaps)
 {
     memset(&weather, 0, sizeof weather);
-    weather.job = job;
+    weather.test = test;
     weather.with_mishaps = with_mishaps;
 }
 
@@ -165,18 +165,32 @@ static void second_start(struct life *unused)
     if (fate_strikes(FATE_starts, "another start")) lives_start(is_foreign);
 }
 
+/* Ids are taken over late, or those who take over are not answered and caught at it. */
+static const char *aim_at_starts(struct cluster_weather *network, struct lives_moments *moments)
+{
+    const enum request_kind kind = fate_percent(60) ? REQUEST_INIT : REQUEST_END;
+    struct cluster_faults *faults = &network->faults[kind];
+    if (kind == REQUEST_INIT) {
+        faults->delay = up_to(600000);
+        faults->delay_us = 1000 + (int64_t)fate_below(SECOND_US / 2);
+    } else {
+        faults->lose_answer = up_to(500000);
+        moments->requests[kind] = up_to(300000);
+    }
+    return request_kind_name(kind);
+}
+
 /* Several at the same moment, as two operators or two machines would: who takes over first, and what do the others do? */
 static void many_start(struct life *unused)
 {
     (void)unused;
     const uint64_t count = 2 + fate_below(2), within_us = 1000 + fate_below(100000);
     struct cluster_weather network = { .latency_us = 100 + (int64_t)fate_below(2000) };
-    struct cluster_faults *faults = &network.faults[REQUEST_INIT];
-    faults->delay = up_to(600000);
-    faults->delay_us = 1000 + (int64_t)fate_below(SECOND_US / 2);
-    if (!fate_strikes(FATE_rushes, "%u starts at once, out for InitProducerId", (unsigned)count)) return;
+    struct lives_moments moments = { 0 };
+    const char *aimed = aim_at_starts(&network, &moments);
+    if (!fate_strikes(FATE_rushes, "%u starts at once, out for %s", (unsigned)count, aimed)) return;
     world_seen()->rushes++;
-    set_network(&network, &(struct lives_moments){ 0 });
+    set_network(&network, &moments);
     for (uint64_t i = 0; i < count; i++)
         sched_at(sched_now_us() + (int64_t)fate_below(within_us), NULL, start_one, NULL);
 }
@@ -222,7 +236,7 @@ static void ledger_is_compacted(struct life *unused)
     (void)unused;
     char topic[128];
     const struct model_place ledger = { topic, 0 };
-    (void)snprintf(topic, sizeof topic, "%s-ledger", weather.job);
+    (void)snprintf(topic, sizeof topic, "%s-ledger", weather.test->name);
     if (fate_strikes(FATE_compactions, "the ledger is compacted") && model_compact(cluster_model(), &ledger) == MODEL_OK)
         world_seen()->compactions++;
 }
@@ -232,7 +246,28 @@ static void group_is_forgotten(struct life *unused)
     (void)unused;
     if (mishaps_are_pending() || !fate_strikes(FATE_groups, "the group's offsets are forgotten")) return;
     world_seen()->forgotten_groups++;
-    model_forget_group(cluster_model(), weather.job);
+    model_forget_group(cluster_model(), weather.test->name);
+}
+
+/* A person wants more partitions. How many an author has named is meant. */
+static void topic_grows(struct life *unused)
+{
+    (void)unused;
+    const struct weir_test_topic *topics = fate_percent(60) ? weather.test->inputs : weather.test->outputs;
+    uint64_t id;
+    uint32_t count = 0;
+    int32_t partitions;
+    while (count < WEIR_TEST_TOPICS_MAX && topics[count].name != NULL) count++;
+    if (count == 0) return;
+    const struct weir_test_topic *topic = &topics[fate_below(count)];
+    const int32_t more = 1 + (int32_t)fate_below(2);
+    if (topic->partitions > 0 || mishaps_are_pending() ||
+        model_describe_topic(cluster_model(), topic->name, &id, &partitions) != MODEL_OK ||
+        partitions + more > PARTITIONS_MAX)
+        return;
+    if (!fate_strikes(FATE_growth, "topic '%s' gets %d partitions", topic->name, (int)(partitions + more))) return;
+    CHECK(model_grow_topic(cluster_model(), topic->name, partitions + more) == MODEL_OK);
+    world_seen()->grown_topics++;
 }
 
 static void weather_turns(struct life *unused)
@@ -261,8 +296,9 @@ static const struct event {
     { 20, coordinators_move },
     { 20, ledger_is_compacted },
     { 6, group_is_forgotten },
+    { 6, topic_grows },
     { 20, weather_turns },
-    { 32, NULL },
+    { 26, NULL },
 };
 
 static const struct event *draw_event(void)

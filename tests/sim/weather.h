@@ -5,8 +5,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "weir/weir_test.h"
+
 /* `with_mishaps`: mishaps.h, too. */
-void weather_begin(const char *job, bool with_mishaps);
+void weather_begin(const struct weir_test_job *test, bool with_mishaps);
 /* The network from now on: 0 = quiet, to 3. */
 void weather_set(uint32_t storm);
 /* Something happens, or nothing. */

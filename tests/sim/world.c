@@ -141,8 +141,8 @@ void world_run(const struct world_options *options, struct world_report *report)
     world.test = &options->jobs[fate_below(options->job_count)];
     world_trace("job '%s'", world.test->name);
     oracle_begin(cluster_model(), world.test);
-    lives_begin(world.test, options->limits[WORLD_parallelism]);
-    weather_begin(world.test->name, options->with_mishaps);
+    lives_begin(world.test, options->limits[WORLD_parallelism], options->with_mishaps);
+    weather_begin(world.test, options->with_mishaps);
     mishaps_begin(world.test);
     create_topics(world.test->inputs, 1 + (int32_t)fate_below(4));
     create_topics(world.test->outputs, 1 + (int32_t)fate_below(3));
@@ -154,6 +154,7 @@ void world_run(const struct world_options *options, struct world_report *report)
     sched_end();
     oracle_end();
     mishaps_end();
+    lives_end();
     load_free();
     timed_disk_end();
     cluster_end();

@@ -13,12 +13,12 @@
 
 /* What a run has seen: proof that the interesting states are reached. */
 #define WORLD_SIGHTS(X)                                                                                                \
-    X(starts) X(kills) X(moments) X(freezes) X(power_cuts) X(second_starts) X(rushes) X(foreign_starts) X(broker_outages)   \
-    X(coordinator_moves) X(full_disks) X(disk_errors) X(lost_requests) X(lost_answers) X(delayed_requests)             \
-    X(late_inits) X(late_partitions) X(late_groups) X(late_offsets) X(late_ends) X(aborted) X(incarnations) X(epochs)  \
-    X(records) X(fenced) X(stops) X(compactions) X(forgotten_groups) X(restarts_inside) X(early_parts)                 \
-    X(moved_offsets) X(lost_metadata) X(lost_ledgers) X(lost_tails) X(lost_histories) X(damages) X(lost_inputs)        \
-    X(deleted_inputs) X(deleted_outputs) X(answers)
+    X(starts) X(kills) X(moments) X(freezes) X(power_cuts) X(second_starts) X(bounded_starts) X(rushes)                \
+    X(foreign_starts) X(broker_outages) X(coordinator_moves) X(full_disks) X(disk_errors) X(lost_requests)             \
+    X(lost_answers) X(delayed_requests) X(late_inits) X(late_partitions) X(late_groups) X(late_offsets) X(late_ends)   \
+    X(aborted) X(incarnations) X(epochs) X(records) X(fenced) X(stops) X(compactions) X(forgotten_groups)              \
+    X(grown_topics) X(restarts_inside) X(early_parts) X(moved_offsets) X(lost_metadata) X(lost_ledgers)                \
+    X(lost_tails) X(lost_histories) X(damages) X(lost_inputs) X(deleted_inputs) X(deleted_outputs) X(answers)
 
 #define WORLD_SIGHT_ONE(name) +1
 enum { WORLD_SIGHT_COUNT = 0 WORLD_SIGHTS(WORLD_SIGHT_ONE) };
@@ -52,7 +52,7 @@ struct world_options {
     uint64_t seed;
     uint32_t limits[WORLD_LIMIT_COUNT];
     struct fate_spared spared;
-    bool with_mishaps; /* mishaps.h, too */
+    bool with_mishaps; /* mishaps.h and bounded starts, too: the jobs are made for them */
     bool trace;        /* each event and each log line to stderr */
 };
 
