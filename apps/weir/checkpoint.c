@@ -135,11 +135,10 @@ static int run(int argc, char **argv)
 {
     struct arguments arguments = { .verifies = argc > 1 && strcmp(argv[1], "verify") == 0 };
     if (argc < 2) return verb_complain(&verb_checkpoint, "say what to do", "");
-    if (!arguments.verifies && strcmp(argv[1], "ls") != 0)
-        return verb_complain(&verb_checkpoint, "unknown command", argv[1]);
+    if (!arguments.verifies && strcmp(argv[1], "ls") != 0) return verb_ask_job(&verb_checkpoint, argc, argv);
     for (int i = 2; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0) arguments.as_json = true;
-        else if (argv[i][0] == '-') return verb_complain(&verb_checkpoint, "not understood", argv[i]);
+        if (verb_takes_format(argc, argv, &i, &arguments.as_json)) continue;
+        if (argv[i][0] == '-') return verb_complain(&verb_checkpoint, "not understood", argv[i]);
         else if (arguments.path != NULL) return verb_complain(&verb_checkpoint, "one directory at a time", argv[i]);
         else arguments.path = argv[i];
     }
@@ -149,10 +148,14 @@ static int run(int argc, char **argv)
 
 const struct verb verb_checkpoint = {
     .name = "checkpoint",
-    .usage = "weir checkpoint ls DIR [--json]\n"
-             "weir checkpoint verify DIR [--json]\n",
-    .about = "what a job has retained, and whether it is whole",
+    .usage = "weir checkpoint JOB [-o table|json]\n"
+             "weir checkpoint ls DIR [-o table|json]\n"
+             "weir checkpoint verify DIR [-o table|json]\n",
+    .about = "has a running job commit now; what a job has retained, and whether it is whole",
     .help =
+        "JOB, the name of a running job or its checkpoint directory: takes a checkpoint at once, also when the job is at\n"
+        "rest, and answers with its epoch when it is committed.\n"
+        "\n"
         "DIR is a job's own folder: with --checkpoint-dir /var/lib/weir, /var/lib/weir/JOB. Nothing is written there, and\n"
         "the job may be running.\n"
         "\n"
@@ -161,7 +164,7 @@ const struct verb verb_checkpoint = {
         "  verify    reads all that they name and checks it by length and hash; then restores the newest one on trial\n"
         "\n"
         "options\n"
-        "  --json    for programs\n"
+        "  -o json   for programs; --json is the same\n"
         "\n"
         "exit codes: 0 all is whole, 2 usage, 4 damaged (each file is named), 7 no such checkpoint, or no right to read\n"
         "it, 8 a newer program wrote it\n",

@@ -409,8 +409,8 @@ static int parse(int argc, char **argv, struct arguments *arguments)
     const char *operands[5];
     int count = 0;
     for (int i = 2; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0) {
-            arguments->as_json = true;
+        if (verb_takes_format(argc, argv, &i, &arguments->as_json)) {
+            continue;
         } else if (strcmp(argv[i], "--hex") == 0) {
             arguments->is_hexadecimal = true;
         } else if (strcmp(argv[i], "--epoch") == 0) {
@@ -447,10 +447,10 @@ static int run(int argc, char **argv)
 
 const struct verb verb_state = {
     .name = "state",
-    .usage = "weir state ls PATH [--epoch N] [--json]\n"
-             "weir state get PATH OPERATOR STATE KEY [--hex] [--epoch N] [--json]\n"
-             "weir state dump PATH [OPERATOR [STATE]] [--epoch N] [--json]\n"
-             "weir state diff PATH PATH [--json]\n",
+    .usage = "weir state ls PATH [--epoch N] [-o table|json]\n"
+             "weir state get PATH OPERATOR STATE KEY [--hex] [--epoch N] [-o table|json]\n"
+             "weir state dump PATH [OPERATOR [STATE]] [--epoch N] [-o table|json]\n"
+             "weir state diff PATH PATH [-o table|json]\n",
     .about = "the state in a checkpoint or a savepoint",
     .help =
         "PATH is a job's own folder in its checkpoint directory, or a savepoint. Nothing is written there. The job may be\n"
@@ -465,7 +465,7 @@ const struct verb verb_state = {
         "options\n"
         "  --epoch N   this retained checkpoint (weir checkpoint ls) instead of the newest one\n"
         "  --hex       KEY is hexadecimal\n"
-        "  --json      one object a line; what is no text is {\"hex\":\"...\"}\n"
+        "  -o json     one object a line; what is no text is {\"hex\":\"...\"}\n"
         "\n"
         "exit codes: 0 shown (diff: equal), 1 nothing for that key (diff: they differ), 2 usage, 4 damaged, 7 no such\n"
         "checkpoint, or no right to read it, 8 a newer program wrote it\n",

@@ -3,6 +3,8 @@
 #ifndef WEIR_VERBS_H
 #define WEIR_VERBS_H
 
+#include <stdbool.h>
+
 enum { VERB_USAGE = 2 }; /* the exit code for what was typed wrongly */
 
 struct verb {
@@ -13,9 +15,16 @@ struct verb {
     int (*run)(int argc, char **argv); /* argv[0] is the verb itself; answers the exit code */
 };
 
+extern const struct verb verb_cancel, verb_list, verb_status, verb_stop; /* jobs.c */
 extern const struct verb verb_checkpoint;
 extern const struct verb verb_ledger;
 extern const struct verb verb_state;
+
+/* Takes "-o table", "-o json" or "--json" at argv[*index], which moves to its last word. False when it is none of them. */
+bool verb_takes_format(int argc, char **argv, int *index, bool *as_json);
+
+/* Puts the verb itself to a running job, "VERB JOB", and prints what it answers. */
+int verb_ask_job(const struct verb *verb, int argc, char **argv);
 
 /* Says on stderr what is wrong with the command line, and how it should look. Answers VERB_USAGE. */
 int verb_complain(const struct verb *verb, const char *what, const char *detail);

@@ -11,7 +11,9 @@
 #include "verbs.h"
 #include "weir/weir.h"
 
-static const struct verb *const verbs[] = { &verb_checkpoint, &verb_state, &verb_ledger };
+static const struct verb *const verbs[] = {
+    &verb_list, &verb_status, &verb_checkpoint, &verb_stop, &verb_cancel, &verb_state, &verb_ledger,
+};
 
 enum { VERB_COUNT = sizeof verbs / sizeof verbs[0] };
 
@@ -42,6 +44,20 @@ int verb_complain(const struct verb *verb, const char *what, const char *detail)
     (void)fprintf(stderr, "weir: %s%s%s\n", what, detail[0] == '\0' ? "" : ": ", detail);
     print_usage(stderr, verb, true);
     return VERB_USAGE;
+}
+
+bool verb_takes_format(int argc, char **argv, int *index, bool *as_json)
+{
+    if (strcmp(argv[*index], "--json") == 0) {
+        *as_json = true;
+        return true;
+    }
+    if (strcmp(argv[*index], "-o") != 0 || *index + 1 == argc) return false;
+    const char *format = argv[*index + 1];
+    *as_json = strcmp(format, "json") == 0;
+    if (!*as_json && strcmp(format, "table") != 0) return false;
+    ++*index;
+    return true;
 }
 
 static bool asks_for_help(int argc, char **argv)

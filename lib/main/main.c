@@ -10,12 +10,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "main/control.h"
 #include "main/options.h"
 #include "main/progress.h"
 
 struct run {
     const struct main_options *parsed;
     weir_job *job;
+    struct control *control; /* NULL = nobody can ask this job */
     struct progress *progress;
     int signals; /* signalfd: nothing runs in signal context */
     bool stopping;
@@ -48,15 +50,23 @@ static void take_signal(struct run *run)
     weir_job_stop(run->job);
 }
 
+/* -1 = for ever. */
+static int shorter(int a_ms, int b_ms)
+{
+    return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
+}
+
 static void wait_for_end(struct run *run)
 {
-    struct pollfd descriptors[2] = {
+    struct pollfd descriptors[3] = {
         { .fd = weir_job_descriptor(run->job), .events = POLLIN },
         { .fd = run->signals, .events = POLLIN },
+        { .fd = control_descriptor(run->control), .events = POLLIN }, /* poll passes over -1 */
     };
     for (;;) {
-        poll(descriptors, 2, progress_timeout_ms(run->progress));
+        poll(descriptors, 3, shorter(progress_timeout_ms(run->progress), control_timeout_ms(run->control)));
         if (descriptors[1].revents & POLLIN) take_signal(run);
+        control_step(run->control);
         progress_show(run->progress, run->job);
         if (descriptors[0].revents & POLLIN) return;
     }
@@ -69,6 +79,17 @@ static void log_line(void *user, enum weir_log_level level, const char *text)
     progress_log(run->progress, level, text);
 }
 
+static void open_control(struct run *run, const weir_config *config)
+{
+    struct weir_error error;
+    char text[1200];
+    const struct control_options options = { .job = run->job, .name = run->parsed->job, .program = run->parsed->program,
+                                             .directory = weir_config_text(config, "execution.checkpointing.dir") };
+    if (control_open(&options, &run->control, &error) == WEIR_OK) return;
+    (void)snprintf(text, sizeof(text), "the job runs, but 'weir list' and the like cannot reach it: %s", error.text);
+    progress_log(run->progress, WEIR_LOG_WARN, text);
+}
+
 static int run_job(struct run *run, weir_graph *graph, weir_config *config, struct weir_error *error)
 {
     struct weir_job_options options = { .size = sizeof(options), .name = run->parsed->job,
@@ -76,8 +97,10 @@ static int run_job(struct run *run, weir_graph *graph, weir_config *config, stru
     if (weir_job_create(graph, config, &options, &run->job, error) != WEIR_OK) return weir_code_exit_status(error->code);
     enum weir_code code = weir_job_start(run->job, error);
     if (code == WEIR_OK) {
+        open_control(run, config);
         wait_for_end(run);
         weir_job_wait(run->job, -1, error);
+        control_close(run->control, error);
         code = error->code;
     }
     if (code == WEIR_OK) progress_summary(run->progress, run->job);

@@ -2,14 +2,17 @@
  *
  *   options.h   arguments -> configuration keys; refusals with a sentence
  *   progress.h  what a person sees on stderr while a job runs
+ *   control.h   what other programs of the same user ask a running job, by a socket
  *   main.c      signals by descriptor, the loop that waits for the job, exit codes
  *
  * This is the one folder of lib that prints and looks at signals. */
 #ifndef MAIN_MAIN_H
 #define MAIN_MAIN_H
 
+#include "main/control.h"
 #include "main/options.h"
 #include "main/progress.h"
+#include "weir/control.h"
 #include "weir/main.h"
 
 #endif

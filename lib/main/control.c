@@ -1,0 +1,391 @@
+#include "main/control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    ANSWER_MAX = 8192,
+    SPEAK_MS = 5000, /* for an asker to say what it wants, and to take the answer */
+    LOOK_MS = 10,    /* between looks at a checkpoint that is waited for */
+    SOCKETS_MAX = 16,
+};
+
+enum asker_phase {
+    FREE,
+    READING,
+    WAITING_CHECKPOINT, /* for `ticket` */
+    WAITING_END,        /* of the job */
+    WRITING,
+};
+
+struct asker {
+    enum asker_phase phase;
+    int descriptor;
+    int64_t deadline_ms; /* READING, WRITING */
+    uint64_t ticket;
+    char request[CONTROL_REQUEST_MAX + 1];
+    char answer[ANSWER_MAX];
+    size_t used, written; /* of the request, or of the answer */
+};
+
+struct control {
+    struct control_options options;
+    char directory[2 * CONTROL_PATH_MAX]; /* of the job's own checkpoints, absolute */
+    char path[CONTROL_PATH_MAX + 32];     /* of the socket; "" = none */
+    int listener, poll;
+    struct asker askers[CONTROL_ASKERS_MAX];
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
+
+static void WEIR_PRINTF(2, 3) say(struct asker *asker, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    const int size = vsnprintf(asker->answer + asker->used, ANSWER_MAX - asker->used, format, arguments);
+    va_end(arguments);
+    if (size > 0) asker->used += (size_t)size < ANSWER_MAX - asker->used ? (size_t)size : ANSWER_MAX - asker->used - 1;
+}
+
+static void drop(struct asker *asker)
+{
+    close(asker->descriptor); /* leaves the epoll set */
+    asker->phase = FREE;
+}
+
+/* As much as the asker takes now; it is gone with the last byte. */
+static void write_some(struct asker *asker)
+{
+    while (asker->written < asker->used) {
+        const ssize_t size = send(asker->descriptor, asker->answer + asker->written, asker->used - asker->written,
+                                  MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (size < 0 && errno == EINTR) continue;
+        if (size < 0 && errno == EAGAIN) return;
+        if (size < 0) break;
+        asker->written += (size_t)size;
+    }
+    drop(asker);
+}
+
+/* The answer is complete. */
+static void begin_writing(struct control *control, struct asker *asker)
+{
+    struct epoll_event event = { .events = EPOLLOUT, .data.ptr = asker };
+    asker->phase = WRITING;
+    asker->written = 0;
+    asker->deadline_ms = now_ms() + SPEAK_MS;
+    if (epoll_ctl(control->poll, EPOLL_CTL_MOD, asker->descriptor, &event) == 0) write_some(asker);
+    else drop(asker);
+}
+
+static void refuse(struct control *control, struct asker *asker, enum weir_code code, const char *sentence)
+{
+    asker->used = 0;
+    say(asker, "error %d %s\n", weir_code_exit_status(code), sentence);
+    begin_writing(control, asker);
+}
+
+static void say_status(const struct control *control, struct asker *asker)
+{
+    struct weir_job_status status = { .size = sizeof status };
+    weir_job_status(control->options.job, &status);
+    say(asker, "name %s\nprogram %s\npid %ld\ndirectory %s\n", control->options.name, control->options.program,
+        (long)getpid(), control->directory);
+    say(asker, "running %s\n", status.running ? "true" : "false");
+#define SAY_COUNT(field) say(asker, #field " %llu\n", (unsigned long long)status.field)
+#define SAY_MS(field) say(asker, #field " %.3f\n", status.field)
+    SAY_COUNT(incarnation);
+    SAY_COUNT(epoch_committed);
+    SAY_COUNT(epochs);
+    SAY_COUNT(restarts);
+    SAY_COUNT(records_in);
+    SAY_COUNT(records_out);
+    SAY_COUNT(records_out_open);
+    SAY_COUNT(bytes_in);
+    say(asker, "lag_records %lld\n", (long long)status.lag_records);
+    SAY_MS(commit_latency_ms);
+    SAY_MS(commit_latency_p50_ms);
+    SAY_MS(commit_latency_p99_ms);
+    SAY_MS(durable_latency_p50_ms);
+    SAY_MS(durable_latency_p99_ms);
+    SAY_COUNT(frame_bytes);
+    SAY_MS(record_gap_p99_ms);
+    SAY_MS(record_gap_max_ms);
+    SAY_COUNT(state_entries);
+    SAY_COUNT(state_bytes);
+    SAY_COUNT(checkpoints_done);
+#undef SAY_COUNT
+#undef SAY_MS
+    say(asker, "ok\n");
+}
+
+/* ---- Requests ---------------------------------------------------------------------------------------------------- */
+
+static void take_request(struct control *control, struct asker *asker)
+{
+    const char *request = asker->request;
+    asker->used = 0;
+    if (strcmp(request, "status") == 0) {
+        say_status(control, asker);
+        begin_writing(control, asker);
+    } else if (strcmp(request, "checkpoint") == 0) {
+        asker->ticket = weir_job_checkpoint(control->options.job);
+        asker->phase = WAITING_CHECKPOINT;
+        if (asker->ticket == 0) refuse(control, asker, WEIR_NO_MEMORY, "the job has no memory for that");
+    } else if (strcmp(request, "stop") == 0 || strcmp(request, "cancel") == 0) {
+        asker->phase = WAITING_END;
+        if (request[0] == 's') weir_job_stop(control->options.job);
+        else weir_job_cancel(control->options.job);
+    } else {
+        refuse(control, asker, WEIR_USAGE, "the job does not know this request: it is of another version of Weir");
+    }
+}
+
+static void read_some(struct control *control, struct asker *asker)
+{
+    const ssize_t size = recv(asker->descriptor, asker->request + asker->used, CONTROL_REQUEST_MAX - asker->used,
+                              MSG_DONTWAIT);
+    if (size < 0 && (errno == EINTR || errno == EAGAIN)) return;
+    if (size <= 0) {
+        drop(asker);
+        return;
+    }
+    asker->used += (size_t)size;
+    asker->request[asker->used] = '\0';
+    char *end = strchr(asker->request, '\n');
+    if (end != NULL) {
+        *end = '\0';
+        take_request(control, asker);
+    } else if (asker->used == CONTROL_REQUEST_MAX || strlen(asker->request) < asker->used) {
+        refuse(control, asker, WEIR_USAGE, "a request is one line of text");
+    }
+}
+
+static void look_at_checkpoint(struct control *control, struct asker *asker)
+{
+    struct weir_job_status status = { .size = sizeof status };
+    weir_job_status(control->options.job, &status);
+    if (status.checkpoints_done < asker->ticket) return;
+    say(asker, "epoch %llu\nok\n", (unsigned long long)status.epoch_committed);
+    begin_writing(control, asker);
+}
+
+/* ---- Coming and going -------------------------------------------------------------------------------------------- */
+
+static bool is_same_user(int descriptor)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    return getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+           (peer.uid == geteuid() || peer.uid == 0);
+}
+
+static struct asker *find_free(struct control *control)
+{
+    for (size_t i = 0; i < CONTROL_ASKERS_MAX; i++)
+        if (control->askers[i].phase == FREE) return &control->askers[i];
+    return NULL;
+}
+
+static void let_in(struct control *control)
+{
+    const int descriptor = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (descriptor < 0) return;
+    struct asker *asker = find_free(control);
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = asker };
+    if (asker == NULL || !is_same_user(descriptor) ||
+        epoll_ctl(control->poll, EPOLL_CTL_ADD, descriptor, &event) != 0) {
+        close(descriptor);
+        return;
+    }
+    asker->phase = READING;
+    asker->descriptor = descriptor;
+    asker->deadline_ms = now_ms() + SPEAK_MS;
+    asker->used = 0;
+}
+
+/* Who waits says nothing more: it can only hang up, and then its bytes or its end are read away here. */
+static void hear_waiting(struct asker *asker)
+{
+    char more[64];
+    const ssize_t size = recv(asker->descriptor, more, sizeof more, MSG_DONTWAIT);
+    if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR)) drop(asker);
+}
+
+static void serve(struct control *control, struct asker *asker)
+{
+    switch (asker->phase) {
+    case FREE: break;
+    case READING: read_some(control, asker); break;
+    case WAITING_CHECKPOINT:
+    case WAITING_END: hear_waiting(asker); break;
+    case WRITING: write_some(asker); break;
+    }
+}
+
+int control_timeout_ms(const struct control *control)
+{
+    if (control == NULL) return -1;
+    int64_t timeout_ms = -1;
+    const int64_t now = now_ms();
+    for (size_t i = 0; i < CONTROL_ASKERS_MAX; i++) {
+        const struct asker *asker = &control->askers[i];
+        int64_t due_ms = LOOK_MS;
+        if (asker->phase == FREE || asker->phase == WAITING_END) continue;
+        if (asker->phase != WAITING_CHECKPOINT) due_ms = asker->deadline_ms > now ? asker->deadline_ms - now : 0;
+        if (timeout_ms < 0 || due_ms < timeout_ms) timeout_ms = due_ms;
+    }
+    return (int)timeout_ms;
+}
+
+int control_descriptor(const struct control *control)
+{
+    return control == NULL ? -1 : control->poll;
+}
+
+void control_step(struct control *control)
+{
+    if (control == NULL) return;
+    struct epoll_event events[CONTROL_ASKERS_MAX + 1];
+    const int count = epoll_wait(control->poll, events, CONTROL_ASKERS_MAX + 1, 0);
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.ptr == NULL) let_in(control);
+        else serve(control, events[i].data.ptr);
+    }
+    for (size_t i = 0; i < CONTROL_ASKERS_MAX; i++) {
+        struct asker *asker = &control->askers[i];
+        const bool has_deadline = asker->phase == READING || asker->phase == WRITING;
+        if (asker->phase == WAITING_CHECKPOINT) look_at_checkpoint(control, asker);
+        else if (has_deadline && now_ms() >= asker->deadline_ms) drop(asker);
+    }
+}
+
+/* ---- Open and close ---------------------------------------------------------------------------------------------- */
+
+static bool is_answered(const struct sockaddr_un *address)
+{
+    const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (probe < 0) return true;
+    const int result = connect(probe, (const struct sockaddr *)address, sizeof *address);
+    const bool is_refused = result != 0 && errno == ECONNREFUSED;
+    close(probe);
+    return !is_refused;
+}
+
+/* Binds to the first name that nobody listens at. A process with our number that died may have left one behind. */
+static int bind_name(struct control *control, const char *directory)
+{
+    for (int number = 1; number <= SOCKETS_MAX; number++) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        char suffix[16] = "";
+        if (number > 1) (void)snprintf(suffix, sizeof suffix, "-%d", number);
+        (void)snprintf(control->path, sizeof control->path, "%s/%ld%s.sock", directory, (long)getpid(), suffix);
+        if (strlen(control->path) >= sizeof address.sun_path) return ENAMETOOLONG;
+        memcpy(address.sun_path, control->path, strlen(control->path) + 1);
+        if (bind(control->listener, (const struct sockaddr *)&address, sizeof address) == 0) return 0;
+        if (errno != EADDRINUSE) return errno;
+        if (is_answered(&address)) continue;
+        (void)unlink(control->path);
+        if (bind(control->listener, (const struct sockaddr *)&address, sizeof address) == 0) return 0;
+    }
+    return EADDRINUSE;
+}
+
+static int start_listening(struct control *control, const char *directory)
+{
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
+    control->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    control->poll = epoll_create1(EPOLL_CLOEXEC);
+    if (control->listener < 0 || control->poll < 0) return errno;
+    const int result = bind_name(control, directory);
+    if (result != 0) {
+        control->path[0] = '\0';
+        return result;
+    }
+    if (listen(control->listener, CONTROL_ASKERS_MAX) != 0) return errno;
+    return epoll_ctl(control->poll, EPOLL_CTL_ADD, control->listener, &event) == 0 ? 0 : errno;
+}
+
+static void destroy(struct control *control)
+{
+    if (control->listener >= 0) close(control->listener);
+    if (control->poll >= 0) close(control->poll);
+    if (control->path[0] != '\0') (void)unlink(control->path);
+    free(control);
+}
+
+/* The folder may not be there yet. */
+static void note_directory(struct control *control)
+{
+    const char *given = control->options.directory;
+    char here[CONTROL_PATH_MAX] = "";
+    if (given[0] != '/' && getcwd(here, sizeof here) == NULL) here[0] = '\0';
+    (void)snprintf(control->directory, sizeof control->directory, "%s%s%s/%s", here, here[0] == '\0' ? "" : "/", given,
+                   control->options.name);
+}
+
+enum weir_code control_open(const struct control_options *options, struct control **made, struct weir_error *error)
+{
+    char directory[CONTROL_PATH_MAX];
+    *made = NULL;
+    const enum weir_code code = control_directory(true, directory, error);
+    if (code != WEIR_OK) return code;
+    struct control *control = calloc(1, sizeof *control);
+    if (control == NULL) return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "no memory for a control socket");
+    control->options = *options;
+    control->listener = control->poll = -1;
+    note_directory(control);
+    const int result = start_listening(control, directory);
+    if (result != 0) {
+        destroy(control);
+        return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "no control socket in %s: %s", directory,
+                              strerror(result));
+    }
+    *made = control;
+    return WEIR_OK;
+}
+
+/* The last words of a process: waits for an asker that reads slowly, but not for long. */
+static void write_all(struct asker *asker)
+{
+    for (int tries = 0; asker->phase == WRITING && tries < 10; tries++) {
+        struct pollfd descriptor = { .fd = asker->descriptor, .events = POLLOUT };
+        if (poll(&descriptor, 1, 100) > 0) write_some(asker);
+    }
+    if (asker->phase != FREE) drop(asker);
+}
+
+void control_close(struct control *control, const struct weir_error *outcome)
+{
+    if (control == NULL) return;
+    for (size_t i = 0; i < CONTROL_ASKERS_MAX; i++) {
+        struct asker *asker = &control->askers[i];
+        if (asker->phase == WAITING_CHECKPOINT) look_at_checkpoint(control, asker);
+        if (asker->phase == WAITING_END && outcome->code == WEIR_OK) {
+            say_status(control, asker);
+            begin_writing(control, asker);
+        } else if (asker->phase == WAITING_END) {
+            refuse(control, asker, outcome->code, outcome->text);
+        } else if (asker->phase == READING || asker->phase == WAITING_CHECKPOINT) {
+            refuse(control, asker, WEIR_ENVIRONMENT, "the job has ended");
+        }
+        write_all(asker);
+    }
+    destroy(control);
+}

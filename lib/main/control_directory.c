@@ -1,0 +1,35 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "main/control.h"
+
+static void choose(char path[CONTROL_PATH_MAX])
+{
+    const char *own = getenv("WEIR_RUNTIME_DIR"), *user = getenv("XDG_RUNTIME_DIR");
+    if (own != NULL && own[0] != '\0') (void)snprintf(path, CONTROL_PATH_MAX, "%s", own);
+    else if (user != NULL && user[0] != '\0') (void)snprintf(path, CONTROL_PATH_MAX, "%s/weir", user);
+    else (void)snprintf(path, CONTROL_PATH_MAX, "/tmp/weir-%u", (unsigned)geteuid());
+}
+
+static enum weir_code refuse(struct weir_error *error, const char *path, const char *why)
+{
+    return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
+                          "the runtime directory %s %s; set WEIR_RUNTIME_DIR to one of your own", path, why);
+}
+
+/* In /tmp anybody may have made it before us: lstat, so that a link is not followed. */
+enum weir_code control_directory(bool make, char path[CONTROL_PATH_MAX], struct weir_error *error)
+{
+    struct stat found;
+    choose(path);
+    if (make && mkdir(path, 0700) != 0 && errno != EEXIST) return refuse(error, path, strerror(errno));
+    if (lstat(path, &found) != 0) return errno == ENOENT ? WEIR_OK : refuse(error, path, strerror(errno));
+    if (!S_ISDIR(found.st_mode)) return refuse(error, path, "is not a directory");
+    if (found.st_uid != geteuid()) return refuse(error, path, "belongs to another user");
+    if ((found.st_mode & 077) != 0) return refuse(error, path, "is open to other users (chmod 700)");
+    return WEIR_OK;
+}
