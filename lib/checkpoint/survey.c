@@ -129,6 +129,18 @@ static enum weir_code scan_newest(struct store *store, struct weir_frame_name *n
 
 /* ---- The newest checkpoint --------------------------------------------------------------------------------------- */
 
+/* Nothing was committed by way of it. Then there is no frame behind the founding either. */
+static enum weir_code empty_pointer(struct store *store, struct weir_error *error)
+{
+    uint64_t frame_count, epoch_max;
+    store_history(store, &frame_count, &epoch_max);
+    if (epoch_max == 0) return nothing(store, error);
+    return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
+                          "checkpoint store %s: there are checkpoints, but the pointer file, which says what was "
+                          "committed last, is empty; put it back from a copy of the checkpoint directory",
+                          store->path);
+}
+
 static enum weir_code read_pointer(struct survey *survey, struct weir_frame_name *newest, bool *found,
                                    struct weir_error *error)
 {
@@ -137,7 +149,7 @@ static enum weir_code read_pointer(struct survey *survey, struct weir_frame_name
     struct buffer record;
     buffer_init(&record);
     enum weir_code code = pointer_peek(store->disk, store->path, &record, found, error);
-    if (code == WEIR_OK && *found && record.size == 0) code = nothing(store, error);
+    if (code == WEIR_OK && *found && record.size == 0) code = empty_pointer(store, error);
     if (code == WEIR_OK && record.size > 0) {
         code = weir_ledger_decode((struct weir_bytes){ record.data, record.size }, &entry, error);
         if (code != WEIR_OK) (void)weir_error_wrap(error, "%s, the pointer file", store->path);
@@ -335,6 +347,19 @@ static enum weir_code follow(struct survey *survey, struct weir_frame_name name,
     return code;
 }
 
+/* The pointer file is a part of what this job has written. */
+static enum weir_code miss_pointer(struct survey *survey, struct weir_error *error)
+{
+    struct weir_error problem;
+    if (survey->is_decided || survey->frames.count == 0) return WEIR_OK;
+    if (strcmp(survey->frames.items[0].decider, pointer_decider.kind) != 0) return WEIR_OK;
+    (void)weir_error_set(&problem, WEIR_DAMAGED, WEIR_REMEDY_STOP,
+                         "checkpoint store %s: the pointer file, which says what was committed last, is missing; put it "
+                         "back from a copy of the checkpoint directory",
+                         survey->store->path);
+    return add_problem(survey, &problem) ? WEIR_OK : no_memory(survey->store, error);
+}
+
 /* ---- What is whole ----------------------------------------------------------------------------------------------- */
 
 static void weigh_checkpoint(struct survey *survey, size_t index)
@@ -363,6 +388,7 @@ enum weir_code survey_take(struct store *store, const struct weir_frame_name *ne
     if (newest != NULL) survey->newest = *newest;
     else code = find_newest(survey, &survey->newest, error);
     if (code == WEIR_OK) code = follow(survey, survey->newest, error);
+    if (code == WEIR_OK) code = miss_pointer(survey, error);
     for (size_t i = 0; code == WEIR_OK && i < survey->frames.count; i++)
         if (!survey->frames.items[i].is_part) weigh_checkpoint(survey, i);
     return code;

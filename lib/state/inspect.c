@@ -33,7 +33,7 @@ struct inspector_operator {
 struct weir_inspector {
     struct store *store;
     struct survey survey;
-    struct survey_frame chosen;
+    size_t chosen; /* index of its frame */
     uint64_t memory_bytes;
     /* What was chosen. */
     struct buffer frame;
@@ -57,6 +57,11 @@ struct weir_inspector {
 static enum weir_code no_memory(struct weir_error *error)
 {
     return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "out of memory while looking into a checkpoint");
+}
+
+static const struct weir_frame_name *chosen_name(const weir_inspector *in)
+{
+    return &in->survey.frames.items[in->chosen].name;
 }
 
 /* ---- Names ------------------------------------------------------------------------------------------------------- */
@@ -138,7 +143,7 @@ static uint64_t base_bytes_of(const struct manifest_operator *op)
 static enum weir_code measure(weir_inspector *in, struct weir_error *error)
 {
     const uint64_t redo_epoch = manifest_redo_epoch(&in->manifest);
-    const enum weir_code code = store_chain(in->store, &in->chosen.name, redo_epoch + 1, &in->chain, error);
+    const enum weir_code code = store_chain(in->store, chosen_name(in), redo_epoch + 1, &in->chain, error);
     uint64_t log_bytes = 0;
     for (size_t i = 0; i < in->chain.frames.count; i++) log_bytes += in->chain.frames.items[i].length;
     for (size_t i = 0; i < in->operator_count; i++)
@@ -186,7 +191,7 @@ static enum weir_code doubt(const weir_inspector *in, struct weir_error *error)
     return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_RETRY,
                           "checkpoint %" PRIu64 " was retired by the running job while it was being read; read it again, "
                           "retain more checkpoints (execution.checkpointing.num-retained), or stop the job",
-                          in->chosen.name.epoch);
+                          chosen_name(in)->epoch);
 }
 
 /* Every problem is of the newest checkpoint, or of one of those that are retained. */
@@ -201,13 +206,13 @@ static enum weir_code choose(weir_inspector *in, uint64_t epoch, struct weir_err
         *error = survey->problems.items[0];
         return error->code;
     }
-    in->chosen = survey->frames.items[index];
+    in->chosen = index;
     return WEIR_OK;
 }
 
 static enum weir_code read_chosen(weir_inspector *in, struct weir_error *error)
 {
-    const struct weir_frame_name *name = &in->chosen.name;
+    const struct weir_frame_name *name = chosen_name(in);
     enum weir_code code = store_read_frame(in->store, name, &in->frame, error);
     if (code == WEIR_OK)
         code = manifest_decode((struct weir_bytes){ in->frame.data, in->frame.size }, name, &in->arena, &in->manifest,
@@ -264,12 +269,22 @@ void weir_inspect_store(const weir_inspector *in, struct weir_inspect_store *sto
                                           .is_decided = in->survey.is_decided };
 }
 
-static void describe(const struct survey *survey, const struct survey_frame *frame,
-                     struct weir_inspect_checkpoint *checkpoint)
+/* The checkpoint before it: between them lie early parts. */
+static struct weir_frame_name parent_of(const struct survey *survey, size_t index)
 {
+    size_t i = index;
+    do i++;
+    while (i < survey->frames.count && survey->frames.items[i].is_part);
+    return i < survey->frames.count ? survey->frames.items[i].name : survey->frames.items[i - 1].parent;
+}
+
+static void describe(const struct survey *survey, size_t index, struct weir_inspect_checkpoint *checkpoint)
+{
+    const struct survey_frame *frame = &survey->frames.items[index];
+    const struct weir_frame_name parent = parent_of(survey, index);
     *checkpoint = (struct weir_inspect_checkpoint){
         .incarnation = frame->name.incarnation, .epoch = frame->name.epoch,
-        .parent_incarnation = frame->parent.incarnation, .parent_epoch = frame->parent.epoch,
+        .parent_incarnation = parent.incarnation, .parent_epoch = parent.epoch,
         .wall_ms = frame->wall_ms, .program = frame->program, .build = frame->build, .plan_hash = frame->plan_hash,
         .max_parallelism = frame->max_parallelism, .exactly_once = frame->exactly_once,
         .is_complete = frame->is_complete, .file = frame->name.file, .offset = frame->name.offset,
@@ -284,7 +299,7 @@ bool weir_inspect_checkpoint(const weir_inspector *in, size_t index, struct weir
     for (size_t i = 0; i < in->survey.frames.count; i++) {
         const struct survey_frame *frame = &in->survey.frames.items[i];
         if (frame->is_part || !frame->is_whole || index-- > 0) continue;
-        describe(&in->survey, frame, checkpoint);
+        describe(&in->survey, i, checkpoint);
         return true;
     }
     return false;
@@ -292,7 +307,7 @@ bool weir_inspect_checkpoint(const weir_inspector *in, size_t index, struct weir
 
 void weir_inspect_chosen(const weir_inspector *in, struct weir_inspect_checkpoint *checkpoint)
 {
-    describe(&in->survey, &in->chosen, checkpoint);
+    describe(&in->survey, in->chosen, checkpoint);
 }
 
 bool weir_inspect_state(const weir_inspector *in, size_t index, struct weir_inspect_state *state)
