@@ -126,19 +126,15 @@ static void add_entry(struct summary *summary, const struct weir_inspect_entry *
 static void print_histogram(const struct summary *summary, uint32_t group_count, bool as_json)
 {
     const uint32_t buckets = group_count < BUCKETS ? group_count : BUCKETS;
-    (void)fputs(as_json ? ",\"groups\":[" : "    entries in key groups:", stdout);
+    (void)fputs(as_json ? ",\"histogram\":[" : "    in key groups:", stdout);
     for (uint32_t i = 0; i < buckets; i++) {
         const uint32_t first = (uint32_t)((uint64_t)group_count * i / buckets);
         const uint32_t end = (uint32_t)((uint64_t)group_count * (i + 1) / buckets);
         uint64_t entries = 0;
         for (uint32_t group = first; group < end; group++) entries += summary->groups[group];
-        if (as_json)
-            (void)printf("%s{\"first\":%" PRIu32 ",\"last\":%" PRIu32 ",\"entries\":%" PRIu64 "}", i == 0 ? "" : ",",
-                         first, end - 1, entries);
-        else (void)printf(" %" PRIu64, entries);
+        (void)printf("%s%" PRIu64, !as_json ? " " : i == 0 ? "" : ",", entries);
     }
-    if (as_json) (void)fputs("]", stdout);
-    else (void)printf("  (%" PRIu32 " ranges of %" PRIu32 " groups)\n", buckets, group_count);
+    (void)fputs(as_json ? "]" : "\n", stdout);
 }
 
 static void print_summary(const struct weir_inspect_state *state, const struct summary *summary, uint32_t group_count,

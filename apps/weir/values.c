@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -104,6 +105,17 @@ static bool is_number(const struct weir_inspect_state *state, const struct weir_
            entry->version == state->version;
 }
 
+/* With as many digits as it takes to read the same number back. */
+static void print_real(FILE *file, double real)
+{
+    char text[40];
+    for (int digits = 15; digits <= 17; digits++) {
+        (void)snprintf(text, sizeof text, "%.*g", digits, real);
+        if (strtod(text, NULL) == real) break;
+    }
+    (void)fputs(text, file);
+}
+
 static bool print_number(FILE *file, const struct weir_inspect_state *state, const struct weir_inspect_entry *entry)
 {
     int64_t integer;
@@ -112,7 +124,7 @@ static bool print_number(FILE *file, const struct weir_inspect_state *state, con
     memcpy(&integer, entry->value.data, sizeof integer);
     memcpy(&real, entry->value.data, sizeof real);
     if (state->codec == WEIR_I64) (void)fprintf(file, "%" PRId64, integer);
-    else if (isfinite(real)) (void)fprintf(file, "%.17g", real);
+    else if (isfinite(real)) print_real(file, real);
     return state->codec == WEIR_I64 || isfinite(real);
 }
 
