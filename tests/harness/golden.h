@@ -10,4 +10,14 @@
  * from `bytes` instead, for a new format. */
 void golden_read(const char *name, struct buffer *bytes);
 
+/* Folders of files, in one text: a line "= FILE" begins each. */
+
+/* Writes the files of tests/golden/<name> into `directory`. */
+void golden_unpack(const char *name, const char *directory);
+/* Fails the test unless `directory` holds these files, these bytes, and no others; with WEIR_GOLDEN_WRITE=yes it writes
+ * tests/golden/<name>. */
+void golden_compare(const char *name, const char *directory);
+/* The same for the text in DIRECTORY/TEXT_NAME. */
+void golden_compare_text(const char *name, const char *directory, const char *text_name);
+
 #endif

@@ -52,16 +52,25 @@ const char *process_folder(void)
     return folder;
 }
 
+/* They live until the fact ends. */
+static struct path {
+    struct path *next;
+    char text[512];
+} *paths;
+
 const char *process_path(const char *format, ...)
 {
-    char name[100], *path = malloc(512);
+    char name[100];
+    struct path *path = malloc(sizeof *path);
     ck_assert_ptr_nonnull(path);
+    path->next = paths;
+    paths = path;
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(name, sizeof name, format, arguments);
     va_end(arguments);
-    (void)snprintf(path, 512, "%s/%s", process_folder(), name);
-    return path;
+    (void)snprintf(path->text, sizeof path->text, "%s/%s", process_folder(), name);
+    return path->text;
 }
 
 /* ---- Starting ------------------------------------------------------------------------------------------------------- */
