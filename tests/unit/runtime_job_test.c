@@ -259,6 +259,7 @@ END_TEST
 START_TEST(goes_on_where_it_stood_with_another_parallelism)
 {
     static const char *const parallelism[] = { "1", "3", "2", "1" };
+    bool had_parts = false; /* that were still there when a life ended: logs are cut */
     if (_i == 1) local_job_set("execution.epoch.hard-limit", "64"); /* so that every epoch is written in parts */
     for (int run = 0; run < 4; run++) {
         struct weir_error outcome;
@@ -280,9 +281,10 @@ START_TEST(goes_on_where_it_stood_with_another_parallelism)
             local_job_expect_ok(&outcome);
         }
         weir_job_destroy(job);
+        had_parts |= count_parts(run + 1) > 0;
     }
     expect_counts(200000);
-    if (_i == 1) ck_assert_int_gt(count_parts(4), 0);
+    if (_i == 1) ck_assert(had_parts);
 }
 END_TEST
 
