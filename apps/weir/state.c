@@ -260,27 +260,10 @@ static void step(struct side *side, struct weir_error *error)
     if (own.code != WEIR_OK) *error = own;
 }
 
-static int compare_bytes(struct weir_bytes a, struct weir_bytes b)
-{
-    const int rank_a = weir_is_set(a) + (weir_is_set(a) && !weir_is_null(a));
-    const int rank_b = weir_is_set(b) + (weir_is_set(b) && !weir_is_null(b));
-    if (rank_a != rank_b || rank_a < 2) return rank_a - rank_b;
-    const int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
-    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
-}
-
-/* The order in which weir_inspect_next answers. */
 static int compare(const struct side *a, const struct side *b)
 {
-    const struct weir_inspect_entry *x = &a->entry, *y = &b->entry;
-    int order = strcmp(a->state.operator_name, b->state.operator_name);
-    if (order == 0) order = (x->key_group > y->key_group) - (x->key_group < y->key_group);
-    if (order == 0) order = strcmp(a->state.name, b->state.name);
-    if (order == 0) order = compare_bytes(x->key, y->key);
-    if (order == 0) order = compare_bytes(x->name_space, y->name_space);
-    if (order == 0) order = compare_bytes(x->element, y->element);
-    if (order == 0) order = (x->position > y->position) - (x->position < y->position);
-    return order;
+    if (!a->has_entry || !b->has_entry) return a->has_entry ? -1 : 1;
+    return weir_inspect_order(a->inspector, &a->entry, b->inspector, &b->entry);
 }
 
 /* `before` and `after`: NULL = it is not there. */
@@ -317,7 +300,7 @@ static uint64_t merge(const struct arguments *arguments, struct side sides[2], s
     uint64_t changes = 0;
     for (int i = 0; i < 2; i++) step(&sides[i], error);
     while (error->code == WEIR_OK && (sides[0].has_entry || sides[1].has_entry)) {
-        const int order = !sides[0].has_entry ? 1 : !sides[1].has_entry ? -1 : compare(&sides[0], &sides[1]);
+        const int order = compare(&sides[0], &sides[1]);
         const struct side *before = order <= 0 ? &sides[0] : NULL, *after = order >= 0 ? &sides[1] : NULL;
         if (order != 0 || !is_same_value(before, after)) {
             print_change(arguments, before, after);

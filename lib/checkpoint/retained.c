@@ -19,11 +19,7 @@ static enum weir_code no_memory(struct weir_error *error)
 
 static enum weir_code read_frame(struct search *search, const struct weir_frame_name *name, struct weir_error *error)
 {
-    arena_reset(&search->arena);
-    const enum weir_code code = store_read_frame(search->store, name, &search->bytes, error);
-    if (code != WEIR_OK) return code;
-    return manifest_decode((struct weir_bytes){ search->bytes.data, search->bytes.size }, name, &search->arena,
-                           &search->manifest, error);
+    return store_read_manifest(search->store, name, &search->bytes, &search->arena, &search->manifest, error);
 }
 
 static bool is_same_place(const struct weir_frame_name *a, const struct weir_frame_name *b)

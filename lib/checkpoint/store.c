@@ -504,15 +504,21 @@ enum weir_code store_read_frame(struct store *store, const struct weir_frame_nam
     return code;
 }
 
+enum weir_code store_read_manifest(struct store *store, const struct weir_frame_name *name, struct buffer *frame,
+                                   struct arena *arena, struct manifest *manifest, struct weir_error *error)
+{
+    arena_reset(arena);
+    const enum weir_code code = store_read_frame(store, name, frame, error);
+    if (code != WEIR_OK) return code;
+    return manifest_decode((struct weir_bytes){ frame->data, frame->size }, name, arena, manifest, error);
+}
+
 /* Reads frame `name` for the sake of its parent. */
 static enum weir_code read_parent(struct store *store, const struct weir_frame_name *name, struct buffer *frame,
                                   struct arena *arena, struct weir_frame_name *parent, struct weir_error *error)
 {
     struct manifest manifest;
-    enum weir_code code = store_read_frame(store, name, frame, error);
-    if (code != WEIR_OK) return code;
-    arena_reset(arena);
-    code = manifest_decode((struct weir_bytes){ frame->data, frame->size }, name, arena, &manifest, error);
+    const enum weir_code code = store_read_manifest(store, name, frame, arena, &manifest, error);
     if (code != WEIR_OK) return code;
     if (manifest.parent.incarnation != 0 && manifest.parent.epoch > name->epoch)
         return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,

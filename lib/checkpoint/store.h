@@ -150,6 +150,10 @@ void store_base_abandon(struct store_base *base);
 enum weir_code store_read_frame(struct store *store, const struct weir_frame_name *name, struct buffer *frame,
                                 struct weir_error *error);
 
+/* The same, and decodes it: views into `frame`, arrays in `arena`, which is reset first. */
+enum weir_code store_read_manifest(struct store *store, const struct weir_frame_name *name, struct buffer *frame,
+                                   struct arena *arena, struct manifest *manifest, struct weir_error *error);
+
 /* Names of frames, parents first. */
 struct store_chain {
     VEC(struct weir_frame_name) frames;

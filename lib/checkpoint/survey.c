@@ -327,10 +327,7 @@ static enum weir_code follow(struct survey *survey, struct weir_frame_name name,
     while (code == WEIR_OK && name.incarnation != 0) {
         const struct survey_frame *newest = survey->frames.count > 0 ? &survey->frames.items[0] : NULL;
         const bool is_needed = newest == NULL || name.epoch > newest->redo_epoch;
-        arena_reset(&arena);
-        code = store_read_frame(survey->store, &name, &bytes, &problem);
-        if (code == WEIR_OK)
-            code = manifest_decode((struct weir_bytes){ bytes.data, bytes.size }, &name, &arena, &manifest, &problem);
+        code = store_read_manifest(survey->store, &name, &bytes, &arena, &manifest, &problem);
         const bool is_retired = code == WEIR_DAMAGED && !is_needed && is_overwritten(survey->store, &name);
         if (is_retired) code = WEIR_OK;
         if (is_retired || code != WEIR_OK) break;

@@ -213,10 +213,7 @@ static enum weir_code choose(weir_inspector *in, uint64_t epoch, struct weir_err
 static enum weir_code read_chosen(weir_inspector *in, struct weir_error *error)
 {
     const struct weir_frame_name *name = chosen_name(in);
-    enum weir_code code = store_read_frame(in->store, name, &in->frame, error);
-    if (code == WEIR_OK)
-        code = manifest_decode((struct weir_bytes){ in->frame.data, in->frame.size }, name, &in->arena, &in->manifest,
-                               error);
+    enum weir_code code = store_read_manifest(in->store, name, &in->frame, &in->arena, &in->manifest, error);
     if (code == WEIR_OK && in->manifest.max_parallelism == 0)
         code = weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP, "%s: checkpoint %" PRIu64 " has no key groups",
                               name->file, name->epoch);
@@ -528,6 +525,19 @@ bool weir_inspect_next(weir_inspector *in, struct weir_inspect_entry *entry, str
     fill_entry(in, &in->sorted.items[in->sorted_next], entry);
     in->sorted_next++;
     return true;
+}
+
+int weir_inspect_order(const weir_inspector *a, const struct weir_inspect_entry *entry_a, const weir_inspector *b,
+                       const struct weir_inspect_entry *entry_b)
+{
+    const struct weir_inspect_state *state_a = &a->states[entry_a->state], *state_b = &b->states[entry_b->state];
+    int order = strcmp(state_a->operator_name, state_b->operator_name);
+    if (order == 0) order = (entry_a->key_group > entry_b->key_group) - (entry_a->key_group < entry_b->key_group);
+    if (order == 0) order = strcmp(state_a->name, state_b->name);
+    if (order == 0) order = compare_bytes(entry_a->key, entry_b->key);
+    if (order == 0) order = compare_bytes(entry_a->name_space, entry_b->name_space);
+    if (order == 0) order = compare_bytes(entry_a->element, entry_b->element);
+    return order != 0 ? order : (entry_a->position > entry_b->position) - (entry_a->position < entry_b->position);
 }
 
 /* ---- Verifying --------------------------------------------------------------------------------------------------- */

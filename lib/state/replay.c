@@ -81,10 +81,7 @@ static enum weir_code walk_chain(const struct replay *replay, struct weir_error 
     arena_init(&arena, 16 * 1024);
     for (size_t i = 0; code == WEIR_OK && i < replay->chain->frames.count; i++) {
         const struct weir_frame_name *name = &replay->chain->frames.items[i];
-        arena_reset(&arena);
-        code = store_read_frame(replay->store, name, &bytes, error);
-        if (code == WEIR_OK)
-            code = manifest_decode((struct weir_bytes){ bytes.data, bytes.size }, name, &arena, &manifest, error);
+        code = store_read_manifest(replay->store, name, &bytes, &arena, &manifest, error);
         if (code == WEIR_OK) code = walk_deltas(replay, &manifest, name->file, error);
     }
     arena_deinit(&arena);

@@ -130,6 +130,11 @@ WEIR_API enum weir_code weir_inspect_begin(weir_inspector *inspector, const stru
 /* False at the end, or when error->code is not WEIR_OK. */
 WEIR_API bool weir_inspect_next(weir_inspector *inspector, struct weir_inspect_entry *entry, struct weir_error *error);
 
+/* Below 0, 0 or above 0: which of two entries, of two inspectors of one job, comes first. Equal: they are the same value,
+ * element or map entry, whatever it holds. */
+WEIR_API int weir_inspect_order(const weir_inspector *a, const struct weir_inspect_entry *entry_a,
+                                const weir_inspector *b, const struct weir_inspect_entry *entry_b);
+
 #ifdef __cplusplus
 }
 #endif
