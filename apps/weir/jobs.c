@@ -1,4 +1,4 @@
-/* weir list, status, stop, cancel: the jobs that run on this machine. */
+/* weir list, status, rescale, stop, cancel: the jobs that run on this machine. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,8 @@ static int finish(enum weir_code code, const struct weir_error *error)
 /* ---- Options ------------------------------------------------------------------------------------------------------ */
 
 struct arguments {
-    const char *job; /* NULL = none was named */
+    const char *job;         /* NULL = none was named */
+    const char *parallelism; /* -p N; NULL = not said */
     bool json;
 };
 
@@ -30,6 +31,10 @@ static int parse(const struct verb *verb, int argc, char **argv, bool takes_job,
     *arguments = (struct arguments){ .job = NULL };
     for (int i = 1; i < argc; i++) {
         if (verb_takes_format(argc, argv, &i, &arguments->json)) continue;
+        if (verb == &verb_rescale && i + 1 < argc && strcmp(argv[i], "-p") == 0) {
+            arguments->parallelism = argv[++i];
+            continue;
+        }
         if (argv[i][0] == '-')
             return verb_complain(verb, "not understood", argv[i]);
         else if (!takes_job || arguments->job != NULL)
@@ -148,17 +153,32 @@ static int run_list(int argc, char **argv)
     return finish(code, &error);
 }
 
+static int ask(const struct arguments *arguments, const char *request)
+{
+    struct weir_error error;
+    struct json json = { .count = 0 };
+    weir_control_fn *line = arguments->json ? json_line : print_line;
+    const enum weir_code code = weir_control_ask(arguments->job, request, PATIENCE_MS, line, &json, &error);
+    if (json.is_open) (void)puts("}");
+    return finish(code, &error);
+}
+
 int verb_ask_job(const struct verb *verb, int argc, char **argv)
 {
     struct arguments arguments;
-    struct weir_error error;
     const int status = parse(verb, argc, argv, true, &arguments);
+    return status != EXIT_SUCCESS ? status : ask(&arguments, verb->name);
+}
+
+static int run_rescale(int argc, char **argv)
+{
+    struct arguments arguments;
+    char request[64];
+    const int status = parse(&verb_rescale, argc, argv, true, &arguments);
     if (status != EXIT_SUCCESS) return status;
-    struct json json = { .count = 0 };
-    weir_control_fn *line = arguments.json ? json_line : print_line;
-    const enum weir_code code = weir_control_ask(arguments.job, verb->name, PATIENCE_MS, line, &json, &error);
-    if (json.is_open) (void)puts("}");
-    return finish(code, &error);
+    if (arguments.parallelism == NULL) return verb_complain(&verb_rescale, "say the new parallelism with -p N", "");
+    (void)snprintf(request, sizeof request, "rescale %.40s", arguments.parallelism);
+    return ask(&arguments, request);
 }
 
 static int run_status(int argc, char **argv) { return verb_ask_job(&verb_status, argc, argv); }
@@ -185,6 +205,17 @@ const struct verb verb_status = {
     .about = "the numbers of a running job",
     .help = ABOUT_JOB,
     .run = run_status,
+};
+
+const struct verb verb_rescale = {
+    .name = "rescale",
+    .usage = "weir rescale JOB -p N [-o table|json]\n",
+    .about = "changes the parallelism of a running job",
+    .help = "The job commits, and goes on from that checkpoint with parallelism N in the same process; its numbers are\n"
+            "printed when it runs again. N is at most the job's max_parallelism, which 'weir status' shows. Operators that\n"
+            "say their own parallelism keep it. The next start of the program takes the parallelism of its command line.\n"
+            ABOUT_JOB,
+    .run = run_rescale,
 };
 
 const struct verb verb_stop = {

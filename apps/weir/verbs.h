@@ -15,7 +15,7 @@ struct verb {
     int (*run)(int argc, char **argv); /* argv[0] is the verb itself; answers the exit code */
 };
 
-extern const struct verb verb_cancel, verb_list, verb_status, verb_stop; /* jobs.c */
+extern const struct verb verb_cancel, verb_list, verb_rescale, verb_status, verb_stop; /* jobs.c */
 extern const struct verb verb_checkpoint;
 extern const struct verb verb_ledger;
 extern const struct verb verb_state;

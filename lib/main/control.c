@@ -23,6 +23,7 @@ enum asker_phase {
     FREE,
     READING,
     WAITING_CHECKPOINT, /* for `ticket` */
+    WAITING_RESTART,    /* of the job, after the one in hand has ended */
     WAITING_END,        /* of the job */
     WRITING,
 };
@@ -39,6 +40,7 @@ struct asker {
 
 struct control {
     struct control_options options;
+    bool is_restarting;
     char directory[2 * CONTROL_PATH_MAX]; /* of the job's own checkpoints, absolute */
     char path[CONTROL_PATH_MAX + 32];     /* of the socket; "" = none */
     int listener, poll;
@@ -107,7 +109,7 @@ static void say_status(const struct control *control, struct asker *asker)
     weir_job_status(control->options.job, &status);
     say(asker, "name %s\nprogram %s\npid %ld\ndirectory %s\n", control->options.name, control->options.program,
         (long)getpid(), control->directory);
-    say(asker, "running %s\n", status.running ? "true" : "false");
+    say(asker, "running %s\n", status.running && !control->is_restarting ? "true" : "false");
 #define SAY_COUNT(field) say(asker, #field " %llu\n", (unsigned long long)status.field)
 #define SAY_MS(field) say(asker, #field " %.3f\n", status.field)
     SAY_COUNT(incarnation);
@@ -129,6 +131,8 @@ static void say_status(const struct control *control, struct asker *asker)
     SAY_MS(record_gap_max_ms);
     SAY_COUNT(state_entries);
     SAY_COUNT(state_bytes);
+    SAY_COUNT(parallelism);
+    SAY_COUNT(max_parallelism);
     SAY_COUNT(checkpoints_done);
 #undef SAY_COUNT
 #undef SAY_MS
@@ -136,6 +140,16 @@ static void say_status(const struct control *control, struct asker *asker)
 }
 
 /* ---- Requests ---------------------------------------------------------------------------------------------------- */
+
+static void rescale(struct control *control, struct asker *asker, const char *parallelism)
+{
+    struct weir_error error;
+    asker->phase = WAITING_RESTART;
+    if (control->is_restarting) refuse(control, asker, WEIR_ENVIRONMENT, "the job is being started anew already");
+    else if (control->options.rescale(control->options.user, parallelism, &error) != WEIR_OK)
+        refuse(control, asker, error.code, error.text);
+    else control->is_restarting = true;
+}
 
 static void take_request(struct control *control, struct asker *asker)
 {
@@ -148,6 +162,8 @@ static void take_request(struct control *control, struct asker *asker)
         asker->ticket = weir_job_checkpoint(control->options.job);
         asker->phase = WAITING_CHECKPOINT;
         if (asker->ticket == 0) refuse(control, asker, WEIR_NO_MEMORY, "the job has no memory for that");
+    } else if (strncmp(request, "rescale ", 8) == 0) {
+        rescale(control, asker, request + 8);
     } else if (strcmp(request, "stop") == 0 || strcmp(request, "cancel") == 0) {
         asker->phase = WAITING_END;
         if (request[0] == 's') weir_job_stop(control->options.job);
@@ -184,6 +200,22 @@ static void look_at_checkpoint(struct control *control, struct asker *asker)
     if (status.checkpoints_done < asker->ticket) return;
     say(asker, "epoch %llu\nok\n", (unsigned long long)status.epoch_committed);
     begin_writing(control, asker);
+}
+
+static void look_at_restart(struct control *control, struct asker *asker)
+{
+    struct weir_job_status status = { .size = sizeof status };
+    weir_job_status(control->options.job, &status);
+    if (control->is_restarting || !status.running) return;
+    say_status(control, asker);
+    begin_writing(control, asker);
+}
+
+void control_restarted(struct control *control, weir_job *job)
+{
+    if (control == NULL) return;
+    control->options.job = job;
+    control->is_restarting = job == NULL;
 }
 
 /* ---- Coming and going -------------------------------------------------------------------------------------------- */
@@ -234,6 +266,7 @@ static void serve(struct control *control, struct asker *asker)
     case FREE: break;
     case READING: read_some(control, asker); break;
     case WAITING_CHECKPOINT:
+    case WAITING_RESTART:
     case WAITING_END: hear_waiting(asker); break;
     case WRITING: write_some(asker); break;
     }
@@ -248,7 +281,7 @@ int control_timeout_ms(const struct control *control)
         const struct asker *asker = &control->askers[i];
         int64_t due_ms = LOOK_MS;
         if (asker->phase == FREE || asker->phase == WAITING_END) continue;
-        if (asker->phase != WAITING_CHECKPOINT) due_ms = asker->deadline_ms > now ? asker->deadline_ms - now : 0;
+        if (asker->phase == READING || asker->phase == WRITING) due_ms = asker->deadline_ms > now ? asker->deadline_ms - now : 0;
         if (timeout_ms < 0 || due_ms < timeout_ms) timeout_ms = due_ms;
     }
     return (int)timeout_ms;
@@ -272,6 +305,7 @@ void control_step(struct control *control)
         struct asker *asker = &control->askers[i];
         const bool has_deadline = asker->phase == READING || asker->phase == WRITING;
         if (asker->phase == WAITING_CHECKPOINT) look_at_checkpoint(control, asker);
+        else if (asker->phase == WAITING_RESTART) look_at_restart(control, asker);
         else if (has_deadline && now_ms() >= asker->deadline_ms) drop(asker);
     }
 }
@@ -377,12 +411,13 @@ void control_close(struct control *control, const struct weir_error *outcome)
     for (size_t i = 0; i < CONTROL_ASKERS_MAX; i++) {
         struct asker *asker = &control->askers[i];
         if (asker->phase == WAITING_CHECKPOINT) look_at_checkpoint(control, asker);
+        if (asker->phase == WAITING_RESTART && outcome->code != WEIR_OK) asker->phase = WAITING_END;
         if (asker->phase == WAITING_END && outcome->code == WEIR_OK) {
             say_status(control, asker);
             begin_writing(control, asker);
         } else if (asker->phase == WAITING_END) {
             refuse(control, asker, outcome->code, outcome->text);
-        } else if (asker->phase == READING || asker->phase == WAITING_CHECKPOINT) {
+        } else if (asker->phase != FREE && asker->phase != WRITING) {
             refuse(control, asker, WEIR_ENVIRONMENT, "the job has ended");
         }
         write_all(asker);

@@ -20,6 +20,10 @@ enum { CONTROL_REQUEST_MAX = 4096, CONTROL_ASKERS_MAX = 16, CONTROL_PATH_MAX = 4
 struct control_options {
     weir_job *job;
     const char *name, *program, *directory; /* of all checkpoints, the job's own are below it; borrowed */
+    /* Begins to start the job anew with another parallelism: `job` ends, and control_restarted follows. An error: it
+     * goes on as it was. */
+    enum weir_code (*rescale)(void *user, const char *parallelism, struct weir_error *error);
+    void *user;
 };
 
 struct control;
@@ -27,6 +31,9 @@ struct control;
 enum weir_code control_open(const struct control_options *options, struct control **control, struct weir_error *error);
 /* The job has ended: tells who waited for that, and takes the socket away. NULL is fine. */
 void control_close(struct control *control, const struct weir_error *outcome);
+
+/* The job that control_options named is gone, and `job` is in its place: NULL, none yet. NULL for `control` is fine. */
+void control_restarted(struct control *control, weir_job *job);
 
 int control_descriptor(const struct control *control); /* readable: call control_step */
 /* How long until control_step has something to do without the descriptor; -1 = nothing. */

@@ -15,12 +15,16 @@
 #include "main/progress.h"
 
 struct run {
+    const struct weir_main_options *main;
     const struct main_options *parsed;
+    weir_config *config;
     weir_job *job;
     struct control *control; /* NULL = nobody can ask this job */
     struct progress *progress;
     int signals; /* signalfd: nothing runs in signal context */
     bool stopping;
+    char parallelism[24];     /* with which to start anew when the job has stopped; "" = not at all */
+    char max_parallelism[24]; /* of the job that stops: a checkpoint's never changes */
 };
 
 static void complain(const char *program, const struct weir_error *error)
@@ -79,33 +83,87 @@ static void log_line(void *user, enum weir_log_level level, const char *text)
     progress_log(run->progress, level, text);
 }
 
-static void open_control(struct run *run, const weir_config *config)
+/* The job commits and ends first: then there is nobody who would read the configuration while it changes. */
+static enum weir_code rescale(void *user, const char *text, struct weir_error *error)
+{
+    struct run *run = user;
+    char *end;
+    const long parallelism = strtol(text, &end, 10);
+    struct weir_job_status status = { .size = sizeof(status) };
+    weir_job_status(run->job, &status);
+    if (run->stopping) return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "the job is being stopped");
+    if (!status.running)
+        return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_RETRY,
+                              "the job does not run yet, or not just now: try again when it does");
+    if (end == text || *end != '\0' || parallelism < 1 || parallelism > (long)status.max_parallelism)
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
+                              "the parallelism must be a number from 1 to %u, the job's max_parallelism, not '%.40s'",
+                              status.max_parallelism, text);
+    (void)snprintf(run->parallelism, sizeof(run->parallelism), "%ld", parallelism);
+    (void)snprintf(run->max_parallelism, sizeof(run->max_parallelism), "%u", status.max_parallelism);
+    weir_job_stop(run->job);
+    return WEIR_OK;
+}
+
+static void open_control(struct run *run)
 {
     struct weir_error error;
     char text[1200];
     const struct control_options options = { .job = run->job, .name = run->parsed->job, .program = run->parsed->program,
-                                             .directory = weir_config_text(config, "execution.checkpointing.dir") };
+                                             .directory = weir_config_text(run->config, "execution.checkpointing.dir"),
+                                             .rescale = rescale, .user = run };
     if (control_open(&options, &run->control, &error) == WEIR_OK) return;
     (void)snprintf(text, sizeof(text), "the job runs, but 'weir list' and the like cannot reach it: %s", error.text);
     progress_log(run->progress, WEIR_LOG_WARN, text);
 }
 
-static int run_job(struct run *run, weir_graph *graph, weir_config *config, struct weir_error *error)
+/* Takes the graph, and leaves the job in run->job, or NULL. */
+static enum weir_code start_job(struct run *run, weir_graph *graph, struct weir_error *error)
 {
     struct weir_job_options options = { .size = sizeof(options), .name = run->parsed->job,
                                         .program = run->parsed->program, .log = log_line, .log_user = run };
-    if (weir_job_create(graph, config, &options, &run->job, error) != WEIR_OK) return weir_code_exit_status(error->code);
-    enum weir_code code = weir_job_start(run->job, error);
-    if (code == WEIR_OK) {
-        open_control(run, config);
+    enum weir_code code = weir_job_create(graph, run->config, &options, &run->job, error);
+    if (code == WEIR_OK) code = weir_job_start(run->job, error);
+    return code;
+}
+
+/* The job has stopped to be started anew with another parallelism: by its last checkpoint, in this process. */
+static enum weir_code start_rescaled(struct run *run, struct weir_error *error)
+{
+    control_restarted(run->control, NULL);
+    progress_restart(run->progress);
+    weir_job_destroy(run->job);
+    run->job = NULL;
+    enum weir_code code = weir_config_set(run->config, WEIR_CONFIG_COMMAND_LINE, "parallelism.default",
+                                          run->parallelism, "weir rescale", error);
+    if (code == WEIR_OK)
+        code = weir_config_set(run->config, WEIR_CONFIG_COMMAND_LINE, "pipeline.max-parallelism", run->max_parallelism,
+                               "weir rescale", error);
+    run->parallelism[0] = '\0';
+    if (code != WEIR_OK) return code;
+    weir_graph *graph = weir_graph_create();
+    if (graph == NULL) return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "no memory to start again");
+    run->main->define(graph, run->config);
+    code = start_job(run, graph, error);
+    if (code == WEIR_OK) control_restarted(run->control, run->job);
+    return code;
+}
+
+static enum weir_code run_job(struct run *run, weir_graph *graph, struct weir_error *error)
+{
+    enum weir_code code = start_job(run, graph, error);
+    if (code == WEIR_OK) open_control(run);
+    while (code == WEIR_OK) {
         wait_for_end(run);
         weir_job_wait(run->job, -1, error);
-        control_close(run->control, error);
         code = error->code;
+        if (code != WEIR_OK || run->parallelism[0] == '\0' || run->stopping) break;
+        code = start_rescaled(run, error);
     }
+    control_close(run->control, error);
     if (code == WEIR_OK) progress_summary(run->progress, run->job);
     weir_job_destroy(run->job);
-    return weir_code_exit_status(code);
+    return code;
 }
 
 static int explain(weir_graph *graph, const weir_config *config, struct weir_error *error)
@@ -158,13 +216,13 @@ int weir_main_(int argc, char **argv, const struct weir_main_options *given)
         status = parsed.plan ? explain(graph, config, &error) : validate(&parsed, graph, config, &error);
         graph = NULL;
     } else {
-        struct run run = { .parsed = &parsed, .signals = open_signals(),
+        struct run run = { .main = &main, .parsed = &parsed, .config = config, .signals = open_signals(),
                            .progress = progress_create(&parsed) };
         if (run.progress == NULL || run.signals < 0) {
             weir_error_set(&error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "cannot set up signals: %s", strerror(errno));
             status = 7;
         } else {
-            status = run_job(&run, graph, config, &error);
+            status = weir_code_exit_status(run_job(&run, graph, &error));
             graph = NULL;
         }
         progress_destroy(run.progress);

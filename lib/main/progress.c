@@ -88,6 +88,11 @@ static void show_plain(const struct weir_job_status *status, double in_rate, dou
             (unsigned long long)status->state_entries, (unsigned long long)status->state_bytes);
 }
 
+void progress_restart(struct progress *progress)
+{
+    progress->last_in = progress->last_out = 0;
+}
+
 void progress_show(struct progress *progress, weir_job *job)
 {
     const int64_t now = now_ms();

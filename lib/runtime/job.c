@@ -651,6 +651,8 @@ static void publish(struct weir_job *job)
         .durable_latency_p50_ms = percentile(&job->durable_latency, 0.5),
         .durable_latency_p99_ms = percentile(&job->durable_latency, 0.99),
         .frame_bytes = job->closing.frame.size,
+        .parallelism = (uint32_t)weir_config_i64(job->config, "parallelism.default"),
+        .max_parallelism = job->plan->max_parallelism,
         .checkpoints_done = job->tickets.done,
         .running = job->commit.phase == COMMIT_RUNNING && job->tasks_started > 0,
         .was_complete = job->was_complete,

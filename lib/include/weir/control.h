@@ -21,6 +21,7 @@ typedef void weir_control_fn(void *user, const char *key, const char *value);
  *
  *   status       name, program, pid, directory, and every number of weir_job_status
  *   checkpoint   takes one now; answers `epoch` when it is committed
+ *   rescale N    commits, and goes on with parallelism N in the same process; answers the status when it runs again
  *   stop         commits the epoch and ends the job; answers when it has ended
  *   cancel       ends it where it stands; answers when it has ended
  *

@@ -662,6 +662,8 @@ struct weir_job_status {
     double record_gap_p99_ms;
     uint64_t state_entries;
     uint64_t state_bytes;
+    uint32_t parallelism;       /* of operators that do not say their own */
+    uint32_t max_parallelism;   /* the highest to which the job can be rescaled: it never changes */
     uint64_t checkpoints_done;  /* tickets of weir_job_checkpoint up to this one are committed */
     bool running;               /* restored and processing */
     bool was_complete;          /* an earlier run had used up all input, and there was nothing to do for this one */

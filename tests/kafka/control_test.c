@@ -1,0 +1,152 @@
+/* A running job is asked for a checkpoint, another parallelism and its end, as `weir` asks it. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness/broker.h"
+#include "harness/unit.h"
+#include "harness/words.h"
+#include "weir/control.h"
+
+static struct weir_error error;
+static char heard_parallelism[16], heard_epoch[32];
+
+static void hear(void *user, const char *key, const char *value)
+{
+    (void)user;
+    if (strcmp(key, "parallelism") == 0) (void)snprintf(heard_parallelism, sizeof heard_parallelism, "%s", value);
+    if (strcmp(key, "epoch") == 0) (void)snprintf(heard_epoch, sizeof heard_epoch, "%s", value);
+}
+
+static enum weir_code ask(const struct words_job *job, const char *request)
+{
+    return weir_control_ask(job->job, request, PROCESS_DEADLINE_MS, hear, NULL, &error);
+}
+
+static void expect_answer(const struct words_job *job, const char *request)
+{
+    ck_assert_msg(ask(job, request) == WEIR_OK, "%s: %s", request, error.text);
+}
+
+/* It can be asked for everything: it has a status, and is seen to run there. */
+static void start(struct words_job *job, struct process *process)
+{
+    words_start(job, process);
+    expect_answer(job, "checkpoint");
+}
+
+/* This fact's jobs alone. */
+static void begin(void)
+{
+    char folder[] = "/tmp/weir-run-XXXXXX"; /* the path of a socket must be short */
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    setenv("WEIR_RUNTIME_DIR", folder, 1);
+}
+
+static void end(void)
+{
+    (void)rmdir(getenv("WEIR_RUNTIME_DIR"));
+}
+
+START_TEST(a_job_is_rescaled_while_it_runs)
+{
+    static const char *const parallelism[] = { "3", "1", "8", "2" };
+    struct process process;
+    struct words_job job = words_job(4, 2);
+    char expected[64], request[32];
+    int count = 0;
+    start(&job, &process);
+    for (size_t i = 0; i < sizeof parallelism / sizeof parallelism[0]; i++) {
+        for (int partition = 0; partition < 4; partition++) words_put_many(job.input, partition, "a b", 5);
+        count += 20; /* some of it is counted before, some after */
+        (void)snprintf(request, sizeof request, "rescale %s", parallelism[i]);
+        expect_answer(&job, request);
+        ck_assert_str_eq(heard_parallelism, parallelism[i]);
+        (void)snprintf(expected, sizeof expected, "a=%d b=%d", count, count);
+        words_await(job.output, 2, expected);
+    }
+    ck_assert(!process_has_ended(&process));
+    expect_answer(&job, "stop");
+    ck_assert_int_eq(process_wait(&process), 0);
+    words_expect_all_committed(&job);
+    process_free(&process);
+}
+END_TEST
+
+START_TEST(a_parallelism_that_cannot_be_leaves_the_job_as_it_is)
+{
+    static const char *const wrong[] = { "rescale 0", "rescale 129", "rescale many", "rescale " };
+    struct process process;
+    struct words_job job = words_job(1, 1);
+    start(&job, &process);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        ck_assert(ask(&job, wrong[i]) == WEIR_USAGE);
+        ck_assert_ptr_nonnull(strstr(error.text, "from 1 to 128"));
+    }
+    words_put(job.input, 0, "a");
+    words_await(job.output, 1, "a=1");
+    process_stop(&process);
+}
+END_TEST
+
+/* Wherever in its way from one parallelism to the other. */
+START_TEST(a_job_that_is_killed_while_it_is_rescaled_goes_on)
+{
+    struct words_job job = words_job(2, 2);
+    char expected[64];
+    for (int life = 1; life <= 6; life++) {
+        struct process process;
+        start(&job, &process);
+        words_put_many(job.input, life % 2, "a b", 10);
+        const pid_t asker = fork();
+        if (asker == 0) _exit((int)ask(&job, life % 2 == 0 ? "rescale 3" : "rescale 1"));
+        ck_assert_int_gt(asker, 0);
+        usleep((useconds_t)life * 15000); /* not to wait for anything: to come at six different times */
+        process_signal(&process, SIGKILL);
+        ck_assert_int_eq(process_wait(&process), -SIGKILL);
+        ck_assert_int_eq(waitpid(asker, NULL, 0), asker);
+        process_free(&process);
+        (void)snprintf(expected, sizeof expected, "a=%d b=%d", life * 10, life * 10);
+    }
+    words_run(&job);
+    ck_assert_str_eq(words_read(job.output, 2), expected);
+    words_expect_all_committed(&job);
+}
+END_TEST
+
+START_TEST(a_cancelled_job_loses_nothing)
+{
+    struct process process;
+    struct words_job job = words_job(1, 1);
+    start(&job, &process);
+    words_put_many(job.input, 0, "a", 3);
+    expect_answer(&job, "checkpoint");
+    ck_assert_str_ne(heard_epoch, "");
+    words_put_many(job.input, 0, "a", 4);
+    expect_answer(&job, "cancel");
+    ck_assert_int_eq(process_wait(&process), 0);
+    process_free(&process);
+    words_run(&job);
+    ck_assert_str_eq(words_read(job.output, 1), "a=7");
+    words_expect_all_committed(&job);
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_set_timeout(tests, 240);
+    tcase_add_checked_fixture(tests, begin, end);
+    tcase_add_test(tests, a_job_is_rescaled_while_it_runs);
+    tcase_add_test(tests, a_parallelism_that_cannot_be_leaves_the_job_as_it_is);
+    tcase_add_test(tests, a_job_that_is_killed_while_it_is_rescaled_goes_on);
+    tcase_add_test(tests, a_cancelled_job_loses_nothing);
+}
+
+int main(void)
+{
+    broker_start(1);
+    return unit_main("control", add);
+}
