@@ -2,13 +2,14 @@
  * can be borrowed as it lies there. [n] is a varint, followed by n items.
  *
  *   text store, job, slot, build, program, decider, cluster
- *   u64 plan hash   i64 wall_ms   u8 exactly_once   u32 max_parallelism   u64 generation
+ *   u64 plan hash   i64 wall_ms   u8 exactly_once   u32 max_parallelism   u64 generation   i64 clock
  *   text file of the parent, u64 offset, u64 length, u64 hash          (incarnation and epoch stand in the header)
  *   [sources]    text name, text cluster, [splits]   text name, text identity, i64 position
  *   [totals]     text name, varint count, u64 low, u64 high
  *   [cuts]       text source, text split, i64 end
- *   [operators]  text name, u64 redo epoch
- *                [states]  text name, u8 kind, u8 codec, u32 value size, u32 version, text object, u64 born
+ *   [operators]  text name, u32 parallelism, u64 redo epoch
+ *                [states]  text name, u8 kind, u8 codec, u32 value size, u32 version, text object, u64 born,
+ *                            i64 expires since
  *                [bases]   text store, text name, u64 length, u64 hash, u64 incarnation, u32 first, u32 count, u64 redo
  *                [deltas]  u64 length of a piece
  *
@@ -164,6 +165,7 @@ static void put_state(struct buffer *out, const struct manifest_state *state)
     buffer_u32(out, state->version);
     put_text(out, state->object);
     buffer_u64(out, state->born_epoch);
+    buffer_i64(out, state->expires_since_ms);
 }
 
 static void take_state(struct decoder *in, struct manifest_state *state)
@@ -175,6 +177,7 @@ static void take_state(struct decoder *in, struct manifest_state *state)
     state->version = reader_u32(&in->reader);
     state->object = take_text(in);
     state->born_epoch = reader_u64(&in->reader);
+    state->expires_since_ms = reader_i64(&in->reader);
 }
 
 static void put_states(struct buffer *out, const struct manifest_state *states, size_t count)
@@ -185,7 +188,7 @@ static void put_states(struct buffer *out, const struct manifest_state *states, 
 
 static struct manifest_state *take_states(struct decoder *in, size_t *count)
 {
-    struct manifest_state *states = take_list(in, count, sizeof *states, 22);
+    struct manifest_state *states = take_list(in, count, sizeof *states, 30);
     for (size_t i = 0; i < *count; i++) take_state(in, &states[i]);
     return states;
 }
@@ -231,6 +234,7 @@ static void take_base(struct decoder *in, struct manifest_base *base)
 static void put_operator(struct buffer *out, const struct manifest_operator *op)
 {
     put_text(out, op->name);
+    buffer_u32(out, op->parallelism);
     buffer_u64(out, op->redo_epoch);
     put_states(out, op->states, op->state_count);
     buffer_varint(out, op->base_count);
@@ -246,6 +250,7 @@ static void put_operator(struct buffer *out, const struct manifest_operator *op)
 static void take_operator(struct decoder *in, struct manifest_operator *op)
 {
     op->name = take_text(in);
+    op->parallelism = reader_u32(&in->reader);
     op->redo_epoch = reader_u64(&in->reader);
     op->states = take_states(in, &op->state_count);
     op->bases = take_list(in, &op->base_count, sizeof *op->bases, 44);
@@ -265,6 +270,7 @@ static void put_manifest(struct buffer *out, const struct manifest *m)
     buffer_u8(out, m->exactly_once);
     buffer_u32(out, m->max_parallelism);
     buffer_u64(out, m->generation);
+    buffer_i64(out, m->clock_ms);
     put_parent(out, &m->parent);
     buffer_varint(out, m->source_count);
     for (size_t i = 0; i < m->source_count; i++) put_source(out, &m->sources[i]);
@@ -285,6 +291,7 @@ static void take_manifest(struct decoder *in, struct manifest *m)
     m->exactly_once = take_bool(in);
     m->max_parallelism = reader_u32(&in->reader);
     m->generation = reader_u64(&in->reader);
+    m->clock_ms = reader_i64(&in->reader);
     take_parent(in, &m->parent);
     m->sources = take_list(in, &m->source_count, sizeof *m->sources, 5);
     for (size_t i = 0; i < m->source_count; i++) take_source(in, &m->sources[i]);
@@ -292,7 +299,7 @@ static void take_manifest(struct decoder *in, struct manifest *m)
     for (size_t i = 0; i < m->totals.count; i++) take_total(in, &m->totals.items[i]);
     m->cuts = take_list(in, &m->cut_count, sizeof *m->cuts, 12);
     for (size_t i = 0; i < m->cut_count; i++) take_cut(in, &m->cuts[i]);
-    m->operators = take_list(in, &m->operator_count, sizeof *m->operators, 13);
+    m->operators = take_list(in, &m->operator_count, sizeof *m->operators, 17);
     for (size_t i = 0; i < m->operator_count; i++) take_operator(in, &m->operators[i]);
 }
 

@@ -53,6 +53,7 @@ struct manifest_state {
     uint32_t version;    /* of what the codec writes */
     const char *object;  /* name of the form of objects; "" for other codecs */
     uint64_t born_epoch; /* the first epoch that it was declared in */
+    int64_t expires_since_ms; /* when its values began to expire, by the job's clock; 0 = they do not */
 };
 
 /* A dump of some key groups that lies in a store: named by store and name, never by path. */
@@ -69,6 +70,7 @@ struct manifest_base {
 
 struct manifest_operator {
     const char *name;
+    uint32_t parallelism; /* state of the operator itself lies under keys that follow from it */
     size_t state_count;
     struct manifest_state *states;
     size_t base_count;
@@ -101,6 +103,7 @@ struct manifest {
     bool exactly_once;
     uint32_t max_parallelism;
     uint64_t generation; /* no shard has given a higher one (state/state.h) */
+    int64_t clock_ms;    /* of the tasks: processing time has come so far, and never goes back */
     const char *decider; /* kind */
     const char *cluster; /* the decider's; "" when it has no name */
     size_t source_count;

@@ -303,9 +303,12 @@ static void check_state(weir_graph *graph, const struct operator_spec *spec, con
                            spec->name, GRAPH_NAME_SIZE_MAX);
         return;
     }
-    if (state->kind > WEIR_STATE_AGGREGATING || state->codec > WEIR_OBJECT)
+    if (state->kind > WEIR_STATE_BROADCAST || state->codec > WEIR_OBJECT)
         weir_graph_mistake(graph, "state '%s' of operator '%s' is of a kind or codec that this version does not know",
                            state->name, spec->name);
+    if (!operator_is_keyed(spec) && !state_kind_is_own(state->kind))
+        weir_graph_mistake(graph, "state '%s' of operator '%s' is of a key, and the operator has none: put weir_key_by "
+                                  "before it, or set .kind to a kind of the operator itself", state->name, spec->name);
     check_state_parts(graph, spec->name, state);
     for (uint32_t i = 0; i < spec->state_count; i++)
         if (strcmp(spec->states[i].name, state->name) == 0)
@@ -326,7 +329,27 @@ static void copy_states(weir_graph *graph, struct graph_node *node,
         added->kind = states[i]->kind;
         added->version = states[i]->version;
         added->migrates = states[i]->migrate != NULL;
+        spec->has_own_state |= state_kind_is_own(added->kind);
     }
+}
+
+/* Once the inputs are connected: which of them bring every subtask the same. */
+static void note_broadcast(weir_graph *graph, struct graph_node *node)
+{
+    struct operator_spec *spec = &node->spec;
+    uint8_t others = 0;
+    for (size_t i = 0; i < node->inputs.count; i++) {
+        const struct graph_input *input = &node->inputs.items[i];
+        const uint8_t port = (uint8_t)(1u << input->port);
+        if (input->exchange == WEIR_EXCHANGE_BROADCAST) spec->broadcast_ports |= port;
+        else others |= port;
+    }
+    spec->broadcast_ports &= (uint8_t)~others;
+    for (uint32_t i = 0; i < spec->state_count; i++)
+        if (spec->states[i].kind == WEIR_STATE_BROADCAST && spec->broadcast_ports == 0)
+            weir_graph_mistake(graph, "operator '%s' declares the broadcast state '%s' and has no input that is broadcast, "
+                                      "so nothing could be put into it: wrap the input that fills it in weir_broadcast",
+                               spec->name, spec->states[i].name);
 }
 
 /* ---- Plain streams ----------------------------------------------------------------------------------------------- */
@@ -340,7 +363,9 @@ struct weir_stream weir_map_(struct weir_stream input, const struct weir_map_opt
     if (node == NULL) return input;
     node->spec.map = options.map;
     require(graph, node, options.map != NULL, "map", "changes a record");
+    copy_states(graph, node, options.states);
     connect(graph, input, 0);
+    note_broadcast(graph, node);
     return newest_stream(graph);
 }
 
@@ -353,7 +378,9 @@ struct weir_stream weir_filter_(struct weir_stream input, const struct weir_filt
     if (node == NULL) return input;
     node->spec.filter = options.filter;
     require(graph, node, options.filter != NULL, "filter", "says which records pass");
+    copy_states(graph, node, options.states);
     connect(graph, input, 0);
+    note_broadcast(graph, node);
     return newest_stream(graph);
 }
 
@@ -367,8 +394,10 @@ struct weir_stream weir_process_(struct weir_stream input, const struct weir_pro
     node->spec.process.first = options.process;
     node->spec.process.finish = options.finish;
     require(graph, node, options.process != NULL, "process", "takes a record and emits any number");
+    copy_states(graph, node, options.states);
     copy_outputs(graph, node, options.outputs);
     connect(graph, input, 0);
+    note_broadcast(graph, node);
     return newest_stream(graph);
 }
 
@@ -385,9 +414,11 @@ struct weir_stream weir_co_process_(struct weir_stream first, struct weir_stream
     node->spec.process.finish = options.finish;
     require(graph, node, options.first != NULL, "first", "takes a record of the first input");
     require(graph, node, options.second != NULL, "second", "takes a record of the second input");
+    copy_states(graph, node, options.states);
     copy_outputs(graph, node, options.outputs);
     connect(graph, first, 0);
     connect(graph, second, 1);
+    note_broadcast(graph, node);
     return newest_stream(graph);
 }
 
@@ -506,6 +537,7 @@ struct weir_stream weir_keyed_process_(struct weir_keyed_stream input, const str
     copy_states(graph, node, options.states);
     copy_outputs(graph, node, options.outputs);
     connect_keyed(graph, input, 0);
+    note_broadcast(graph, node);
     return newest_stream(graph);
 }
 
@@ -581,6 +613,7 @@ struct weir_stream weir_keyed_co_process_(struct weir_keyed_stream first, struct
     if (node == NULL) return plain(first);
     connect_keyed(first.graph, first, 0);
     connect_keyed(first.graph, second, 1);
+    note_broadcast(first.graph, node);
     return newest_stream(first.graph);
 }
 
@@ -592,6 +625,7 @@ struct weir_stream weir_keyed_broadcast_process_(struct weir_keyed_stream first,
     node->spec.second_is_broadcast = true;
     connect_keyed(first.graph, first, 0);
     connect(first.graph, weir_broadcast(second), 1);
+    note_broadcast(first.graph, node);
     return newest_stream(first.graph);
 }
 

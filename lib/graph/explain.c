@@ -104,6 +104,9 @@ static const char *state_kind_text(enum weir_state_kind kind)
     case WEIR_STATE_MAP: return "map of ";
     case WEIR_STATE_REDUCING: return "reducing ";
     case WEIR_STATE_AGGREGATING: return "aggregating ";
+    case WEIR_STATE_OPERATOR_LIST: return "operator's list of ";
+    case WEIR_STATE_OPERATOR_UNION: return "operator's union of ";
+    case WEIR_STATE_BROADCAST: return "broadcast map of ";
     }
     return "? ";
 }

@@ -112,6 +112,10 @@ static struct shard *make_shard(const struct chain *chain, struct weir_task *tas
     const struct operator_spec *spec = task->spec;
     const uint32_t first = key_group_first(chain->max_parallelism, chain->parallelism, chain->subtask_index);
     const uint32_t behind = key_group_first(chain->max_parallelism, chain->parallelism, chain->subtask_index + 1);
+    if (spec->has_own_state) {
+        task->own = state_own_of(chain->max_parallelism, first, behind - first);
+        task->own_key = state_own_key(&task->own);
+    }
     return shard_create(&(struct shard_options){ .states = spec->states, .state_count = spec->state_count,
                                                  .max_parallelism = chain->max_parallelism, .group_first = first,
                                                  .group_count = behind - first, .epoch = chain->epoch,
@@ -148,7 +152,7 @@ static bool make_stages(struct chain *chain)
         task->index = i;
         task->spec = chain->plan->stages[i].spec;
         task->record = &stage_no_record;
-        if (!operator_is_keyed(task->spec)) continue;
+        if (!operator_has_shards(task->spec)) continue;
         task->shard = make_shard(chain, task);
         if (task->shard == NULL) return false;
     }
@@ -165,7 +169,9 @@ static struct shard *shard_behind(const struct chain *chain, const struct chain_
     if (targets->count != 1 || target->is_router) return NULL;
     const struct weir_task *task = chain_stage_at(chain, target->index);
     const bool is_broadcast = target->port == 1 && task->spec->second_is_broadcast;
-    return task->shard == NULL || task->spec->state_count == 0 || is_broadcast ? NULL : task->shard;
+    const bool looks_up = operator_is_keyed(task->spec) && task->spec->state_count > 0 &&
+                          !state_kind_is_own(task->spec->states[0].kind);
+    return looks_up && !is_broadcast ? task->shard : NULL;
 }
 
 static bool make_entries(struct chain *chain)
@@ -207,6 +213,7 @@ enum weir_code chain_create(const struct chain_options *options, struct chain **
         chain->parallelism = options->parallelism;
         chain->max_parallelism = options->max_parallelism;
         chain->epoch = options->epoch;
+        chain->now_ms = options->clock_ms;
         chain->was_complete = options->was_complete;
         chain->waker = options->waker;
         arena_init(&chain->scratch, SCRATCH_CHUNK_BYTES);
@@ -222,12 +229,21 @@ enum weir_code chain_create(const struct chain_options *options, struct chain **
                           options->subtask_index);
 }
 
+static void forget_unions(struct weir_task *task)
+{
+    for (uint32_t i = 0; task->unions != NULL && i < task->spec->state_count; i++)
+        state_parcel_deinit(&task->unions[i]);
+    free(task->unions);
+    task->unions = NULL;
+}
+
 static void close_stage(struct weir_task *task)
 {
     task->record = &stage_no_record;
     task->has_key = false;
     if (task->is_open && task->spec->close != NULL) task->spec->close(stage_keyed(task));
     if (task->writer != NULL) task->spec->sink.type->writer_close(task->writer);
+    forget_unions(task);
     shard_destroy(task->shard);
     coalesce_destroy(task->coalesce);
 }
@@ -251,6 +267,19 @@ struct shard *chain_shard(struct chain *chain, uint32_t stage)
     return chain_stage_at(chain, stage)->shard;
 }
 
+bool chain_show_union(struct chain *chain, uint32_t stage, uint32_t state, const struct state_parcel *parcel)
+{
+    struct weir_task *task = chain_stage_at(chain, stage);
+    CHECK(state < task->spec->state_count && task->spec->states[state].kind == WEIR_STATE_OPERATOR_UNION);
+    if (task->unions == NULL) {
+        task->unions = calloc(task->spec->state_count, sizeof *task->unions);
+        if (task->unions == NULL) return false;
+        for (uint32_t i = 0; i < task->spec->state_count; i++) state_parcel_init(&task->unions[i]);
+    }
+    state_parcel_add(&task->unions[state], parcel);
+    return !task->unions[state].bytes.failed;
+}
+
 /* ---- Opening ----------------------------------------------------------------------------------------------------- */
 
 static enum weir_code open_stage(struct weir_task *task)
@@ -271,6 +300,7 @@ static enum weir_code open_stage(struct weir_task *task)
         arena_reset(&chain->scratch);
         if (code != WEIR_OK) return stage_callback_failed(task, code);
     }
+    forget_unions(task);
     task->is_open = chain->error.code == WEIR_OK;
     return chain->error.code;
 }
@@ -438,7 +468,7 @@ static enum chain_result begin_snapshot(struct chain *chain, bool is_part, struc
 {
     const uint64_t epoch = chain->epoch;
     CHECK(chain->walk_stage == 0);
-    *snapshot = (struct chain_snapshot){ .epoch = epoch };
+    *snapshot = (struct chain_snapshot){ .epoch = epoch, .clock_ms = chain->now_ms };
     if (chain->error.code != WEIR_OK) return CHAIN_FAILED;
     if (chain->plan->stage_count > 0) {
         snapshot->deltas = calloc(chain->plan->stage_count, sizeof *snapshot->deltas);

@@ -49,6 +49,7 @@ struct chain_options {
     uint32_t parallelism;
     uint32_t max_parallelism;
     uint64_t epoch;           /* the open one */
+    int64_t clock_ms;         /* weir_now_ms answers no earlier time */
     bool was_complete;        /* chain_finish has been committed before: no `.finish` is called a second time */
     struct router *const *routers;
     void *const *sinks;       /* per stage: the opened sink (connector.h), NULL for other stages */
@@ -61,8 +62,10 @@ struct chain;
 enum weir_code chain_create(const struct chain_options *options, struct chain **chain, struct weir_error *error);
 void chain_destroy(struct chain *chain); /* closes what was opened */
 
-/* Restoring: the shard of stage `stage`, NULL when the stage is not keyed. */
+/* Restoring: the shard of stage `stage`, NULL when the stage has no state. */
 struct shard *chain_shard(struct chain *chain, uint32_t stage);
+/* What all subtasks had of a union, for `.open` to look at. Copies it. False when there is no memory. */
+bool chain_show_union(struct chain *chain, uint32_t stage, uint32_t state, const struct state_parcel *parcel);
 /* Calls every `.open`, opens sink writers. */
 enum weir_code chain_open(struct chain *chain, struct weir_error *error);
 
@@ -82,10 +85,11 @@ enum chain_result chain_unblock(struct chain *chain);
 struct chain_snapshot {
     uint64_t epoch;
     uint32_t stage_count;
-    struct buffer *deltas;             /* per stage; empty when not keyed or unchanged */
+    struct buffer *deltas;             /* per stage; empty without state, or when unchanged */
     struct weir_output_totals totals;  /* of all sinks of the chain */
     uint64_t state_entries, state_bytes;
     uint64_t generation;               /* the highest that a shard of the chain has given */
+    int64_t clock_ms;                  /* the latest time that the chain has seen */
 };
 void chain_snapshot_clear(struct chain_snapshot *snapshot);
 

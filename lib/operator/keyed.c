@@ -51,6 +51,7 @@ static enum weir_code keyed_receive_first(void *receiver, const struct weir_reco
 {
     struct weir_task *task = receiver;
     enter_key(task, record);
+    task->port = 0;
     return process(task, task->spec->keyed.first, record);
 }
 
@@ -58,6 +59,7 @@ static enum weir_code keyed_receive_second(void *receiver, const struct weir_rec
 {
     struct weir_task *task = receiver;
     enter_key(task, record);
+    task->port = 1;
     return process(task, task->spec->keyed.second, record);
 }
 
@@ -66,6 +68,7 @@ static enum weir_code broadcast_receive_second(void *receiver, const struct weir
     struct weir_task *task = receiver;
     task->record = record;
     task->has_key = false;
+    task->port = 1;
     return process(task, task->spec->keyed.second, record);
 }
 

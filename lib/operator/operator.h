@@ -4,7 +4,7 @@
  *   chain.h      a chain of operators as one subtask runs it; emit is a call to the next stage
  *   stage.h      one operator in one subtask: what callbacks know as their task, and how stages call each other
  *   stateless.c  map, filter, process, co_process        keyed.c   key_by, keyed_process, reduce, aggregate, keyed co
- *   state_calls.c  what callbacks do with their states
+ *   state_calls.h  what callbacks do with their states: state_calls.c values, state_collections.c lists and maps
  *   coalesce.c   emit on commit for operators that emit freely: the last record of each key, sent before the barrier
  *
  * Threads: a chain belongs to its task thread. Nothing here blocks, reads a clock or does I/O. */
@@ -49,7 +49,9 @@ struct operator_spec {
     };
     enum weir_emit_mode emit;
     bool second_is_broadcast;
-    uint32_t state_count; /* reduce and aggregate have one, "accumulator" */
+    uint8_t broadcast_ports; /* bit i: the user has broadcast input i, so what it brings is the same everywhere */
+    bool has_own_state;      /* of the operator itself, beside that of keys */
+    uint32_t state_count;    /* reduce and aggregate have one, "accumulator" */
     struct state_declaration states[WEIR_STATES_MAX];
     const struct weir_state *state_tags[WEIR_STATES_MAX]; /* what callbacks name states by */
     uint32_t output_count;                                 /* side outputs */
@@ -59,6 +61,12 @@ struct operator_spec {
 static inline bool operator_is_keyed(const struct operator_spec *spec)
 {
     return spec->kind >= OPERATOR_KEYED_PROCESS;
+}
+
+/* Its subtasks have shards, which checkpoints hold. */
+static inline bool operator_has_shards(const struct operator_spec *spec)
+{
+    return operator_is_keyed(spec) || spec->state_count > 0;
 }
 
 #endif

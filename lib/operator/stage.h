@@ -45,10 +45,11 @@ struct weir_task {
     struct chain *chain;
     const struct operator_spec *spec;
 
-    /* Keyed stages: the shard, and the current key as the shard wants it. */
+    /* Stages with state: the shard, and the current key as the shard wants it. */
     struct shard *shard;
     struct state_key key;
     bool has_key;
+    uint8_t port;   /* of the input that `record` came in on */
 
     bool is_open;
     uint32_t index; /* in the chain */
@@ -57,6 +58,11 @@ struct weir_task {
     struct stage_output sides[WEIR_OUTPUTS_MAX];
     struct coalesce *coalesce; /* keyed_process that emits on commit; `main` leads into it, and it into: */
     struct stage_output coalesced;
+    /* Of what is the operator's own, and no key's: the key that it lies under, and until `.open` is over what all subtasks
+     * had of each union, by state; NULL = nothing. */
+    struct state_own own;
+    struct state_key own_key;
+    struct state_parcel *unions;
 };
 
 /* The same stage behind a key_by; a type of its own only for the compiler. */

@@ -32,12 +32,14 @@ static inline enum weir_code process(struct weir_task *task, weir_process_fn *fu
 static enum weir_code process_receive_first(void *receiver, const struct weir_record *record)
 {
     struct weir_task *task = receiver;
+    task->port = 0;
     return process(task, task->spec->process.first, record);
 }
 
 static enum weir_code process_receive_second(void *receiver, const struct weir_record *record)
 {
     struct weir_task *task = receiver;
+    task->port = 1;
     return process(task, task->spec->process.second, record);
 }
 

@@ -65,7 +65,7 @@ struct job_base {
     uint64_t redo_epoch;
 };
 
-/* A keyed operator and what the store holds of it. */
+/* An operator with state, and what the store holds of it. */
 struct job_keyed {
     const struct operator_spec *spec;
     uint32_t vertex, stage;
@@ -183,6 +183,7 @@ struct weir_job {
     int64_t append_failing_us;           /* since when appending to the log fails; 0 = it does not */
     struct weir_output_totals totals;    /* cumulative, committed or in flight */
     uint64_t generation;                 /* no shard has given a higher one */
+    int64_t clock_ms;                    /* no task has seen a later time */
     struct restart_decision decision;    /* of this attempt */
     struct {
         enum weir_code code;
@@ -303,6 +304,8 @@ enum weir_code job_states_claim(struct weir_job *job, const struct manifest *man
 void job_states_found(struct weir_job *job, uint64_t epoch);
 /* Before this epoch nothing was written of the operator's states; UINT64_MAX when it has none. */
 uint64_t job_states_born(const struct job_keyed *keyed);
+/* Gives the tasks, whose shards are restored, what is the operators' own: `written` was so many subtasks'. */
+enum weir_code job_states_deal_out(struct weir_job *job, const struct manifest *written, struct weir_error *error);
 void job_states_map(const struct job_keyed *keyed, const struct manifest_state *written, size_t count,
                     struct state_mapping mapping[JOB_STATES_WRITTEN_MAX]);
 

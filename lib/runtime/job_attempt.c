@@ -21,6 +21,7 @@ static enum weir_code make_task(struct weir_job *job, uint32_t vertex, uint32_t 
         .max_parallelism = job->plan->max_parallelism,
         .attempt = job->attempt,
         .epoch = epoch,
+        .clock_ms = job->clock_ms,
         .was_complete = was_complete,
         .align_mode = job->exactly_once ? ALIGN_EXACTLY_ONCE : ALIGN_AT_LEAST_ONCE,
         .environment = &job->environment,

@@ -149,7 +149,7 @@ static void look_at_clusters(struct weir_job *job)
 static void list_keyed(struct weir_job *job, uint32_t vertex, uint32_t stage)
 {
     const struct operator_spec *spec = job->plan->vertices[vertex].chain.stages[stage].spec;
-    struct job_keyed *keyed = operator_is_keyed(spec) ? vec_push(&job->keyed) : NULL;
+    struct job_keyed *keyed = operator_has_shards(spec) ? vec_push(&job->keyed) : NULL;
     if (keyed != NULL) *keyed = (struct job_keyed){ .spec = spec, .vertex = vertex, .stage = stage };
 }
 
@@ -904,7 +904,7 @@ static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, 
         job->shards.items[i].frames = restoring->frames;
         job->shards.items[i].log_bytes = restoring->log_bytes / job->shards.count;
     }
-    return WEIR_OK;
+    return job_states_deal_out(job, &restoring->manifest, error);
 }
 
 static enum weir_code run_restore(struct work *work)

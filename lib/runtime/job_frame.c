@@ -201,6 +201,12 @@ static bool fill_deltas(struct weir_job *job, uint32_t index, struct manifest_op
     return true;
 }
 
+static struct manifest_operator describe(const struct weir_job *job, const struct job_keyed *keyed)
+{
+    return (struct manifest_operator){ .name = keyed->spec->name,
+                                       .parallelism = job->plan->vertices[keyed->vertex].parallelism };
+}
+
 static bool fill_operators(struct weir_job *job, struct manifest *manifest, uint64_t epoch)
 {
     struct arena *arena = &job->closing.arena;
@@ -209,20 +215,26 @@ static bool fill_operators(struct weir_job *job, struct manifest *manifest, uint
     for (uint32_t i = 0; i < job->keyed.count; i++) {
         const struct job_keyed *keyed = &job->keyed.items[i];
         struct manifest_operator *out = &manifest->operators[manifest->operator_count++];
-        *out = (struct manifest_operator){ .name = keyed->spec->name, .redo_epoch = redo_of(job, keyed, epoch) };
+        *out = describe(job, keyed);
+        out->redo_epoch = redo_of(job, keyed, epoch);
         if (!fill_states(arena, keyed, out) || !fill_bases(arena, keyed, out)) return false;
         if (epoch > 0 && !fill_deltas(job, i, out)) return false;
     }
     return true;
 }
 
-/* What the tasks have counted: totals of outputs, and generations. */
+static void take_highest(struct weir_job *job, const struct chain_snapshot *snapshot)
+{
+    if (snapshot->generation > job->generation) job->generation = snapshot->generation;
+    if (snapshot->clock_ms > job->clock_ms) job->clock_ms = snapshot->clock_ms;
+}
+
+/* What the tasks have counted: totals of outputs, generations, time. */
 static bool add_totals(struct weir_job *job)
 {
     for (size_t i = 0; i < job->acks.count; i++) {
         if (job->acks.items[i] == NULL) continue;
-        if (job->acks.items[i]->snapshot.generation > job->generation)
-            job->generation = job->acks.items[i]->snapshot.generation;
+        take_highest(job, &job->acks.items[i]->snapshot);
         const struct weir_output_totals *totals = &job->acks.items[i]->snapshot.totals;
         for (size_t k = 0; k < totals->count; k++) {
             const struct weir_output_total *total = &totals->items[k];
@@ -250,6 +262,7 @@ static struct manifest manifest_of(const struct weir_job *job, uint64_t epoch)
         .exactly_once = job->exactly_once,
         .max_parallelism = job->plan->max_parallelism,
         .generation = job->generation,
+        .clock_ms = job->clock_ms,
         .decider = job->decider_type->kind,
         .cluster = cluster == NULL ? "" : cluster,
     };
@@ -297,7 +310,7 @@ static bool fill_part(struct weir_job *job, const struct letter_from_task *lette
         const struct job_keyed *keyed = &job->keyed.items[i];
         if (keyed->vertex != letter->vertex) continue;
         struct manifest_operator *out = &part->operators[part->operator_count++];
-        *out = (struct manifest_operator){ .name = keyed->spec->name };
+        *out = describe(job, keyed);
         out->deltas = arena_alloc(arena, sizeof(*out->deltas));
         if (out->deltas == NULL || !fill_states(arena, keyed, out)) return false;
         add_delta(job, i, letter, out);

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "runtime/job.h"
@@ -54,7 +55,8 @@ static struct job_keyed *find_keyed(struct weir_job *job, const char *name)
 
 static const char *kind_name(uint8_t kind)
 {
-    static const char *const names[] = { "value", "list", "map", "reducing", "aggregating" };
+    static const char *const names[] = { "value", "list", "map", "reducing", "aggregating", "operator list",
+                                         "operator union", "broadcast" };
     return kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "unknown";
 }
 
@@ -127,6 +129,7 @@ enum weir_code job_states_claim(struct weir_job *job, const struct manifest *man
 {
     job_states_found(job, epoch);
     if (manifest->generation > job->generation) job->generation = manifest->generation;
+    if (manifest->clock_ms > job->clock_ms) job->clock_ms = manifest->clock_ms;
     for (size_t i = 0; i < manifest->operator_count; i++) {
         const struct manifest_operator *written = &manifest->operators[i];
         struct job_keyed *keyed = find_keyed(job, written->name);
@@ -159,6 +162,51 @@ uint64_t job_states_born(const struct job_keyed *keyed)
     for (uint32_t i = 0; i < keyed->spec->state_count; i++)
         if (keyed->born_epochs[i] < born) born = keyed->born_epochs[i];
     return born;
+}
+
+/* ---- What is the operators' own ------------------------------------------------------------------------------------- */
+
+static bool deal_out_state(struct weir_job *job, const struct job_keyed *keyed, uint32_t count_before, uint32_t state,
+                           struct shard **shards)
+{
+    const uint32_t count = job->plan->vertices[keyed->vertex].parallelism;
+    struct task *const *tasks = job->tasks.items + job->vertex_first[keyed->vertex];
+    struct state_parcel all;
+    state_parcel_init(&all);
+    for (uint32_t i = 0; i < count; i++) shards[i] = chain_shard(task_chain(tasks[i]), keyed->stage);
+    bool good = state_deal_out(shards, count, count_before, state, &all);
+    const bool is_union = keyed->spec->states[state].kind == WEIR_STATE_OPERATOR_UNION;
+    for (uint32_t i = 0; good && is_union && i < count; i++)
+        good = chain_show_union(task_chain(tasks[i]), keyed->stage, state, &all);
+    state_parcel_deinit(&all);
+    return good;
+}
+
+static bool deal_out_operator(struct weir_job *job, const struct job_keyed *keyed, uint32_t count_before)
+{
+    struct shard **shards = calloc(job->plan->vertices[keyed->vertex].parallelism, sizeof(*shards));
+    bool good = shards != NULL;
+    for (uint32_t i = 0; good && i < keyed->spec->state_count; i++)
+        if (state_kind_is_own(keyed->spec->states[i].kind)) good = deal_out_state(job, keyed, count_before, i, shards);
+    free(shards);
+    return good;
+}
+
+enum weir_code job_states_deal_out(struct weir_job *job, const struct manifest *manifest, struct weir_error *error)
+{
+    for (size_t i = 0; i < job->keyed.count; i++) {
+        const struct job_keyed *keyed = &job->keyed.items[i];
+        const struct manifest_operator *written = manifest_find_operator(manifest, keyed->spec->name);
+        if (written == NULL || !keyed->spec->has_own_state) continue;
+        if (written->parallelism == 0 || written->parallelism > manifest->max_parallelism)
+            return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
+                                  "damaged checkpoint: operator '%s' had %u subtasks, with %u key groups", written->name,
+                                  written->parallelism, manifest->max_parallelism);
+        if (!deal_out_operator(job, keyed, written->parallelism))
+            return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for the state of operator '%s'",
+                                  written->name);
+    }
+    return WEIR_OK;
 }
 
 /* ---- Whose units are whose ------------------------------------------------------------------------------------------ */

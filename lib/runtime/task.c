@@ -132,6 +132,7 @@ enum weir_code task_connect(struct task *task, struct weir_error *error)
         .parallelism = vertex->parallelism,
         .max_parallelism = options->max_parallelism,
         .epoch = options->epoch,
+        .clock_ms = options->clock_ms,
         .was_complete = options->was_complete,
         .routers = task->routers.items,
         .sinks = options->sinks,

@@ -32,6 +32,7 @@ struct task_options {
     uint32_t max_parallelism;
     uint32_t attempt;
     uint64_t epoch;                /* the open one */
+    int64_t clock_ms;              /* the latest time that was seen before */
     bool was_complete;             /* every .finish was called in an earlier life, and nothing has come since */
     enum align_mode align_mode;
     const struct weir_environment *environment;

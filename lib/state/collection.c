@@ -209,14 +209,14 @@ bool shard_is_empty(struct shard *shard, uint32_t state, const struct state_key 
 
 /* ---- Lists ------------------------------------------------------------------------------------------------------- */
 
-bool shard_list_add(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value)
+uint32_t shard_list_add_entry(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value)
 {
     CHECK(state < shard->state_count && shard_is_list(shard, state) && weir_is_set(value));
     struct state_key name;
     const struct unit unit = shard_head_unit(state, key, &name);
     collect_with_call(shard);
     const uint32_t reference = open_head(shard, &unit, true);
-    if (reference == SLAB_NONE) return false;
+    if (reference == SLAB_NONE) return SLAB_NONE;
 
     char bytes[LIST_ELEMENT_BYTES];
     struct entry *entry = entry_at(&shard->entries, reference);
@@ -224,32 +224,48 @@ bool shard_list_add(struct shard *shard, uint32_t state, const struct state_key 
     const struct state_key element = element_name(key, head->generation, list_element_encode(head->next, bytes));
     const struct unit element_unit = unit_of(state, &element);
     /* The element's, and the head's. */
-    if (!changes_reserve(&shard->changes, 2) || shard_put(shard, &element_unit, value) == SLAB_NONE) return false;
+    if (!changes_reserve(&shard->changes, 2)) return SLAB_NONE;
+    const uint32_t added = shard_put(shard, &element_unit, value);
+    if (added == SLAB_NONE) return SLAB_NONE;
 
     const size_t bytes_before = shard_pending_bytes(shard, &unit, entry);
     shard_save(shard, entry, key->hash);
     head->next++;
     shard_note_change(shard, &unit, reference, bytes_before);
-    return true;
+    return added;
+}
+
+bool shard_list_add(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value)
+{
+    return shard_list_add_entry(shard, state, key, value) != SLAB_NONE;
+}
+
+uint32_t shard_list_step(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor)
+{
+    CHECK(state < shard->state_count && shard_is_list(shard, state));
+    const struct head *head = find_head(shard, state, key);
+    if (head == NULL) return SLAB_NONE;
+    if (cursor->generation == 0)
+        *cursor = (struct shard_cursor){ .generation = head->generation, .at = head->first, .end = head->next };
+    if (cursor->generation != head->generation) return SLAB_NONE;
+    while (cursor->at < cursor->end) {
+        char bytes[LIST_ELEMENT_BYTES];
+        const struct state_key name =
+            element_name(key, head->generation, list_element_encode(cursor->at++, bytes));
+        const struct unit unit = unit_of(state, &name);
+        const uint32_t reference = shard_find(shard, &unit);
+        if (reference != SLAB_NONE && !(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)) return reference;
+    }
+    return SLAB_NONE;
 }
 
 bool shard_list_next(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor,
                      struct weir_bytes *value)
 {
-    CHECK(state < shard->state_count && shard_is_list(shard, state));
-    const struct head *head = find_head(shard, state, key);
-    if (head == NULL) return false;
-    if (cursor->generation == 0)
-        *cursor = (struct shard_cursor){ .generation = head->generation, .at = head->first, .end = head->next };
-    if (cursor->generation != head->generation) return false;
-    while (cursor->at < cursor->end) {
-        char bytes[LIST_ELEMENT_BYTES];
-        const struct state_key name =
-            element_name(key, head->generation, list_element_encode(cursor->at++, bytes));
-        *value = shard_get(shard, state, &name);
-        if (weir_is_set(*value)) return true;
-    }
-    return false;
+    const uint32_t reference = shard_list_step(shard, state, key, cursor);
+    if (reference == SLAB_NONE) return false;
+    *value = shard_value_of(shard, entry_at(&shard->entries, reference));
+    return true;
 }
 
 /* ---- Maps -------------------------------------------------------------------------------------------------------- */
@@ -275,7 +291,7 @@ struct weir_bytes shard_map_get(struct shard *shard, uint32_t state, const struc
     return shard_value_of(shard, entry_at(&shard->entries, reference));
 }
 
-bool shard_map_put(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value)
+uint32_t shard_map_put_entry(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value)
 {
     CHECK(state < shard->state_count && shard_is_map(shard, state));
     CHECK(weir_is_set(key->element) && weir_is_set(value));
@@ -283,9 +299,14 @@ bool shard_map_put(struct shard *shard, uint32_t state, const struct state_key *
     const struct unit head_unit = shard_head_unit(state, key, &head_name);
     collect_with_call(shard);
     const uint32_t head = open_head(shard, &head_unit, false);
-    if (head == SLAB_NONE) return false;
+    if (head == SLAB_NONE) return SLAB_NONE;
     const struct unit unit = map_unit(state, key, entry_head(entry_at(&shard->entries, head)), &name);
-    return shard_put(shard, &unit, value) != SLAB_NONE;
+    return shard_put(shard, &unit, value);
+}
+
+bool shard_map_put(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value)
+{
+    return shard_map_put_entry(shard, state, key, value) != SLAB_NONE;
 }
 
 void *shard_map_value(struct shard *shard, uint32_t state, const struct state_key *key)
@@ -315,7 +336,7 @@ bool shard_map_remove(struct shard *shard, uint32_t state, const struct state_ke
 }
 
 /* The node to be visited next. */
-static uint32_t step(const struct shard *shard, const struct state_key *key, const struct head *head,
+static uint32_t next_node(const struct shard *shard, const struct state_key *key, const struct head *head,
                      struct shard_cursor *cursor)
 {
     const struct entries *entries = &shard->entries;
@@ -333,21 +354,28 @@ static uint32_t step(const struct shard *shard, const struct state_key *key, con
     return order_next(entries, node);
 }
 
-bool shard_map_next(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor,
-                    struct weir_bytes *element, struct weir_bytes *value)
+uint32_t shard_map_step(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor)
 {
     CHECK(state < shard->state_count && shard_is_map(shard, state));
     const struct head *head = find_head(shard, state, key);
-    if (head == NULL) return false;
-    const uint32_t node = step(shard, key, head, cursor);
+    if (head == NULL) return SLAB_NONE;
+    const uint32_t node = next_node(shard, key, head, cursor);
     if (node == SLAB_NONE) {
         cursor->generation = UINT64_MAX; /* no map's: the walk is over */
-        return false;
+        return SLAB_NONE;
     }
     cursor->node = node;
     cursor->entry = order_entry(&shard->entries, node);
     cursor->stamp = shard->order_stamp;
-    const struct entry *entry = entry_at(&shard->entries, cursor->entry);
+    return cursor->entry;
+}
+
+bool shard_map_next(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor,
+                    struct weir_bytes *element, struct weir_bytes *value)
+{
+    const uint32_t reference = shard_map_step(shard, state, key, cursor);
+    if (reference == SLAB_NONE) return false;
+    const struct entry *entry = entry_at(&shard->entries, reference);
     *element = entry_key(entry).element;
     *value = shard_value_of(shard, entry);
     return true;

@@ -38,15 +38,10 @@ static void fetch_block(const struct shard *shard, const struct segment *segment
     shard_fetched(sum);
 }
 
-static uint32_t version_of(const struct shard *shard, const struct entry *entry)
-{
-    return entry->flags & ENTRY_OLD ? shard->states[entry_state(entry)].versions.items[entry->version] : 0;
-}
-
 static bool dump_entry(const struct shard *shard, const struct entry *entry, uint32_t group, struct buffer *out)
 {
     if (entry->flags & ENTRY_REMOVED) return true;
-    const uint32_t version = version_of(shard, entry);
+    const uint32_t version = shard_version_of(shard, entry);
     const size_t size = delta_size(entry, group, version);
     if (!buffer_reserve(out, size)) return false;
     delta_write(out->data + out->size, entry, group, version);

@@ -37,8 +37,7 @@ static void drop(struct shard *shard, const struct unit *unit)
 
 /* ---- Versions ---------------------------------------------------------------------------------------------------- */
 
-/* Notes that an older version wrote the entry's value. False when there is no memory. */
-static bool note_version(struct shard_state *state, struct entry *entry, uint32_t version)
+bool shard_note_version(struct shard_state *state, struct entry *entry, uint32_t version)
 {
     size_t index = 0;
     while (index < state->versions.count && state->versions.items[index] != version) index++;
@@ -108,7 +107,7 @@ static const char *apply_value(struct shard *shard, const struct unit *unit, con
         return NULL;
     }
     const uint32_t reference = put(shard, unit, read->value);
-    if (reference == SLAB_NONE || (is_old && !note_version(state, entry_at(&shard->entries, reference), version)))
+    if (reference == SLAB_NONE || (is_old && !shard_note_version(state, entry_at(&shard->entries, reference), version)))
         *code = WEIR_NO_MEMORY;
     return NULL;
 }

@@ -2,7 +2,7 @@
  *
  *   shard.c        creation, values, scans          snapshot.c   changes, deltas
  *   collection.c   lists, maps, what is dead        dump.c       bases
- *                                                   restore.c    deltas and bases back into tables */
+ *   parcel.c       elements from shard to shard     restore.c    deltas and bases back into tables */
 #ifndef STATE_SHARD_PRIVATE_H
 #define STATE_SHARD_PRIVATE_H
 
@@ -166,10 +166,17 @@ static inline bool shard_is_map(const struct shard *shard, uint32_t state)
 /* The entry is about to change for the first time in the open stretch: a snapshot under way gets what it was. */
 void shard_save(struct shard *shard, struct entry *entry, uint32_t hash);
 
+/* Of the codec that wrote the entry's value, where that is an older one. */
+static inline uint32_t shard_version_of(const struct shard *shard, const struct entry *entry)
+{
+    if (LIKELY(!(entry->flags & ENTRY_OLD))) return 0;
+    return shard->states[entry_state(entry)].versions.items[entry->version];
+}
 /* What the entry adds to the next delta so far. */
 static inline size_t shard_pending_bytes(const struct shard *shard, const struct unit *unit, const struct entry *entry)
 {
-    return entry->flags & shard->changed_flag ? delta_size(entry, shard_group(shard, unit->key->hash), 0) : 0;
+    if (!(entry->flags & shard->changed_flag)) return 0;
+    return delta_size(entry, shard_group(shard, unit->key->hash), shard_version_of(shard, entry));
 }
 /* The entry has changed, and added `bytes_before` to the delta until then. There is room in the list of changes. */
 void shard_note_change(struct shard *shard, const struct unit *unit, uint32_t reference, size_t bytes_before);
@@ -202,10 +209,22 @@ static inline bool shard_is_open(const struct shard *shard, const struct entry *
 
 /* ---- collection.c ---- */
 
+/* The entry behind the cursor, which moves there; SLAB_NONE at the end. */
+uint32_t shard_list_step(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor);
+uint32_t shard_map_step(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor);
+/* As shard_list_add and shard_map_put, but they answer the entry; SLAB_NONE when there is no memory. */
+uint32_t shard_list_add_entry(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value);
+uint32_t shard_map_put_entry(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value);
+
 /* The unit of the collection's head. `name` becomes its name. */
 struct unit shard_head_unit(uint32_t state, const struct state_key *key, struct state_key *name);
 /* Puts the element of a restored shard into its place; `*is_dead` when it has none. False when there is no memory. */
 bool shard_attach(struct shard *shard, uint32_t reference, bool *is_dead);
 void shard_forget_remains(struct shard *shard);
+
+/* ---- restore.c ---- */
+
+/* Notes that an older version wrote the entry's value. False when there is no memory. */
+bool shard_note_version(struct shard_state *state, struct entry *entry, uint32_t version);
 
 #endif

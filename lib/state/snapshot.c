@@ -73,7 +73,7 @@ static void write_entry(struct shard *shard, struct entry *entry, uint32_t hash)
     struct buffer *delta = shard->snapshot.delta;
     char *const at = delta->data + delta->size;
     if (LIKELY((entry->flags & ENTRY_FORGOTTEN) != ENTRY_FORGOTTEN))
-        delta->size += (size_t)(delta_write(at, entry, shard_group(shard, hash), 0) - at);
+        delta->size += (size_t)(delta_write(at, entry, shard_group(shard, hash), shard_version_of(shard, entry)) - at);
     entry->flags &= (uint8_t)~shard_frozen_flag(shard);
 }
 

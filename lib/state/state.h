@@ -43,8 +43,16 @@ struct state_declaration {
     bool ordered_in_group;     /* shard_scan_group: the elements of a name space over all keys of a key group */
 };
 
-static inline bool state_kind_is_list(enum weir_state_kind kind) { return kind == WEIR_STATE_LIST; }
-static inline bool state_kind_is_map(enum weir_state_kind kind) { return kind == WEIR_STATE_MAP; }
+static inline bool state_kind_is_list(enum weir_state_kind kind)
+{
+    return kind == WEIR_STATE_LIST || kind == WEIR_STATE_OPERATOR_LIST || kind == WEIR_STATE_OPERATOR_UNION;
+}
+static inline bool state_kind_is_map(enum weir_state_kind kind)
+{
+    return kind == WEIR_STATE_MAP || kind == WEIR_STATE_BROADCAST;
+}
+/* Of the operator, not of its keys. */
+static inline bool state_kind_is_own(enum weir_state_kind kind) { return kind >= WEIR_STATE_OPERATOR_LIST; }
 
 /* A value that an older version of the codec wrote, as the declared version writes it; good until the next call on the
  * shard. Unset = it cannot be done, and who was asked knows why. */
@@ -127,6 +135,50 @@ bool shard_map_next(struct shard *shard, uint32_t state, const struct state_key 
 
 /* Drops up to `elements_max` elements that are dead; true when none are left. */
 bool shard_collect(struct shard *shard, size_t elements_max);
+
+/* State of an operator itself lies in its shards like any other, under a key of the shard's own: the smallest number, as 4
+ * bytes, whose hash falls into the shard's key groups. So it is written, dumped and clipped like everything else; and who
+ * knows the parallelism that wrote it knows its keys. */
+struct state_own {
+    uint32_t bytes; /* the number, little-endian */
+    uint32_t hash;
+};
+struct state_own state_own_of(uint32_t max_parallelism, uint32_t group_first, uint32_t group_count);
+/* Borrows `own`. */
+static inline struct state_key state_own_key(const struct state_own *own)
+{
+    return (struct state_key){ .key = { (const char *)&own->bytes, sizeof own->bytes }, .hash = own->hash };
+}
+
+/* Elements on their way from one shard to others of the same states: as they are, versions too. */
+struct state_parcel {
+    struct buffer bytes;
+    uint64_t count;
+};
+struct state_packed {
+    struct weir_bytes element; /* a map's key; unset = of a list */
+    struct weir_bytes value;
+    bool is_old;               /* another version than the declared one wrote the value: */
+    uint32_t version;
+};
+void state_parcel_init(struct state_parcel *parcel);
+void state_parcel_deinit(struct state_parcel *parcel);
+/* Appends all of `more`; parcel->bytes.failed tells of no memory. */
+void state_parcel_add(struct state_parcel *parcel, const struct state_parcel *more);
+/* The element at *position (0 at first), which moves on. False at the end. */
+bool state_parcel_next(const struct state_parcel *parcel, size_t *position, struct state_packed *packed);
+/* Appends all elements of a list or a map. */
+bool shard_pack(struct shard *shard, uint32_t state, const struct state_key *key, struct state_parcel *parcel);
+/* Adds `count` of them, from the element `first` on. */
+bool shard_unpack(struct shard *shard, uint32_t state, const struct state_key *key, const struct state_parcel *parcel,
+                  uint64_t first, uint64_t count);
+
+/* Deals out one state of the operator itself among the shards of its subtasks, in their order, when `count_before` of them
+ * have written it; all are restored, and none was used. `all` gets what there is: of a broadcast map, the first one's. A
+ * list is cut into pieces of equal size, or one more; maps are copied. With as many subtasks as before nothing is
+ * changed. False when there is no memory. */
+bool state_deal_out(struct shard *const *shards, uint32_t count, uint32_t count_before, uint32_t state,
+                    struct state_parcel *all);
 
 /* Calls `visit` for each unit of a name space with element >= `from_element` over all keys of one key group, by
  * (element, key), until it answers false. States declared `ordered_in_group` only (timers: element = time), which are

@@ -85,3 +85,16 @@ void local_job_expect_ok(const struct weir_error *outcome)
 {
     ck_assert_msg(outcome->code == WEIR_OK, "%s\nlog:\n%s", outcome->text, local_job.log);
 }
+
+int local_job_count_files(const char *prefix)
+{
+    char path[128];
+    int count = 0;
+    snprintf(path, sizeof path, "%s/test", local_job.directory);
+    DIR *directory = opendir(path);
+    ck_assert_ptr_nonnull(directory);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+        count += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+    closedir(directory);
+    return count;
+}

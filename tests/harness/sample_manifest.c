@@ -20,7 +20,8 @@ static struct weir_output_total totals[] = {
 static struct manifest_cut cuts[] = { { .source = "words", .split = "words/0", .end = 12345678901 } };
 static struct manifest_state count_states[] = {
     { .name = "total", .kind = WEIR_STATE_VALUE, .codec = WEIR_I64, .value_size_bytes = 8, .object = "" },
-    { .name = "last", .kind = WEIR_STATE_MAP, .codec = WEIR_OBJECT, .version = 3, .object = "note", .born_epoch = 39 },
+    { .name = "last", .kind = WEIR_STATE_MAP, .codec = WEIR_OBJECT, .version = 3, .object = "note", .born_epoch = 39,
+      .expires_since_ms = 1699999999000 },
 };
 static struct manifest_base count_bases[] = {
     { .store = "file", .name = "base-6-3", .length = 65536, .hash = 0xabcdef, .incarnation = 6, .group_first = 0,
@@ -33,10 +34,10 @@ static struct manifest_state join_states[] = {
     { .name = "left", .kind = WEIR_STATE_VALUE, .codec = WEIR_STRUCT, .value_size_bytes = 24, .object = "" },
 };
 static struct manifest_operator operators[] = {
-    { .name = "count", .state_count = 2, .states = count_states, .base_count = 2, .bases = count_bases,
+    { .name = "count", .parallelism = 2, .state_count = 2, .states = count_states, .base_count = 2, .bases = count_bases,
       .redo_epoch = 37,
       .delta_count = 2, .deltas = count_deltas },
-    { .name = "join", .state_count = 1, .states = join_states, .redo_epoch = 40 },
+    { .name = "join", .parallelism = 1, .state_count = 1, .states = join_states, .redo_epoch = 40 },
 };
 
 const struct manifest *sample_manifest(void)
@@ -55,6 +56,7 @@ const struct manifest *sample_manifest(void)
         .exactly_once = true,
         .max_parallelism = 128,
         .generation = 99,
+        .clock_ms = 1699999999999,
         .decider = "kafka",
         .cluster = "MkU3OEVBNTcwNTJENDM2Qg",
         .source_count = 2,
@@ -94,6 +96,7 @@ static void assert_sources_equal(const struct manifest_source *a, const struct m
 void sample_assert_operators_equal(const struct manifest_operator *a, const struct manifest_operator *b)
 {
     ck_assert_str_eq(a->name, b->name);
+    ck_assert_uint_eq(a->parallelism, b->parallelism);
     ck_assert_uint_eq(a->redo_epoch, b->redo_epoch);
     ck_assert_uint_eq(a->state_count, b->state_count);
     for (size_t i = 0; i < a->state_count; i++) {
@@ -104,6 +107,7 @@ void sample_assert_operators_equal(const struct manifest_operator *a, const stru
         ck_assert_uint_eq(a->states[i].version, b->states[i].version);
         ck_assert_str_eq(a->states[i].object, b->states[i].object);
         ck_assert_uint_eq(a->states[i].born_epoch, b->states[i].born_epoch);
+        ck_assert_int_eq(a->states[i].expires_since_ms, b->states[i].expires_since_ms);
     }
     ck_assert_uint_eq(a->base_count, b->base_count);
     for (size_t i = 0; i < a->base_count; i++) {
@@ -136,6 +140,7 @@ void sample_assert_equal(const struct manifest *a, const struct manifest *b)
     ck_assert_int_eq(a->wall_ms, b->wall_ms);
     ck_assert_uint_eq(a->max_parallelism, b->max_parallelism);
     ck_assert_uint_eq(a->generation, b->generation);
+    ck_assert_int_eq(a->clock_ms, b->clock_ms);
     assert_frames_equal(&a->parent, &b->parent);
     ck_assert_uint_eq(a->source_count, b->source_count);
     for (size_t i = 0; i < a->source_count; i++) assert_sources_equal(&a->sources[i], &b->sources[i]);

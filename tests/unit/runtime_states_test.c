@@ -1,6 +1,5 @@
 /* Jobs that declare their states otherwise than the checkpoint that they start from: given up, declared again, in another
  * order, in a newer form. Numbers are counted by key; each life counts some more. */
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -58,19 +57,6 @@ static void run(weir_keyed_process_fn *process, const struct weir_state *first, 
     local_job_expect_ok(&outcome);
 }
 
-static int count_files(const char *prefix)
-{
-    char path[128];
-    int count = 0;
-    snprintf(path, sizeof path, "%s/test", local_job.directory);
-    DIR *directory = opendir(path);
-    ck_assert_ptr_nonnull(directory);
-    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
-        count += strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
-    closedir(directory);
-    return count;
-}
-
 /* Lives until there is a base of what the first ones have left behind, which later ones leave alone. */
 static void run_until_there_is_a_base(weir_keyed_process_fn *process, const struct weir_state *first,
                                       const struct weir_state *second)
@@ -79,8 +65,8 @@ static void run_until_there_is_a_base(weir_keyed_process_fn *process, const stru
     local_job_set("state.recovery.max-frames", "1");
     local_job_set("state.base.min-log-size", "64kb");
     do run(process, first, second);
-    while (count_files("base-") == 0 && lives < LIVES_MAX);
-    ck_assert_int_gt(count_files("base-"), 0);
+    while (local_job_count_files("base-") == 0 && lives < LIVES_MAX);
+    ck_assert_int_gt(local_job_count_files("base-"), 0);
     per_second = 0;
     local_job_set("state.recovery.max-frames", "2000");
     local_job_set("state.base.log-ratio", "1000");
@@ -199,8 +185,8 @@ static struct weir_error run_with_one_more(void)
 START_TEST(an_operator_may_be_added_when_the_beginning_of_the_log_is_gone)
 {
     do run_until_there_is_a_base(count, &total, NULL);
-    while (count_files("log-1-") > 0 && lives < LIVES_MAX);
-    ck_assert_int_eq(count_files("log-1-"), 0);
+    while (local_job_count_files("log-1-") > 0 && lives < LIVES_MAX);
+    ck_assert_int_eq(local_job_count_files("log-1-"), 0);
     for (int i = 0; i < 3; i++) {
         lives++;
         const struct weir_error outcome = run_with_one_more();

@@ -5,7 +5,7 @@
  *     positions                           state       output          chain to `parallelism` tasks, and commits
  *        └────────── move together, in one commit ──────┘             positions, state and output as one.
  *
- * Reading order: bytes, errors, records, streams, operators, keyed state, configuration, running a job.
+ * Reading order: bytes, errors, records, streams, operators, state, configuration, running a job.
  *
  * Conventions
  *   Struct options are zero-initialised with designated fields; a call copies what it needs of them, strings included.
@@ -324,13 +324,18 @@ enum weir_null_key { WEIR_NULL_KEY_FAIL, WEIR_NULL_KEY_DROP };
     weir_open_fn *open;                                                                                                \
     weir_close_fn *close
 
+/* Declared below, under "Keyed state". Operators without keys may list states of the operator itself. */
+struct weir_state;
+
 struct weir_map_options {
     WEIR_OPERATOR_FIELDS;
     weir_map_fn *map;
+    const struct weir_state *states[WEIR_STATES_MAX];
 };
 struct weir_filter_options {
     WEIR_OPERATOR_FIELDS;
     weir_filter_fn *filter;
+    const struct weir_state *states[WEIR_STATES_MAX];
 };
 struct weir_process_options {
     WEIR_OPERATOR_FIELDS;
@@ -341,6 +346,7 @@ struct weir_process_options {
      * and this is called at the new end. */
     weir_process_fn *finish;
     const struct weir_output *outputs[WEIR_OUTPUTS_MAX];
+    const struct weir_state *states[WEIR_STATES_MAX];
 };
 struct weir_key_by_options {
     size_t size;
@@ -383,6 +389,7 @@ struct weir_co_process_options {
     weir_process_fn *second;
     weir_process_fn *finish;
     const struct weir_output *outputs[WEIR_OUTPUTS_MAX];
+    const struct weir_state *states[WEIR_STATES_MAX];
 };
 WEIR_API struct weir_stream weir_co_process_(struct weir_stream first, struct weir_stream second,
                                              const struct weir_co_process_options *options);
@@ -392,13 +399,18 @@ WEIR_API struct weir_stream weir_co_process_(struct weir_stream first, struct we
 
 /* ---- Keyed state --------------------------------------------------------------------------------------------------- */
 
-/* Every state is a state of the current key. Which kind for what: lib/state/README.md. */
+/* Which kind for what: lib/state/README.md. */
 enum weir_state_kind {
+    /* Of the current key. */
     WEIR_STATE_VALUE,
     WEIR_STATE_LIST,        /* in order of addition */
     WEIR_STATE_MAP,         /* in byte order of its keys; one entry is what changes */
     WEIR_STATE_REDUCING,    /* a value into which others are folded by `.reduce` */
     WEIR_STATE_AGGREGATING, /* an accumulator that `.aggregator` fills and reads */
+    /* Of the operator itself: what each of its subtasks has. */
+    WEIR_STATE_OPERATOR_LIST,  /* at another parallelism, the elements of all subtasks are dealt out evenly */
+    WEIR_STATE_OPERATOR_UNION, /* the same; and each subtask is shown, when it begins, what all of them had */
+    WEIR_STATE_BROADCAST,      /* a map that is the same in every subtask */
 };
 
 /* How values are held and written: those of a state, the elements of a list, the values of a map, accumulators. */
@@ -537,6 +549,59 @@ WEIR_API void weir_aggregating_clear(weir_keyed_task *task, const struct weir_st
 
 /* The key being processed. */
 WEIR_API struct weir_bytes weir_current_key(weir_keyed_task *task);
+
+/* ---- Operator state ------------------------------------------------------------------------------------------------ */
+
+/* State that belongs to no key: each subtask has its own. Of any operator, with keys or without; `task` is a weir_task or a
+ * weir_keyed_task. In every callback, `.open` included, where what was restored is there already. All else is as above.
+ *
+ * At another parallelism the elements of all subtasks are put one behind the other, and each subtask gets as many of them
+ * as its neighbours, or one more; at the same one, each gets its own back. */
+WEIR_API enum weir_code weir_operator_list_add(void *task, const struct weir_state *state, struct weir_bytes element);
+WEIR_API enum weir_code weir_operator_list_add_i64(void *task, const struct weir_state *state, int64_t element);
+WEIR_API enum weir_code weir_operator_list_add_f64(void *task, const struct weir_state *state, double element);
+WEIR_API enum weir_code weir_operator_list_add_object(void *task, const struct weir_state *state, const void *element);
+WEIR_API enum weir_code weir_operator_list_add_all(void *task, const struct weir_state *state,
+                                                   const struct weir_bytes *elements, size_t count);
+WEIR_API enum weir_code weir_operator_list_update(void *task, const struct weir_state *state,
+                                                  const struct weir_bytes *elements, size_t count);
+WEIR_API bool weir_operator_list_next(void *task, const struct weir_state *state, struct weir_iterator *at,
+                                      struct weir_bytes *element);
+WEIR_API bool weir_operator_list_next_object(void *task, const struct weir_state *state, struct weir_iterator *at,
+                                             void *element);
+WEIR_API bool weir_operator_list_is_empty(void *task, const struct weir_state *state);
+WEIR_API void weir_operator_list_clear(void *task, const struct weir_state *state);
+
+/* Unions are operator lists, with the calls above for what is the subtask's own. These walk over what all subtasks had at
+ * the commit that the job goes on from, one subtask after another, this one among them. In `.open` only: it is not kept. */
+WEIR_API bool weir_operator_union_next(void *task, const struct weir_state *state, struct weir_iterator *at,
+                                       struct weir_bytes *element);
+WEIR_API bool weir_operator_union_next_object(void *task, const struct weir_state *state, struct weir_iterator *at,
+                                              void *element);
+
+/* Broadcast maps. Read anywhere; changed only while a record of an input is processed that is weir_broadcast (or the second
+ * one of a weir_keyed_broadcast_process), where every subtask gets the same records, and must do the same with them. A
+ * change elsewhere is a failure. At another parallelism every subtask begins with the map of the first one. */
+WEIR_API struct weir_bytes weir_broadcast_get(void *task, const struct weir_state *state, struct weir_bytes key);
+WEIR_API bool weir_broadcast_get_object(void *task, const struct weir_state *state, struct weir_bytes key, void *object);
+WEIR_API bool weir_broadcast_contains(void *task, const struct weir_state *state, struct weir_bytes key);
+WEIR_API enum weir_code weir_broadcast_put(void *task, const struct weir_state *state, struct weir_bytes key,
+                                           struct weir_bytes value);
+WEIR_API enum weir_code weir_broadcast_put_object(void *task, const struct weir_state *state, struct weir_bytes key,
+                                                  const void *object);
+WEIR_API void weir_broadcast_remove(void *task, const struct weir_state *state, struct weir_bytes key);
+/* In place, to be changed: NULL where the map may not be. */
+WEIR_API int64_t *weir_broadcast_i64(void *task, const struct weir_state *state, struct weir_bytes key);
+WEIR_API double *weir_broadcast_f64(void *task, const struct weir_state *state, struct weir_bytes key);
+WEIR_API void *weir_broadcast_struct(void *task, const struct weir_state *state, struct weir_bytes key);
+WEIR_API bool weir_broadcast_next(void *task, const struct weir_state *state, struct weir_iterator *at,
+                                  struct weir_bytes *key, struct weir_bytes *value);
+WEIR_API bool weir_broadcast_next_object(void *task, const struct weir_state *state, struct weir_iterator *at,
+                                         struct weir_bytes *key, void *object);
+WEIR_API bool weir_broadcast_is_empty(void *task, const struct weir_state *state);
+WEIR_API void weir_broadcast_clear(void *task, const struct weir_state *state);
+
+/* ---- Keyed operators ----------------------------------------------------------------------------------------------- */
 
 struct weir_keyed_process_options {
     WEIR_OPERATOR_FIELDS;

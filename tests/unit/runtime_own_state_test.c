@@ -1,0 +1,232 @@
+/* Whole jobs whose operators have state of their own, started again at another parallelism: nothing of it is lost or
+ * doubled, and what is broadcast is the same everywhere. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "harness/local_job.h"
+#include "harness/unit.h"
+#include "weir/generator.h"
+#include "weir/print.h"
+
+enum { STEP = 1000, RULES = 10, LIVES_MAX = 200 };
+
+static int lives;
+static uint64_t per_second; /* 0 = as fast as it goes */
+
+static void set_parallelism(int count)
+{
+    char parallelism[16];
+    (void)snprintf(parallelism, sizeof parallelism, "%d", count);
+    local_job_set("parallelism.default", parallelism);
+}
+
+static void run(weir_graph *graph)
+{
+    const struct weir_error outcome = local_job_run(graph, NULL);
+    local_job_expect_ok(&outcome);
+}
+
+static struct weir_stream numbers_of(weir_graph *graph)
+{
+    return weir_generator(graph, .name = "numbers", .count = (uint64_t)lives * STEP, .splits = 8, .per_second = per_second);
+}
+
+static void begin(void)
+{
+    local_job_begin();
+    local_job_set("execution.checkpointing.interval", "1ms");
+    lives = 0;
+    per_second = 0;
+}
+
+/* ---- Lists and unions ------------------------------------------------------------------------------------------------ */
+
+static const struct weir_state kept = { .name = "kept", .kind = WEIR_STATE_OPERATOR_LIST, .codec = WEIR_I64 };
+static const struct weir_state known = { .name = "known", .kind = WEIR_STATE_OPERATOR_UNION, .codec = WEIR_I64 };
+
+/* What .open found: subtask, elements and sum of its own list and of the whole union. */
+struct found {
+    int64_t own_count, own_sum, all_count, all_sum, union_own_count;
+};
+static struct found found[8];
+
+static enum weir_code look(void *task)
+{
+    struct found *mine = &found[weir_subtask_index(task)];
+    struct weir_iterator at = { 0 };
+    int64_t number;
+    *mine = (struct found){ 0 };
+    for (; weir_operator_list_next_object(task, &kept, &at, &number); mine->own_count++) mine->own_sum += number;
+    for (at = (struct weir_iterator){ 0 }; weir_operator_union_next_object(task, &known, &at, &number); mine->all_count++)
+        mine->all_sum += number;
+    for (at = (struct weir_iterator){ 0 }; weir_operator_list_next_object(task, &known, &at, &number);)
+        mine->union_own_count++;
+    return WEIR_OK;
+}
+
+static enum weir_code keep(weir_task *task, const struct weir_record *record)
+{
+    int64_t number;
+    (void)weir_bytes_to_i64(record->value, &number);
+    weir_operator_list_add_i64(task, &kept, number);
+    weir_operator_list_add_i64(task, &known, number);
+    return weir_emit(task, .value = record->value);
+}
+
+static void ignore_line(void *user, const char *line, size_t size)
+{
+    (void)user, (void)line, (void)size;
+}
+
+static void keep_at(int count)
+{
+    weir_graph *graph = weir_graph_create();
+    set_parallelism(count);
+    lives++;
+    memset(found, 0, sizeof found);
+    weir_print(weir_process(weir_rebalance(numbers_of(graph)), .name = "keep", .process = keep, .open = look,
+                            .states = { &kept, &known }), .name = "out", .line = ignore_line);
+    run(graph);
+    const int64_t before = (int64_t)(lives - 1) * STEP, sum = before * (before - 1) / 2;
+    struct found all = { 0 };
+    for (int i = 0; i < count; i++) {
+        ck_assert_int_eq(found[i].all_count, before);
+        ck_assert_int_eq(found[i].all_sum, sum);
+        all.own_count += found[i].own_count;
+        all.own_sum += found[i].own_sum;
+        all.union_own_count += found[i].union_own_count;
+    }
+    ck_assert_int_eq(all.own_count, before);
+    ck_assert_int_eq(all.own_sum, sum);
+    ck_assert_int_eq(all.union_own_count, before);
+}
+
+static int64_t spread(int count)
+{
+    int64_t least = INT64_MAX, most = 0;
+    for (int i = 0; i < count; i++) {
+        if (found[i].own_count < least) least = found[i].own_count;
+        if (found[i].own_count > most) most = found[i].own_count;
+    }
+    return most - least;
+}
+
+START_TEST(lists_are_dealt_out_evenly_and_unions_shown_to_all)
+{
+    static const int counts[] = { 3, 2, 5, 5, 1, 8, 8, 3 };
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        keep_at(counts[i]);
+        if (i > 0 && counts[i] != counts[i - 1]) ck_assert_int_le(spread(counts[i]), 1);
+    }
+}
+END_TEST
+
+START_TEST(lists_are_dealt_out_from_bases_too)
+{
+    static const int counts[] = { 3, 2, 5, 1 };
+    local_job_set("state.recovery.max-frames", "1");
+    per_second = STEP * 20; /* long enough for a dump */
+    do keep_at(3);
+    while (local_job_count_files("base-") == 0 && lives < LIVES_MAX);
+    ck_assert_int_gt(local_job_count_files("base-"), 0);
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) keep_at(counts[i]);
+}
+END_TEST
+
+/* ---- Broadcast ------------------------------------------------------------------------------------------------------- */
+
+static const struct weir_state rules = { .name = "rules", .kind = WEIR_STATE_BROADCAST, .codec = WEIR_I64 };
+
+/* Counts numbers by their last digit: in every subtask the same. */
+static enum weir_code count_digit(weir_task *task, const struct weir_record *record)
+{
+    const struct weir_bytes digit = { record->value.data + record->value.size - 1, 1 };
+    ++*weir_broadcast_i64(task, &rules, digit);
+    return WEIR_OK;
+}
+
+static enum weir_code look_at_rules(void *task)
+{
+    struct weir_iterator at = { 0 };
+    struct weir_bytes digit;
+    int64_t count;
+    struct found *mine = &found[weir_subtask_index(task)];
+    *mine = (struct found){ 0 };
+    for (; weir_broadcast_next_object(task, &rules, &at, &digit, &count); mine->own_count++) {
+        ck_assert_int_eq(count, (lives - 1) * STEP / RULES);
+        mine->own_sum += count;
+    }
+    return WEIR_OK;
+}
+
+static void broadcast_at(int count)
+{
+    weir_graph *graph = weir_graph_create();
+    set_parallelism(count);
+    lives++;
+    memset(found, 0, sizeof found);
+    weir_print(weir_process(weir_broadcast(numbers_of(graph)), .name = "count", .process = count_digit,
+                            .open = look_at_rules, .states = { &rules }), .name = "out", .line = ignore_line);
+    run(graph);
+    for (int i = 0; i < count; i++) {
+        ck_assert_int_eq(found[i].own_count, lives == 1 ? 0 : RULES);
+        ck_assert_int_eq(found[i].own_sum, (lives - 1) * STEP);
+    }
+}
+
+START_TEST(broadcast_maps_are_the_same_in_every_subtask)
+{
+    static const int counts[] = { 3, 5, 5, 1, 8, 2, 2, 3 };
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) broadcast_at(counts[i]);
+}
+END_TEST
+
+/* ---- Declarations ---------------------------------------------------------------------------------------------------- */
+
+static const struct weir_state kept_as_union = { .name = "kept", .kind = WEIR_STATE_OPERATOR_UNION, .codec = WEIR_I64 };
+
+static enum weir_code pass(weir_task *task, const struct weir_record *record)
+{
+    return weir_forward(task, record);
+}
+
+static struct weir_error pass_with(const struct weir_state *state)
+{
+    weir_graph *graph = weir_graph_create();
+    lives++;
+    weir_print(weir_process(weir_rebalance(numbers_of(graph)), .name = "keep", .process = pass, .states = { state }),
+               .name = "out", .line = ignore_line);
+    return local_job_run(graph, NULL);
+}
+
+START_TEST(own_states_are_held_against_the_checkpoint_like_others)
+{
+    local_job_set("start.takeover", "true");
+    keep_at(2);
+    struct weir_error outcome = pass_with(&kept_as_union);
+    ck_assert_int_eq(outcome.code, WEIR_FOREIGN);
+    ck_assert_msg(strstr(outcome.text, "state 'kept' was written as kind 'operator list' and is declared as 'operator "
+                                       "union' now") != NULL, "%s", outcome.text);
+    outcome = pass_with(&kept);
+    ck_assert_int_eq(outcome.code, WEIR_FOREIGN);
+    ck_assert_msg(strstr(outcome.text, "operator 'keep': the checkpoint holds state 'known', which the job no longer "
+                                       "declares") != NULL, "%s", outcome.text);
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, begin, local_job_end);
+    tcase_set_timeout(tests, 60);
+    tcase_add_test(tests, lists_are_dealt_out_evenly_and_unions_shown_to_all);
+    tcase_add_test(tests, lists_are_dealt_out_from_bases_too);
+    tcase_add_test(tests, broadcast_maps_are_the_same_in_every_subtask);
+    tcase_add_test(tests, own_states_are_held_against_the_checkpoint_like_others);
+}
+
+int main(void)
+{
+    return unit_main("runtime_own_state", add);
+}
