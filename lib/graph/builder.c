@@ -1,4 +1,5 @@
 /* Builder calls: each one adds a node, keeps a copy of its options, and notes the first mistake. */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -294,6 +295,21 @@ static void check_state_parts(weir_graph *graph, const char *operator_name, cons
                            operator_name);
 }
 
+/* Longer is for ever, and would overflow some day. */
+#define TTL_MS_MAX (INT64_C(1000) * 366 * 24 * 3600 * 1000)
+
+static void check_ttl(weir_graph *graph, const char *operator_name, const struct weir_state *state)
+{
+    if (state->ttl == NULL) return;
+    if (state->ttl->duration_ms <= 0 || state->ttl->duration_ms > TTL_MS_MAX)
+        weir_graph_mistake(graph, "the values of state '%s' of operator '%s' are to live for %" PRId64 " ms: set "
+                                  ".duration_ms of its .ttl to 1 or more, 1000 years at most", state->name, operator_name,
+                           state->ttl->duration_ms);
+    if (state_kind_is_own(state->kind))
+        weir_graph_mistake(graph, "state '%s' of operator '%s' has a time to live, and is the operator's own: only state of "
+                                  "keys expires; remove its .ttl", state->name, operator_name);
+}
+
 static void check_state(weir_graph *graph, const struct operator_spec *spec, const struct weir_state *state)
 {
     if (state->name == NULL || !is_name(state->name)) {
@@ -310,11 +326,25 @@ static void check_state(weir_graph *graph, const struct operator_spec *spec, con
         weir_graph_mistake(graph, "state '%s' of operator '%s' is of a key, and the operator has none: put weir_key_by "
                                   "before it, or set .kind to a kind of the operator itself", state->name, spec->name);
     check_state_parts(graph, spec->name, state);
+    check_ttl(graph, spec->name, state);
     for (uint32_t i = 0; i < spec->state_count; i++)
         if (strcmp(spec->states[i].name, state->name) == 0)
             weir_graph_mistake(graph,
                                "operator '%s' declares the state '%s' twice: remove one from .states, or rename it",
                                spec->name, state->name);
+}
+
+enum { TTL_CLEAN_UP_DEFAULT = 5, TTL_CLEAN_UP_MAX = 1000 };
+
+static void copy_ttl(struct state_declaration *state, const struct weir_ttl *ttl)
+{
+    if (ttl == NULL) return;
+    state->ttl_ms = ttl->duration_ms;
+    state->ttl_on_read = ttl->on_read;
+    state->ttl_shows_expired = ttl->shows_expired;
+    state->ttl_clean_up = ttl->clean_up == 0 ? TTL_CLEAN_UP_DEFAULT : ttl->clean_up;
+    if (ttl->clean_up > TTL_CLEAN_UP_MAX) state->ttl_clean_up = TTL_CLEAN_UP_MAX;
+    if (ttl->clean_up == WEIR_TTL_NO_CLEAN_UP) state->ttl_clean_up = 0;
 }
 
 static void copy_states(weir_graph *graph, struct graph_node *node,
@@ -329,6 +359,7 @@ static void copy_states(weir_graph *graph, struct graph_node *node,
         added->kind = states[i]->kind;
         added->version = states[i]->version;
         added->migrates = states[i]->migrate != NULL;
+        copy_ttl(added, states[i]->ttl);
         spec->has_own_state |= state_kind_is_own(added->kind);
     }
 }

@@ -111,11 +111,25 @@ static const char *state_kind_text(enum weir_state_kind kind)
     return "? ";
 }
 
+/* In the largest unit that says it exactly. */
+static void put_duration(int64_t ms, struct buffer *text)
+{
+    static const struct { int64_t ms; const char *name; } units[] = {
+        { 24 * 3600 * 1000, "d" }, { 3600 * 1000, "h" }, { 60 * 1000, "min" }, { 1000, "s" }, { 1, "ms" } };
+    size_t unit = 0;
+    while (ms % units[unit].ms != 0) unit++;
+    put(text, "%" PRId64 " %s", ms / units[unit].ms, units[unit].name);
+}
+
 static void put_states(const struct operator_spec *spec, struct buffer *text)
 {
-    for (uint32_t i = 0; i < spec->state_count; i++)
+    for (uint32_t i = 0; i < spec->state_count; i++) {
         put(text, "%s%s %s%s", i == 0 ? "; state: " : ", ", spec->states[i].name, state_kind_text(spec->states[i].kind),
             codec_text(spec->states[i].codec));
+        if (spec->states[i].ttl_ms == 0) continue;
+        put(text, " for ");
+        put_duration(spec->states[i].ttl_ms, text);
+    }
     if (operator_is_keyed(spec) && spec->emit == WEIR_EMIT_ON_COMMIT) put(text, "; emits on commit");
 }
 

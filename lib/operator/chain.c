@@ -155,6 +155,7 @@ static bool make_stages(struct chain *chain)
         if (!operator_has_shards(task->spec)) continue;
         task->shard = make_shard(chain, task);
         if (task->shard == NULL) return false;
+        chain->has_ttl |= shard_has_ttl(task->shard);
     }
     for (uint32_t i = 0; i < chain->plan->stage_count; i++)
         if (!join_stage(chain, i)) return false;
@@ -280,6 +281,31 @@ bool chain_show_union(struct chain *chain, uint32_t stage, uint32_t state, const
     return !task->unions[state].bytes.failed;
 }
 
+/* ---- Time -------------------------------------------------------------------------------------------------------- */
+
+/* A batch, or what is called like one, begins. */
+static void begin_time(struct chain *chain)
+{
+    chain->has_now = false;
+    if (LIKELY(!chain->has_ttl)) return;
+    const int64_t now_ms = chain_now_ms(chain);
+    for (uint32_t i = 0; i < chain->plan->stage_count; i++) {
+        struct shard *shard = chain_stage_at(chain, i)->shard;
+        if (shard != NULL) shard_set_time(shard, now_ms);
+    }
+}
+
+static void clean_up(struct chain *chain, uint32_t records)
+{
+    for (uint32_t i = 0; i < chain->plan->stage_count; i++) {
+        const struct weir_task *task = chain_stage_at(chain, i);
+        uint32_t places = 0;
+        for (uint32_t k = 0; k < task->spec->state_count; k++)
+            if (task->spec->states[k].ttl_clean_up > places) places = task->spec->states[k].ttl_clean_up;
+        if (places > 0) shard_clean(task->shard, (size_t)places * records);
+    }
+}
+
 /* ---- Opening ----------------------------------------------------------------------------------------------------- */
 
 static enum weir_code open_stage(struct weir_task *task)
@@ -309,6 +335,7 @@ static enum weir_code open_stage(struct weir_task *task)
 enum weir_code chain_open(struct chain *chain, struct weir_error *error)
 {
     enum weir_code code = WEIR_OK;
+    begin_time(chain);
     for (uint32_t i = chain->plan->stage_count; code == WEIR_OK && i-- > 0;)
         code = open_stage(chain_stage_at(chain, i));
     if (code != WEIR_OK && error != NULL) *error = chain->error;
@@ -377,7 +404,8 @@ enum chain_result chain_process(struct chain *chain, uint32_t input, const struc
     const struct stage_output entry = chain->entries[input];
     const struct shard *shard = chain->entry_shards[input];
     const uint32_t count = batch->count;
-    chain->has_now = false;
+    begin_time(chain);
+    if (UNLIKELY(chain->has_ttl) && *cursor == 0) clean_up(chain, count);
     chain->attention = true; /* prepare, or a failure of its own, may have taken a writer's room since the last batch */
     for (uint32_t i = *cursor; i < count; i++) {
         if (UNLIKELY(chain->attention)) {
@@ -414,7 +442,7 @@ static enum weir_code finish_stage(struct weir_task *task)
  * what one emits may change a later one. Goes on where it was blocked. */
 static enum chain_result walk_stages(struct chain *chain, bool finishing)
 {
-    chain->has_now = false;
+    begin_time(chain);
     chain->attention = true;
     for (; chain->walk_stage < chain->plan->stage_count; chain->walk_stage++, chain->walk_position = 0) {
         struct weir_task *task = chain_stage_at(chain, chain->walk_stage);

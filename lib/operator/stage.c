@@ -220,15 +220,19 @@ uint32_t weir_subtask_count(void *task)
 }
 
 /* Read at the first question of a batch, and never backwards. */
-int64_t weir_now_ms(void *task)
+int64_t chain_now_ms(struct chain *chain)
 {
-    struct chain *chain = ((struct weir_task *)task)->chain;
     if (!chain->has_now) {
         const int64_t now_ms = chain->environment->wall_ms(chain->environment->user);
         if (now_ms > chain->now_ms) chain->now_ms = now_ms;
         chain->has_now = true;
     }
     return chain->now_ms;
+}
+
+int64_t weir_now_ms(void *task)
+{
+    return chain_now_ms(((struct weir_task *)task)->chain);
 }
 
 uint64_t weir_random(void *task)

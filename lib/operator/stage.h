@@ -81,6 +81,7 @@ struct chain {
     bool has_finished; /* .finish was called: nothing is emitted any more */
     bool was_complete; /* .finish was called in an earlier life */
     bool has_now;
+    bool has_ttl; /* of some stage's state: their shards are told the time */
     struct arena scratch; /* of the callbacks of one record */
     struct weir_error error; /* the sticky failure; WEIR_OK = none */
     uint64_t records_out;
@@ -156,6 +157,9 @@ struct weir_bytes stage_migrate(void *user, uint32_t state, uint32_t version, st
 bool keyed_coalesce_open(struct weir_task *task);
 /* Emits what changed in the epoch, from *position on. False when blocked or failed: call again when there is room. */
 bool keyed_emit_on_commit(struct weir_task *task, size_t *position);
+
+/* What weir_now_ms answers. */
+int64_t chain_now_ms(struct chain *chain);
 
 /* Has the chain no room for another record, or failed? Asks everybody, and lowers the flag when nobody minds. */
 enum chain_result chain_look(struct chain *chain);

@@ -71,6 +71,7 @@ struct job_keyed {
     uint32_t vertex, stage;
     VEC(struct job_base) bases;      /* that the next manifest names; in the order in which they are applied */
     uint64_t born_epochs[WEIR_STATES_MAX]; /* of its states: the first epoch that each was declared in */
+    int64_t expires_since_ms[WEIR_STATES_MAX]; /* when their values began to expire, 0 = they do not */
 };
 
 /* What the log holds of one shard since its base. */
@@ -300,7 +301,7 @@ bool job_states_encode(const struct job_keyed *keyed, struct buffer *out);
  * does not declare any more stops it, or is given up where the configuration says so; what is new is born in `epoch`. */
 enum weir_code job_states_claim(struct weir_job *job, const struct manifest *manifest, uint64_t epoch,
                                 struct weir_error *error);
-/* All states are born in `epoch`. */
+/* All states are born in `epoch`, and those that expire do so from now on. */
 void job_states_found(struct weir_job *job, uint64_t epoch);
 /* Before this epoch nothing was written of the operator's states; UINT64_MAX when it has none. */
 uint64_t job_states_born(const struct job_keyed *keyed);

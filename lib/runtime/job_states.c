@@ -23,7 +23,8 @@ struct manifest_state *job_states_of(const struct job_keyed *keyed, struct arena
         states[i] = (struct manifest_state){
             .name = spec->states[i].name, .kind = (uint8_t)spec->states[i].kind,
             .codec = (uint8_t)spec->states[i].codec, .value_size_bytes = spec->states[i].value_size_bytes,
-            .version = spec->states[i].version, .object = object_of(spec, i), .born_epoch = keyed->born_epochs[i] };
+            .version = spec->states[i].version, .object = object_of(spec, i), .born_epoch = keyed->born_epochs[i],
+            .expires_since_ms = keyed->expires_since_ms[i] };
     return states;
 }
 
@@ -111,6 +112,8 @@ static enum weir_code claim_states(struct weir_job *job, struct job_keyed *keyed
             const enum weir_code code = check_state(keyed->spec, index, state, error);
             if (code != WEIR_OK) return code;
             keyed->born_epochs[index] = state->born_epoch;
+            if (state->expires_since_ms != 0 && keyed->expires_since_ms[index] != 0)
+                keyed->expires_since_ms[index] = state->expires_since_ms;
             continue;
         }
         if (!ignores_unclaimed(job))
@@ -127,9 +130,9 @@ static enum weir_code claim_states(struct weir_job *job, struct job_keyed *keyed
 enum weir_code job_states_claim(struct weir_job *job, const struct manifest *manifest, uint64_t epoch,
                                 struct weir_error *error)
 {
-    job_states_found(job, epoch);
     if (manifest->generation > job->generation) job->generation = manifest->generation;
     if (manifest->clock_ms > job->clock_ms) job->clock_ms = manifest->clock_ms;
+    job_states_found(job, epoch);
     for (size_t i = 0; i < manifest->operator_count; i++) {
         const struct manifest_operator *written = &manifest->operators[i];
         struct job_keyed *keyed = find_keyed(job, written->name);
@@ -152,8 +155,15 @@ enum weir_code job_states_claim(struct weir_job *job, const struct manifest *man
 
 void job_states_found(struct weir_job *job, uint64_t epoch)
 {
-    for (size_t i = 0; i < job->keyed.count; i++)
-        for (uint32_t k = 0; k < WEIR_STATES_MAX; k++) job->keyed.items[i].born_epochs[k] = epoch;
+    const int64_t wall_ms = job->environment.wall_ms(job->environment.user);
+    const int64_t now_ms = wall_ms > job->clock_ms ? wall_ms : job->clock_ms;
+    for (size_t i = 0; i < job->keyed.count; i++) {
+        struct job_keyed *keyed = &job->keyed.items[i];
+        for (uint32_t k = 0; k < keyed->spec->state_count; k++) {
+            keyed->born_epochs[k] = epoch;
+            keyed->expires_since_ms[k] = keyed->spec->states[k].ttl_ms > 0 ? now_ms : 0;
+        }
+    }
 }
 
 uint64_t job_states_born(const struct job_keyed *keyed)
@@ -218,6 +228,7 @@ void job_states_map(const struct job_keyed *keyed, const struct manifest_state *
         const uint32_t index = find_state(keyed->spec, written[i].name);
         const bool is_same = index != UINT32_MAX && keyed->born_epochs[index] == written[i].born_epoch;
         mapping[i] = (struct state_mapping){ .state = is_same ? index : UINT32_MAX, .version = written[i].version,
-                                             .value_size_bytes = written[i].value_size_bytes };
+                                             .value_size_bytes = written[i].value_size_bytes,
+                                             .unstamped_ms = is_same ? keyed->expires_since_ms[index] : 0 };
     }
 }

@@ -125,7 +125,7 @@ static void drop_of_map(struct shard *shard, const struct remains *remains, uint
 {
     struct state_key name = entry_key(entry_at(&shard->entries, reference));
     name.hash = remains->hash;
-    const struct unit unit = unit_of(remains->state, &name);
+    const struct unit unit = shard_unit(shard, remains->state, &name);
     drop_element(shard, &unit, reference);
 }
 
@@ -135,7 +135,7 @@ static void drop_of_list(struct shard *shard, const struct remains *remains, uin
     const struct state_key name = { .key = remains->key, .name_space = remains->name_space,
                                     .element = list_element_encode(sequence, bytes),
                                     .generation = remains->generation, .hash = remains->hash };
-    const struct unit unit = unit_of(remains->state, &name);
+    const struct unit unit = shard_unit(shard, remains->state, &name);
     const uint32_t reference = shard_find(shard, &unit);
     if (reference != SLAB_NONE) drop_element(shard, &unit, reference);
 }
@@ -198,11 +198,99 @@ bool shard_clear(struct shard *shard, uint32_t state, const struct state_key *ke
     return clear_collection(shard, state, key);
 }
 
+/* ---- What has expired -------------------------------------------------------------------------------------------- */
+
+static struct state_key list_name(const struct state_key *key, const struct head *head, uint64_t sequence,
+                                  char bytes[LIST_ELEMENT_BYTES])
+{
+    return element_name(key, head->generation, list_element_encode(sequence, bytes));
+}
+
+/* Is there still something in the place of this element of a list? `also_shown`: what has expired goes, though it may be
+ * seen. Without memory it stays for another time. */
+static bool drop_if_expired(struct shard *shard, uint32_t state, const struct state_key *name, bool also_shown)
+{
+    const struct unit unit = shard_unit(shard, state, name);
+    const uint32_t reference = shard_find(shard, &unit);
+    if (reference == SLAB_NONE) return true;
+    const struct entry *entry = entry_at(&shard->entries, reference);
+    if (entry->flags & ENTRY_REMOVED) return true;
+    if (!(also_shown ? shard_has_expired(shard, entry) : shard_is_hidden(shard, entry))) return false;
+    return shard_take_away(shard, &unit, reference);
+}
+
+/* Moves the beginning of a list behind what has expired there, so that a list that is added to for ever does not grow
+ * longer than what lives in it. When nothing is left, the head goes. */
+static void drop_front(struct shard *shard, uint32_t state, const struct state_key *key, bool also_shown)
+{
+    struct state_key head_name;
+    const struct unit unit = shard_head_unit(state, key, &head_name);
+    struct head *head = find_head(shard, state, key);
+    if (head == NULL || !changes_reserve(&shard->changes, 1)) return;
+    uint64_t first = head->first;
+    for (; first < head->next; first++) {
+        char bytes[LIST_ELEMENT_BYTES];
+        const struct state_key name = list_name(key, head, first, bytes);
+        if (!drop_if_expired(shard, state, &name, also_shown)) break;
+    }
+    if (first > head->first && changes_reserve(&shard->changes, 1)) {
+        const uint32_t reference = shard_find(shard, &unit);
+        struct entry *entry = entry_at(&shard->entries, reference);
+        const size_t bytes_before = shard_pending_bytes(shard, &unit, entry);
+        shard_save(shard, entry, key->hash);
+        head->first = first;
+        shard_note_change(shard, &unit, reference, bytes_before);
+    }
+    if (head->first == head->next) (void)clear_collection(shard, state, key);
+}
+
+/* Drops the elements of a map from the first one on, until there is one that may be seen. */
+static void drop_first(struct shard *shard, uint32_t state, const struct state_key *key, struct head *head)
+{
+    while (head->order.count > 0) {
+        const uint32_t reference = order_entry(&shard->entries, order_first(&head->order, &shard->entries));
+        struct state_key name = entry_key(entry_at(&shard->entries, reference));
+        name.hash = key->hash;
+        struct unit unit = shard_unit(shard, state, &name);
+        unit.order = &head->order;
+        if (!shard_is_hidden(shard, entry_at(&shard->entries, reference))) return;
+        if (!shard_take_away(shard, &unit, reference)) return;
+    }
+    (void)clear_collection(shard, state, key);
+}
+
+static bool has_ttl(const struct shard *shard, uint32_t state)
+{
+    return UNLIKELY(shard->states[state].declaration.ttl_ms > 0);
+}
+
+void shard_clean_collection(struct shard *shard, uint32_t reference)
+{
+    const struct entry *entry = entry_at(&shard->entries, reference);
+    const uint32_t state = entry_state(entry);
+    struct state_key name = entry_key(entry);
+    name.hash = hash_key(name.key);
+    struct head *head = find_head(shard, state, &name);
+    if (head == NULL || (name.generation > 0 && name.generation != head->generation)) return; /* dead already */
+    struct unit unit = shard_unit(shard, state, &name);
+    if (shard_is_map(shard, state)) unit.order = &head->order;
+    if (name.generation > 0 && !shard_take_away(shard, &unit, reference)) return;
+    name.element = (struct weir_bytes){ 0 };
+    name.generation = 0;
+    if (shard_is_list(shard, state)) drop_front(shard, state, &name, true);
+    else if (head->order.count == 0) (void)clear_collection(shard, state, &name);
+}
+
 bool shard_is_empty(struct shard *shard, uint32_t state, const struct state_key *key)
 {
     CHECK(state < shard->state_count);
     if (!shard_is_list(shard, state) && !shard_is_map(shard, state))
         return !weir_is_set(shard_get(shard, state, key));
+    if (has_ttl(shard, state)) {
+        struct head *expiring = find_head(shard, state, key);
+        if (expiring != NULL && shard_is_map(shard, state)) drop_first(shard, state, key, expiring);
+        else drop_front(shard, state, key, false);
+    }
     const struct head *head = find_head(shard, state, key);
     return head == NULL || (head->first == head->next && head->order.count == 0);
 }
@@ -221,8 +309,8 @@ uint32_t shard_list_add_entry(struct shard *shard, uint32_t state, const struct 
     char bytes[LIST_ELEMENT_BYTES];
     struct entry *entry = entry_at(&shard->entries, reference);
     struct head *head = entry_head(entry);
-    const struct state_key element = element_name(key, head->generation, list_element_encode(head->next, bytes));
-    const struct unit element_unit = unit_of(state, &element);
+    const struct state_key element = list_name(key, head, head->next, bytes);
+    const struct unit element_unit = shard_unit(shard, state, &element);
     /* The element's, and the head's. */
     if (!changes_reserve(&shard->changes, 2)) return SLAB_NONE;
     const uint32_t added = shard_put(shard, &element_unit, value);
@@ -243,6 +331,7 @@ bool shard_list_add(struct shard *shard, uint32_t state, const struct state_key 
 uint32_t shard_list_step(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor)
 {
     CHECK(state < shard->state_count && shard_is_list(shard, state));
+    if (has_ttl(shard, state) && cursor->generation == 0) drop_front(shard, state, key, false);
     const struct head *head = find_head(shard, state, key);
     if (head == NULL) return SLAB_NONE;
     if (cursor->generation == 0)
@@ -250,10 +339,10 @@ uint32_t shard_list_step(struct shard *shard, uint32_t state, const struct state
     if (cursor->generation != head->generation) return SLAB_NONE;
     while (cursor->at < cursor->end) {
         char bytes[LIST_ELEMENT_BYTES];
-        const struct state_key name =
-            element_name(key, head->generation, list_element_encode(cursor->at++, bytes));
-        const struct unit unit = unit_of(state, &name);
-        const uint32_t reference = shard_find(shard, &unit);
+        const struct state_key name = list_name(key, head, cursor->at++, bytes);
+        const struct unit unit = shard_unit(shard, state, &name);
+        uint32_t reference = shard_find(shard, &unit);
+        if (reference != SLAB_NONE && has_ttl(shard, state)) reference = shard_admit(shard, &unit, reference);
         if (reference != SLAB_NONE && !(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)) return reference;
     }
     return SLAB_NONE;
@@ -271,10 +360,11 @@ bool shard_list_next(struct shard *shard, uint32_t state, const struct state_key
 /* ---- Maps -------------------------------------------------------------------------------------------------------- */
 
 /* The unit of a map's element; `name` becomes its name. */
-static struct unit map_unit(uint32_t state, const struct state_key *key, struct head *head, struct state_key *name)
+static struct unit map_unit(const struct shard *shard, uint32_t state, const struct state_key *key, struct head *head,
+                            struct state_key *name)
 {
     *name = element_name(key, head->generation, key->element);
-    struct unit unit = unit_of(state, name);
+    struct unit unit = shard_unit(shard, state, name);
     unit.order = &head->order;
     return unit;
 }
@@ -285,8 +375,12 @@ struct weir_bytes shard_map_get(struct shard *shard, uint32_t state, const struc
     struct head *head = find_head(shard, state, key);
     if (head == NULL) return (struct weir_bytes){ 0 };
     struct state_key name;
-    const struct unit unit = map_unit(state, key, head, &name);
-    const uint32_t reference = shard_find(shard, &unit);
+    const struct unit unit = map_unit(shard, state, key, head, &name);
+    uint32_t reference = shard_find(shard, &unit);
+    if (reference != SLAB_NONE && has_ttl(shard, state)) {
+        reference = shard_admit(shard, &unit, reference);
+        if (head->order.count == 0) (void)clear_collection(shard, state, key);
+    }
     if (reference == SLAB_NONE) return (struct weir_bytes){ 0 };
     return shard_value_of(shard, entry_at(&shard->entries, reference));
 }
@@ -300,7 +394,7 @@ uint32_t shard_map_put_entry(struct shard *shard, uint32_t state, const struct s
     collect_with_call(shard);
     const uint32_t head = open_head(shard, &head_unit, false);
     if (head == SLAB_NONE) return SLAB_NONE;
-    const struct unit unit = map_unit(state, key, entry_head(entry_at(&shard->entries, head)), &name);
+    const struct unit unit = map_unit(shard, state, key, entry_head(entry_at(&shard->entries, head)), &name);
     return shard_put(shard, &unit, value);
 }
 
@@ -317,7 +411,7 @@ void *shard_map_value(struct shard *shard, uint32_t state, const struct state_ke
     collect_with_call(shard);
     const uint32_t head = open_head(shard, &head_unit, false);
     if (head == SLAB_NONE) return NULL;
-    const struct unit unit = map_unit(state, key, entry_head(entry_at(&shard->entries, head)), &name);
+    const struct unit unit = map_unit(shard, state, key, entry_head(entry_at(&shard->entries, head)), &name);
     return shard_open_value(shard, &unit, shard_find(shard, &unit));
 }
 
@@ -328,7 +422,7 @@ bool shard_map_remove(struct shard *shard, uint32_t state, const struct state_ke
     struct head *head = find_head(shard, state, key);
     if (head == NULL) return true;
     struct state_key name;
-    const struct unit unit = map_unit(state, key, head, &name);
+    const struct unit unit = map_unit(shard, state, key, head, &name);
     if (!shard_take_away(shard, &unit, shard_find(shard, &unit))) return false;
     /* An empty map needs no head; when there is no memory for its removal, it may stay. */
     if (head->order.count == 0) (void)clear_collection(shard, state, key);
@@ -354,20 +448,32 @@ static uint32_t next_node(const struct shard *shard, const struct state_key *key
     return order_next(entries, node);
 }
 
+static bool admit_element(struct shard *shard, uint32_t state, const struct state_key *key, struct head *head,
+                          uint32_t reference)
+{
+    struct state_key name = entry_key(entry_at(&shard->entries, reference));
+    name.hash = key->hash;
+    struct unit unit = shard_unit(shard, state, &name);
+    unit.order = &head->order;
+    return shard_admit(shard, &unit, reference) != SLAB_NONE;
+}
+
 uint32_t shard_map_step(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor)
 {
     CHECK(state < shard->state_count && shard_is_map(shard, state));
-    const struct head *head = find_head(shard, state, key);
+    struct head *head = find_head(shard, state, key);
     if (head == NULL) return SLAB_NONE;
-    const uint32_t node = next_node(shard, key, head, cursor);
-    if (node == SLAB_NONE) {
-        cursor->generation = UINT64_MAX; /* no map's: the walk is over */
-        return SLAB_NONE;
+    for (;;) {
+        const uint32_t node = next_node(shard, key, head, cursor);
+        if (node == SLAB_NONE) break;
+        cursor->node = node;
+        cursor->entry = order_entry(&shard->entries, node);
+        cursor->stamp = shard->order_stamp;
+        if (!has_ttl(shard, state) || admit_element(shard, state, key, head, cursor->entry)) return cursor->entry;
     }
-    cursor->node = node;
-    cursor->entry = order_entry(&shard->entries, node);
-    cursor->stamp = shard->order_stamp;
-    return cursor->entry;
+    cursor->generation = UINT64_MAX; /* no map's: the walk is over */
+    if (has_ttl(shard, state) && head->order.count == 0) (void)clear_collection(shard, state, key);
+    return SLAB_NONE;
 }
 
 bool shard_map_next(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor,
@@ -397,6 +503,6 @@ bool shard_attach(struct shard *shard, uint32_t reference, bool *is_dead)
         *is_dead = sequence < head->first || sequence >= head->next;
         return true;
     }
-    const struct unit unit = unit_of(state, &name);
+    const struct unit unit = shard_unit(shard, state, &name);
     return order_insert(&head->order, ORDER_OF_MAP, &shard->entries, reference, unit.tag);
 }

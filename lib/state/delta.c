@@ -10,7 +10,7 @@ enum {
     FLAG_ELEMENT = 16,
     FLAG_GENERATION = 32,
     FLAG_VERSION = 64,
-    FLAGS_KNOWN = 127,
+    FLAG_STAMP = 128,
 };
 
 /* ---- Writing ----------------------------------------------------------------------------------------------------- */
@@ -40,6 +40,13 @@ static char *put_bytes(char *at, struct weir_bytes bytes)
     at = put_varint(at, bytes.size);
     memcpy(at, bytes.data, bytes.size);
     return at + bytes.size;
+}
+
+static char *put_stamp(char *at, int64_t stamp_ms)
+{
+    const uint64_t little = htole64((uint64_t)stamp_ms);
+    memcpy(at, &little, sizeof little);
+    return at + sizeof little;
 }
 
 static size_t bytes_size(struct weir_bytes bytes)
@@ -76,6 +83,12 @@ static struct weir_bytes value_of(const struct entry *entry, char head[HEAD_BYTE
     return head_encode(&copy, head);
 }
 
+/* A time lies in the entry as it is written. */
+static bool has_stamp(const struct entry *entry)
+{
+    return UNLIKELY(entry_is_stamped(entry)) && !(entry->flags & ENTRY_REMOVED);
+}
+
 size_t delta_size(const struct entry *entry, uint32_t group, uint32_t version)
 {
     char head[HEAD_BYTES_MAX];
@@ -86,6 +99,7 @@ size_t delta_size(const struct entry *entry, uint32_t group, uint32_t version)
     if (key.generation > 0) size += varint_size(key.generation);
     if (weir_is_set(key.element)) size += bytes_size(key.element);
     if (UNLIKELY(entry->flags & ENTRY_OLD)) size += varint_size(version);
+    if (has_stamp(entry)) size += ENTRY_STAMP_BYTES;
     if (has_value(entry)) size += bytes_size(value_of(entry, head));
     return size;
 }
@@ -101,6 +115,7 @@ static uint8_t flags_of(const struct entry *entry)
     if (shape & SHAPE_ELEMENT) flags |= FLAG_ELEMENT;
     if (shape & SHAPE_GENERATION) flags |= FLAG_GENERATION;
     if (entry->flags & ENTRY_OLD) flags |= FLAG_VERSION;
+    if (has_stamp(entry)) flags |= FLAG_STAMP;
     return (uint8_t)flags;
 }
 
@@ -116,6 +131,7 @@ char *delta_write(char *at, const struct entry *entry, uint32_t group, uint32_t 
     if (key.generation > 0) at = put_varint(at, key.generation);
     if (weir_is_set(key.element)) at = put_bytes(at, key.element);
     if (UNLIKELY(entry->flags & ENTRY_OLD)) at = put_varint(at, version);
+    if (has_stamp(entry)) at = put_stamp(at, entry_stamp(entry));
     if (has_value(entry)) at = put_bytes(at, value_of(entry, head));
     return at;
 }
@@ -139,9 +155,9 @@ static uint32_t take_u32(struct reader *reader)
 const char *delta_read(struct reader *reader, struct delta_unit *unit)
 {
     const uint8_t flags = reader_u8(reader);
-    if (flags & ~FLAGS_KNOWN) return "has flags that this version does not know";
     if ((flags & FLAG_GENERATION) && !(flags & FLAG_ELEMENT)) return "has a generation, but no element";
     if ((flags & FLAG_REMOVED) && (flags & FLAG_NULL_VALUE)) return "is removed and has a null value";
+    if ((flags & FLAG_REMOVED) && (flags & FLAG_STAMP)) return "is removed and has a time";
     *unit = (struct delta_unit){ 0 };
     unit->state = take_u32(reader);
     unit->group = take_u32(reader);
@@ -154,6 +170,8 @@ const char *delta_read(struct reader *reader, struct delta_unit *unit)
     if (flags & FLAG_ELEMENT) unit->key.element = take_bytes(reader);
     unit->has_version = (flags & FLAG_VERSION) != 0;
     if (unit->has_version) unit->version = take_u32(reader);
+    unit->has_stamp = (flags & FLAG_STAMP) != 0;
+    if (unit->has_stamp) unit->stamp_ms = reader_i64(reader);
     if (flags & FLAG_NULL_VALUE) unit->value = WEIR_NULL;
     else if (!(flags & FLAG_REMOVED)) unit->value = take_bytes(reader);
     return reader->failed ? "is cut off, or has a size that is no number" : NULL;

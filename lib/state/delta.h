@@ -7,7 +7,7 @@
  *                    16 element        one follows
  *                    32 generation     one follows: an element of a collection
  *                    64 version        one follows: the value is older than the writer's codec
- *                   128                0; kept for the time of a value
+ *                   128 time           one follows: the value expires
  *   varint  state     the writer's index
  *   varint  key group
  *   varint  size of the key, and its bytes            unless the key is null
@@ -15,6 +15,7 @@
  *   varint  generation, at least 1                    where flagged
  *   varint  size of the element, and its bytes        where flagged
  *   varint  version of the value's codec              where flagged, else the one that the writer declared
+ *   i64     when the value was touched last           where flagged: milliseconds since 1970, little-endian
  *   varint  size of the value, and its bytes          unless removed or null
  *
  * The value of a collection's head (a unit of a list or map without an element):
@@ -38,6 +39,8 @@ struct delta_unit {
     uint32_t group;
     bool has_version;
     uint32_t version;        /* of the value, where it says so */
+    bool has_stamp;
+    int64_t stamp_ms;        /* when the value was touched last, where it says so */
     struct state_key key;    /* its hash is not filled in */
     struct weir_bytes value; /* unset = removed */
 };

@@ -5,7 +5,8 @@
  * within a segment slots move only when it is rebuilt or split, which the dump notices by its stamp and begins it anew.
  * What did change meanwhile may be written, written twice or not be written: it is in a delta behind the redo point.
  *
- * Dead elements would do no harm in a base, but cost bytes: each step drops those that are known before it writes. */
+ * What has expired is left out. Dead elements would do no harm in a base, but cost bytes: each step drops those that are
+ * known before it writes. */
 #include "state/shard_private.h"
 
 /* Dropping an element takes about as long as writing so many bytes. */
@@ -40,7 +41,7 @@ static void fetch_block(const struct shard *shard, const struct segment *segment
 
 static bool dump_entry(const struct shard *shard, const struct entry *entry, uint32_t group, struct buffer *out)
 {
-    if (entry->flags & ENTRY_REMOVED) return true;
+    if ((entry->flags & ENTRY_REMOVED) || UNLIKELY(shard_has_expired(shard, entry))) return true;
     const uint32_t version = shard_version_of(shard, entry);
     const size_t size = delta_size(entry, group, version);
     if (!buffer_reserve(out, size)) return false;

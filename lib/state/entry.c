@@ -43,10 +43,10 @@ static bool is_parted(uint32_t shape)
 
 static struct weir_bytes entry_name(const struct entry *entry)
 {
-    if (LIKELY(!(entry_shape(entry) & SHAPE_LONG))) {
-        return (struct weir_bytes){ entry->data, entry->identity >> 16 };
-    }
-    const struct block *block = entry_block_at(entry->data);
+    const size_t at = entry_is_stamped(entry) ? ENTRY_STAMP_BYTES : 0;
+    if (LIKELY(!(entry_shape(entry) & SHAPE_LONG)))
+        return (struct weir_bytes){ entry->data + at, (entry->identity >> 16) - at };
+    const struct block *block = entry_block_at(entry->data + at);
     return (struct weir_bytes){ block->bytes, block->size };
 }
 
@@ -144,10 +144,10 @@ uint32_t entry_create(struct entries *entries, const struct unit *unit, size_t v
     *entry = head;
     entry->value_size = is_inline ? (uint16_t)value_size : 0;
     if (is_long) {
-        memcpy(entry->data, &name_block, sizeof name_block);
+        memcpy(entry_name_at(entry), &name_block, sizeof name_block);
         name_block->size = unit->name_size;
     }
-    write_name(is_long ? name_block->bytes : entry->data, unit);
+    write_name(is_long ? name_block->bytes : entry_name_at(entry), unit);
     if (!is_inline) {
         set_block(entry, value_block);
         value_block->size = value_size;
@@ -167,7 +167,7 @@ void entry_destroy(struct entries *entries, uint32_t reference)
 {
     struct entry *entry = entry_at(entries, reference);
     free_value_block(entries, entry);
-    if (entry_shape(entry) & SHAPE_LONG) block_destroy(entries, entry_block_at(entry->data));
+    if (entry_shape(entry) & SHAPE_LONG) block_destroy(entries, entry_block_at(entry_name_at(entry)));
     slab_free(&entries->slab, reference);
 }
 

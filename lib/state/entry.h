@@ -5,10 +5,12 @@
  *        4     2   size of a value that lies inline
  *        6     1   flags
  *        7     1   version of the value, where it is an old one (ENTRY_OLD): index into the state's list
- *        8     n   name: the key alone, or parts (SHAPE_NAME_SPACE, SHAPE_ELEMENT):
+ *        8     t   when the value was touched last, milliseconds since 1970: 8 bytes where values of the state expire
+ *                  (SHAPE_STAMP), else none; they count as content of the name area
+ *      8+t     n   name: the key alone, or parts (SHAPE_NAME_SPACE, SHAPE_ELEMENT):
  *                      u32 key size | u32 name space size | u64 generation | key | name space | element;
  *                  a long name (SHAPE_LONG) is a pointer to a block that holds the same
- *      8+n'    v   value, 8-byte aligned; or a pointer to a block (ENTRY_BLOCK)            (n' = n rounded up to 8)
+ *   8+t+n'     v   value, 8-byte aligned; or a pointer to a block (ENTRY_BLOCK)            (n' = n rounded up to 8)
  *                  of a head: a struct head
  *
  * An entry never moves. A value that outgrows its cell gets a block of its own, and so do long names. With a key of 16
@@ -27,6 +29,7 @@ enum entry_shape {
     SHAPE_LONG = 8,
     SHAPE_GENERATION = 16, /* an element of a collection */
     SHAPE_HEAD = 32,
+    SHAPE_STAMP = 64, /* values expire */
 };
 
 enum entry_flag {
@@ -83,6 +86,7 @@ struct unit {
 #define ENTRY_NAME_MAX 1024
 /* What a name of parts begins with. */
 #define ENTRY_PARTS_BYTES 16
+#define ENTRY_STAMP_BYTES 8
 
 void entries_init(struct entries *entries);
 void entries_deinit(struct entries *entries); /* every block has been freed: see entry_destroy */
@@ -120,6 +124,13 @@ static inline struct unit unit_of(uint32_t state, const struct state_key *key)
                           .name_size = name_size };
 }
 
+/* The same unit in a state whose values expire. */
+static inline void unit_add_stamp(struct unit *unit)
+{
+    unit->identity += (uint32_t)SHAPE_STAMP << 8 | (uint32_t)ENTRY_STAMP_BYTES << 16;
+}
+static inline bool unit_is_stamped(const struct unit *unit) { return (unit->identity & SHAPE_STAMP << 8) != 0; }
+
 static inline uint32_t entry_state(const struct entry *entry) { return entry->identity & 0xff; }
 static inline uint32_t entry_shape(const struct entry *entry) { return entry->identity >> 8 & 0xff; }
 static inline size_t entry_name_area(const struct entry *entry)
@@ -131,6 +142,23 @@ static inline struct block *entry_block_at(const char *at)
     struct block *block;
     memcpy(&block, at, sizeof block);
     return block;
+}
+
+static inline bool entry_is_stamped(const struct entry *entry) { return (entry->identity & SHAPE_STAMP << 8) != 0; }
+/* Of an entry that is. */
+static inline int64_t entry_stamp(const struct entry *entry)
+{
+    int64_t stamp_ms;
+    memcpy(&stamp_ms, entry->data, sizeof stamp_ms);
+    return stamp_ms;
+}
+static inline void entry_set_stamp(struct entry *entry, int64_t stamp_ms)
+{
+    memcpy(entry->data, &stamp_ms, sizeof stamp_ms);
+}
+static inline char *entry_name_at(struct entry *entry)
+{
+    return entry->data + (entry_is_stamped(entry) ? ENTRY_STAMP_BYTES : 0);
 }
 
 /* Where the value lies. */
@@ -192,7 +220,7 @@ bool entry_is_parted(const struct entry *entry, const struct state_key *key); /*
 static inline bool entry_is(const struct entry *entry, const struct unit *unit)
 {
     if (entry->identity != unit->identity) return false;
-    const uint32_t slow = (uint32_t)(SHAPE_NAME_SPACE | SHAPE_ELEMENT | SHAPE_LONG) << 8;
+    const uint32_t slow = (uint32_t)(SHAPE_NAME_SPACE | SHAPE_ELEMENT | SHAPE_LONG | SHAPE_STAMP) << 8;
     if (UNLIKELY(unit->identity & slow)) return entry_is_parted(entry, unit->key);
     return bytes_same(entry->data, unit->key->key.data, unit->name_size);
 }

@@ -109,6 +109,8 @@ static const char *apply_value(struct shard *shard, const struct unit *unit, con
     const uint32_t reference = put(shard, unit, read->value);
     if (reference == SLAB_NONE || (is_old && !shard_note_version(state, entry_at(&shard->entries, reference), version)))
         *code = WEIR_NO_MEMORY;
+    else if (unit_is_stamped(unit))
+        entry_set_stamp(entry_at(&shard->entries, reference), read->has_stamp ? read->stamp_ms : mapping->unstamped_ms);
     return NULL;
 }
 
@@ -129,7 +131,7 @@ static const char *apply_unit(const struct applying *applying, struct delta_unit
     struct state_key name;
     const bool is_head = is_collection(shard, mapping->state) && !weir_is_set(read->key.element);
     const struct unit unit = is_head ? shard_head_unit(mapping->state, &read->key, &name)
-                                     : unit_of(mapping->state, &read->key);
+                                     : shard_unit(shard, mapping->state, &read->key);
     if (read->key.generation > shard->generation) shard->generation = read->key.generation;
     if (!weir_is_set(read->value)) {
         drop(shard, &unit);
@@ -176,7 +178,7 @@ static void discard_dead(struct shard *shard, uint32_t reference)
     const struct entry *entry = entry_at(&shard->entries, reference);
     struct state_key key = entry_key(entry);
     key.hash = hash_key(key.key);
-    const struct unit unit = unit_of(entry_state(entry), &key);
+    const struct unit unit = shard_unit(shard, entry_state(entry), &key);
     shard_discard(shard, &unit, reference);
     shard->entry_count--;
 }

@@ -200,6 +200,7 @@ uint32_t shard_put(struct shard *shard, const struct unit *unit, struct weir_byt
         if (is_new) shard_discard(shard, unit, reference);
         return SLAB_NONE;
     }
+    if (UNLIKELY(unit_is_stamped(unit))) entry_set_stamp(entry, shard->now_ms);
     shard_note_change(shard, unit, reference, bytes_before);
     return reference;
 }
@@ -233,11 +234,14 @@ struct weir_bytes shard_value_of(struct shard *shard, const struct entry *entry)
 void *shard_open_value(struct shard *shard, const struct unit *unit, uint32_t reference)
 {
     struct entry *entry = reference == SLAB_NONE ? NULL : entry_at(&shard->entries, reference);
+    if (entry != NULL && shard_is_hidden(shard, entry)) entry = NULL;
     if (entry != NULL && !(entry->flags & (ENTRY_REMOVED | ENTRY_OLD))) {
-        if (shard_is_open(shard, entry)) return entry_value_at(entry);
-        if (!changes_reserve(&shard->changes, 1)) return NULL;
-        shard_save(shard, entry, unit->key->hash);
-        shard_note_change(shard, unit, reference, 0);
+        if (!shard_is_open(shard, entry)) {
+            if (!changes_reserve(&shard->changes, 1)) return NULL;
+            shard_save(shard, entry, unit->key->hash);
+            shard_note_change(shard, unit, reference, 0);
+        }
+        if (UNLIKELY(unit_is_stamped(unit))) entry_set_stamp(entry, shard->now_ms);
         return entry_value_at(entry);
     }
     struct weir_bytes value = { shard->zeroes, shard->states[unit->identity & 0xff].declaration.value_size_bytes };
@@ -250,7 +254,7 @@ void *shard_open_value(struct shard *shard, const struct unit *unit, uint32_t re
 /* The first use of a value in an epoch, or ever; and names of parts. */
 static __attribute__((noinline)) void *value_slow(struct shard *shard, uint32_t state, const struct state_key *key)
 {
-    const struct unit unit = unit_of(state, key);
+    const struct unit unit = shard_unit(shard, state, key);
     return shard_open_value(shard, &unit, shard_find(shard, &unit));
 }
 
@@ -259,7 +263,7 @@ void *shard_value(struct shard *shard, uint32_t state, const struct state_key *k
 {
     CHECK_HOT(state < shard->state_count && shard->states[state].declaration.value_size_bytes > 0);
     if (!key_is_plain(key)) return value_slow(shard, state, key);
-    const struct unit unit = unit_of(state, key);
+    const struct unit unit = unit_of(state, key); /* never a stamped entry's: those go the other way */
     const uint32_t reference = shard_find_tag(shard, &unit);
     if (UNLIKELY(reference == SLAB_NONE)) return value_slow(shard, state, key);
     struct entry *entry = entry_at(&shard->entries, reference);
@@ -303,8 +307,9 @@ void shard_fetch(const struct shard *shard, uint32_t state, const uint32_t *hash
 struct weir_bytes shard_get(struct shard *shard, uint32_t state, const struct state_key *key)
 {
     CHECK_HOT(state < shard->state_count);
-    const struct unit unit = unit_of(state, key);
-    const uint32_t reference = shard_find(shard, &unit);
+    const struct unit unit = shard_unit(shard, state, key);
+    uint32_t reference = shard_find(shard, &unit);
+    if (reference != SLAB_NONE && UNLIKELY(unit_is_stamped(&unit))) reference = shard_admit(shard, &unit, reference);
     if (reference == SLAB_NONE) return (struct weir_bytes){ 0 };
     return shard_value_of(shard, entry_at(&shard->entries, reference));
 }
@@ -314,14 +319,14 @@ bool shard_set(struct shard *shard, uint32_t state, const struct state_key *key,
     CHECK(state < shard->state_count && weir_is_set(value));
     const uint32_t value_size = shard->states[state].declaration.value_size_bytes;
     CHECK(value_size == 0 || (!weir_is_null(value) && value.size == value_size));
-    const struct unit unit = unit_of(state, key);
+    const struct unit unit = shard_unit(shard, state, key);
     return shard_put(shard, &unit, value) != SLAB_NONE;
 }
 
 bool shard_remove(struct shard *shard, uint32_t state, const struct state_key *key)
 {
     CHECK(state < shard->state_count);
-    const struct unit unit = unit_of(state, key);
+    const struct unit unit = shard_unit(shard, state, key);
     return shard_take_away(shard, &unit, shard_find(shard, &unit));
 }
 

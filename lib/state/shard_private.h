@@ -2,7 +2,8 @@
  *
  *   shard.c        creation, values, scans          snapshot.c   changes, deltas
  *   collection.c   lists, maps, what is dead        dump.c       bases
- *   parcel.c       elements from shard to shard     restore.c    deltas and bases back into tables */
+ *   expiry.c       time to live                     restore.c    deltas and bases back into tables
+ *   parcel.c       elements from shard to shard */
 #ifndef STATE_SHARD_PRIVATE_H
 #define STATE_SHARD_PRIVATE_H
 
@@ -41,6 +42,13 @@ struct dump {
     uint64_t position;
     uint32_t slot;
     uint32_t stamp;
+};
+
+/* Where shard_clean goes on. It may miss what moves meanwhile: there is another round. */
+struct cleaning {
+    uint32_t group; /* index among the shard's */
+    uint64_t position;
+    uint32_t slot;
 };
 
 /* A snapshot under way: what changed in the stretch that a barrier or an early part has closed. Entries are written in
@@ -84,6 +92,8 @@ struct shard {
     uint64_t table_bytes;
     struct dump dump;
     uint64_t generation;  /* the highest that was given */
+    int64_t now_ms;       /* for what expires */
+    struct cleaning cleaning;
     uint32_t order_stamp; /* rises when an element leaves the order of a map */
     VEC(struct remains) remains;
     uint64_t remains_bytes;
@@ -147,6 +157,14 @@ static inline __attribute__((always_inline)) uint32_t shard_find(const struct sh
     }
 }
 
+/* unit_of, for a value or an element. */
+static inline struct unit shard_unit(const struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    struct unit unit = unit_of(state, key);
+    if (UNLIKELY(shard->states[state].declaration.ttl_ms > 0)) unit_add_stamp(&unit);
+    return unit;
+}
+
 static inline uint8_t shard_frozen_flag(const struct shard *shard)
 {
     return (uint8_t)(shard->changed_flag ^ (ENTRY_CHANGED | ENTRY_CHANGED_ODD));
@@ -207,6 +225,25 @@ static inline bool shard_is_open(const struct shard *shard, const struct entry *
     return (entry->flags & (changed | ENTRY_REMOVED | ENTRY_OLD)) == changed;
 }
 
+/* ---- expiry.c ---- */
+
+/* Its time is over. Differences are taken without a sign: a damaged time is no undefined one. */
+static inline bool shard_has_expired(const struct shard *shard, const struct entry *entry)
+{
+    if (LIKELY(!entry_is_stamped(entry))) return false;
+    const int64_t age_ms = (int64_t)((uint64_t)shard->now_ms - (uint64_t)entry_stamp(entry));
+    return age_ms >= shard->states[entry_state(entry)].declaration.ttl_ms;
+}
+/* The same, and nobody may see it. */
+static inline bool shard_is_hidden(const struct shard *shard, const struct entry *entry)
+{
+    return UNLIKELY(shard_has_expired(shard, entry)) &&
+           !shard->states[entry_state(entry)].declaration.ttl_shows_expired;
+}
+
+/* For a reader of the stamped unit: `reference`, touched if need be, or SLAB_NONE when it is hidden, and taken away. */
+uint32_t shard_admit(struct shard *shard, const struct unit *unit, uint32_t reference);
+
 /* ---- collection.c ---- */
 
 /* The entry behind the cursor, which moves there; SLAB_NONE at the end. */
@@ -218,6 +255,9 @@ uint32_t shard_map_put_entry(struct shard *shard, uint32_t state, const struct s
 
 /* The unit of the collection's head. `name` becomes its name. */
 struct unit shard_head_unit(uint32_t state, const struct state_key *key, struct state_key *name);
+/* Takes an element away that has expired, and of the collection whatever no longer needs to be; given a head, the same for
+ * its collection. */
+void shard_clean_collection(struct shard *shard, uint32_t reference);
 /* Puts the element of a restored shard into its place; `*is_dead` when it has none. False when there is no memory. */
 bool shard_attach(struct shard *shard, uint32_t reference, bool *is_dead);
 void shard_forget_remains(struct shard *shard);

@@ -88,7 +88,7 @@ static void discard_removed(struct shard *shard, const struct change *change, co
     if (LIKELY((entry->flags & (ENTRY_REMOVED | ENTRY_LISTED | shard->changed_flag)) != ENTRY_REMOVED)) return;
     struct state_key key = entry_key(entry);
     key.hash = change->hash;
-    const struct unit unit = unit_of(entry_state(entry), &key);
+    const struct unit unit = shard_unit(shard, entry_state(entry), &key);
     shard_discard(shard, &unit, change->reference);
 }
 

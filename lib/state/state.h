@@ -41,6 +41,12 @@ struct state_declaration {
     uint32_t version;          /* of what is written from now on */
     bool migrates;             /* values of other versions are welcome: the shard's `migrate` knows them */
     bool ordered_in_group;     /* shard_scan_group: the elements of a name space over all keys of a key group */
+    /* Values, and elements, expire so long after they were touched, that is created or written; 0 = never. Not those of
+     * the operator itself. */
+    int64_t ttl_ms;
+    bool ttl_on_read;        /* reading touches them too */
+    bool ttl_shows_expired;  /* as long as they are there; else nobody sees them again */
+    uint32_t ttl_clean_up;   /* places of the tables that are to be cleaned for each record: for shard_clean */
 };
 
 static inline bool state_kind_is_list(enum weir_state_kind kind)
@@ -80,6 +86,10 @@ struct state_key {
 };
 
 struct shard;
+
+/* Time to live. An entry of a state with `ttl_ms` holds when it was touched last. Who finds that it has expired takes it
+ * away, as a change like any other: so what was once not there stays so, whatever the clock or the declaration says
+ * later. What nobody comes by is taken away by shard_clean, and bases leave it out. */
 
 struct shard *shard_create(const struct shard_options *options); /* NULL when there is no memory */
 void shard_destroy(struct shard *shard);
@@ -132,6 +142,13 @@ bool shard_list_next(struct shard *shard, uint32_t state, const struct state_key
 /* The same by map key, in byte order; the first one is the first at or behind key->element, where that is set. */
 bool shard_map_next(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor,
                     struct weir_bytes *element, struct weir_bytes *value);
+
+/* The time, in milliseconds since 1970: it never goes back. Between records. */
+void shard_set_time(struct shard *shard, int64_t now_ms);
+bool shard_has_ttl(const struct shard *shard); /* of some state */
+/* Looks at some `places` more of the tables, round and round, and takes away what has expired in states that are to be
+ * cleaned up. Between records. */
+void shard_clean(struct shard *shard, size_t places);
 
 /* Drops up to `elements_max` elements that are dead; true when none are left. */
 bool shard_collect(struct shard *shard, size_t elements_max);
@@ -229,6 +246,7 @@ struct state_mapping {
     uint32_t state;            /* index; UINT32_MAX = its units are skipped */
     uint32_t version;          /* of the writer's values, unless they say another one */
     uint32_t value_size_bytes; /* of the writer's values, 0 = any */
+    int64_t unstamped_ms;      /* when values without a time were touched: since then they expire */
 };
 
 /* Applies units of a base or a delta (their format is the same), in order. Nothing that is applied counts as changed.

@@ -17,6 +17,8 @@ enum { GROUPS = 16, SEGMENT_BYTES = 64 << 10, HALVES = 2, KEYS = 11, CHUNK_BYTES
 
 /* ---- A job's operators and states -------------------------------------------------------------------------------- */
 
+#define CLOCK_MS INT64_C(1700000000000)
+
 enum { TOTAL, MEAN, LARGEST, LENGTH, COUNT_STATES };
 enum { TEXT, PAIR, NOTE, RECENT, WORDS, SEEN, AGAIN, NOTES_STATES };
 
@@ -35,7 +37,8 @@ static struct manifest_state notes_states[NOTES_STATES] = {
     [RECENT] = { .name = "recent", .kind = WEIR_STATE_LIST, .codec = WEIR_BYTES, .object = "" },
     [WORDS] = { .name = "words", .kind = WEIR_STATE_MAP, .codec = WEIR_I64, .value_size_bytes = 8, .object = "" },
     [SEEN] = { .name = "seen", .kind = WEIR_STATE_MAP, .codec = WEIR_BYTES, .object = "" },
-    [AGAIN] = { .name = "again", .kind = WEIR_STATE_VALUE, .codec = WEIR_BYTES, .object = "" },
+    [AGAIN] = { .name = "again", .kind = WEIR_STATE_VALUE, .codec = WEIR_BYTES, .object = "",
+                .expires_since_ms = CLOCK_MS },
 };
 
 struct golden {
@@ -60,13 +63,15 @@ static struct shard *create_shard(const struct manifest_state *states, uint32_t 
         declared[i] = (struct state_declaration){ .kind = (enum weir_state_kind)states[i].kind,
                                                   .codec = (enum weir_codec)states[i].codec,
                                                   .value_size_bytes = states[i].value_size_bytes,
-                                                  .version = states[i].version, .migrates = true };
+                                                  .version = states[i].version, .migrates = true,
+                                                  .ttl_ms = states[i].expires_since_ms > 0 ? 3600 * 1000 : 0 };
         (void)snprintf(declared[i].name, sizeof declared[i].name, "%s", states[i].name);
     }
     struct shard *shard = shard_create(&(struct shard_options){ .states = declared, .state_count = count,
                                                                 .max_parallelism = GROUPS, .group_first = first,
                                                                 .group_count = groups, .epoch = epoch });
     ck_assert_ptr_nonnull(shard);
+    shard_set_time(shard, CLOCK_MS);
     return shard;
 }
 
@@ -205,11 +210,11 @@ static void fill_manifest(const struct golden *golden, bool is_part, struct fram
     const uint64_t redo = golden->base_count > 0 ? golden->bases[0].redo_epoch : 0;
     const uint64_t redo_notes = golden->base_count > HALVES ? golden->bases[HALVES].redo_epoch : 0;
     parts->operators[0] = (struct manifest_operator){
-        .name = "count", .state_count = COUNT_STATES, .states = count_states,
+        .name = "count", .parallelism = HALVES, .state_count = COUNT_STATES, .states = count_states,
         .base_count = is_part || golden->base_count == 0 ? 0 : HALVES,
         .bases = (struct manifest_base *)(uintptr_t)golden->bases, .redo_epoch = redo, .deltas = parts->deltas };
     parts->operators[1] = (struct manifest_operator){
-        .name = "notes", .state_count = NOTES_STATES, .states = notes_states,
+        .name = "notes", .parallelism = 1, .state_count = NOTES_STATES, .states = notes_states,
         .base_count = is_part || golden->base_count <= HALVES ? 0 : 1,
         .bases = (struct manifest_base *)(uintptr_t)&golden->bases[HALVES], .redo_epoch = redo_notes,
         .deltas = &parts->deltas[HALVES] };
@@ -218,6 +223,7 @@ static void fill_manifest(const struct golden *golden, bool is_part, struct fram
         .epoch = golden->epoch, .is_part = is_part, .parent = golden->last,
         .wall_ms = 1700000000000 + (int64_t)golden->epoch * 1000, .build = "1", .program = "golden",
         .plan_hash = 0x90141d, .exactly_once = true, .max_parallelism = GROUPS, .generation = generation_of(golden),
+        .clock_ms = CLOCK_MS,
         .decider = golden->decider, .cluster = "", .source_count = 1, .sources = &parts->source,
         .totals = { 1, &parts->total }, .operator_count = 2, .operators = parts->operators };
 }

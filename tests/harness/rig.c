@@ -215,6 +215,7 @@ enum weir_code rig_try_start(struct rig *rig, struct rig_options options, struct
         .plan = &vertex->chain, .environment = &rig->environment, .vertex_name = vertex->name,
         .subtask_index = options.subtask, .parallelism = vertex->parallelism,
         .max_parallelism = rig->plan->max_parallelism, .epoch = options.epoch == 0 ? 1 : options.epoch,
+        .clock_ms = options.clock_ms,
         .routers = rig->routers, .sinks = rig->sinks,
     };
     ck_assert_int_eq(chain_create(&chain_options, &rig->chain, error), WEIR_OK);

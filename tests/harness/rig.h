@@ -19,6 +19,7 @@ struct rig_options {
     uint32_t parallelism;      /* 0 = 1 */
     uint32_t channel_capacity; /* 0 = 8 */
     uint64_t epoch;            /* 0 = 1 */
+    int64_t clock_ms;          /* what was seen before */
     bool unchained;
     bool closed;               /* do not open the chain */
 };

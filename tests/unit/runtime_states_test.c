@@ -2,6 +2,7 @@
  * order, in a newer form. Numbers are counted by key; each life counts some more. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/base.h"
 #include "harness/local_job.h"
@@ -195,6 +196,47 @@ START_TEST(an_operator_may_be_added_when_the_beginning_of_the_log_is_gone)
 }
 END_TEST
 
+/* ---- Time to live --------------------------------------------------------------------------------------------------- */
+
+static const struct weir_ttl hour = { .duration_ms = 3600 * 1000 }, instant = { .duration_ms = 1 };
+static const struct weir_state total_for_an_hour = { .name = "total", .codec = WEIR_I64, .ttl = &hour };
+static const struct weir_state total_for_an_instant = { .name = "total", .codec = WEIR_I64, .ttl = &instant };
+static const struct weir_state *expiring;
+static int64_t first_found[KEYS]; /* by the first record of a life with that key; -1 = nothing */
+
+static enum weir_code look_once(weir_keyed_task *task, const struct weir_record *record)
+{
+    const int key = record->key.data[0] - '0';
+    int64_t so_far = -1;
+    (void)weir_value_get_object(task, expiring, &so_far);
+    if (first_found[key] == 0) first_found[key] = so_far;
+    if (so_far < 0) so_far = 0;
+    so_far++;
+    weir_value_set_object(task, expiring, &so_far);
+    return weir_keyed_emit(task, .value = weir_format_i64(task, so_far));
+}
+
+static void run_expiring(const struct weir_state *with)
+{
+    expiring = with;
+    memset(first_found, 0, sizeof first_found);
+    run(look_once, with, NULL);
+}
+
+START_TEST(time_to_live_is_switched_between_runs)
+{
+    run_expiring(&total);
+    run_expiring(&total_for_an_hour); /* what has no time yet is touched now */
+    for (int key = 0; key < KEYS; key++) ck_assert_int_eq(first_found[key], STEP / KEYS);
+    run_expiring(&total_for_an_hour);
+    for (int key = 0; key < KEYS; key++) ck_assert_int_eq(first_found[key], 2 * STEP / KEYS);
+    const int64_t ended_ms = (int64_t)time(NULL);
+    while ((int64_t)time(NULL) <= ended_ms) continue; /* the wall clock has moved on */
+    run_expiring(&total_for_an_instant);
+    for (int key = 0; key < KEYS; key++) ck_assert_int_eq(first_found[key], -1);
+}
+END_TEST
+
 /* ---- Kinds and forms ------------------------------------------------------------------------------------------------ */
 
 struct largest {
@@ -271,6 +313,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, what_was_given_up_begins_anew_when_it_is_declared_again);
     tcase_add_test(tests, states_may_be_declared_in_another_order);
     tcase_add_test(tests, an_operator_may_be_added_when_the_beginning_of_the_log_is_gone);
+    tcase_add_test(tests, time_to_live_is_switched_between_runs);
     tcase_add_test(tests, another_kind_or_form_under_the_same_name_is_refused);
     tcase_add_test(tests, values_of_older_versions_are_migrated_and_newer_ones_refused);
     tcase_add_test(tests, a_migration_is_kept_as_long_as_there_may_be_old_values);

@@ -446,7 +446,7 @@ START_TEST(damage_is_named)
         size_t size;
         const char *sentence;
     } cases[] = {
-        { "unknown flags", "\200\1\0\1a\1b", 7, "at byte 0 of 7, the unit has flags" },
+        { "removed with a time", "\201\1\0\1a\0\0\0\0\0\0\0\0", 13, "at byte 0 of 13, the unit is removed and has a time" },
         { "a generation alone", "\40\1\0\1a\1b", 7, "has a generation, but no element" },
         { "a generation of a value", "\60\1\0\1a\1\1b\1c", 10, "has a generation, which its state has not" },
         { "removed and null", "\3\1\0\1a", 5, "is removed and has a null value" },

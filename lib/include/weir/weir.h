@@ -448,6 +448,19 @@ struct weir_aggregator {
  * part of `value`. Unset after weir_fail. */
 typedef struct weir_bytes weir_migrate_fn(void *task, uint32_t version, struct weir_bytes value);
 
+/* Time to live: static, named in `.ttl` of a keyed state. A value expires so long after it was touched last; of a list or a
+ * map, each element for itself. Time is weir_now_ms, which never goes back, not even from one run of the job to the next. It
+ * may be switched on, off or changed between runs: what was written without it counts as touched when it was switched on. */
+struct weir_ttl {
+    int64_t duration_ms;
+    bool on_read;       /* reading touches a value, too, which makes reads as dear as writes; else creating and writing */
+    bool shows_expired; /* what has expired is seen until it is cleaned up; else never again */
+    /* What has expired is taken away when somebody comes by (but not where it is shown), is left out of bases, and is looked
+     * for: at so many places of the operator's tables for each record. 0 = 5. */
+    uint32_t clean_up;
+};
+#define WEIR_TTL_NO_CLEAN_UP UINT32_MAX /* for clean_up: is not looked for */
+
 /* Declares one state of an operator: static, listed in `.states`, so that a checkpoint is checked against the job before
  * anything runs. `name` is unique within the operator and stable. */
 struct weir_state {
@@ -462,6 +475,7 @@ struct weir_state {
     weir_migrate_fn *migrate;
     weir_combine_fn *reduce;                  /* WEIR_STATE_REDUCING only */
     const struct weir_aggregator *aggregator; /* WEIR_STATE_AGGREGATING only */
+    const struct weir_ttl *ttl;               /* NULL = values stay until they are removed */
 };
 
 /* A call that needs memory and has none, or a state that the operator does not list, fails the task: the failure is

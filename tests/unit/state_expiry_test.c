@@ -1,0 +1,412 @@
+/* Time to live: every combination of what touches a value, who sees what has expired, and how it goes; for values, lists and
+ * maps; on each backend. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "harness/unit.h"
+#include "state/state.h"
+
+enum { VALUE, LIST, MAP, STATES };
+enum { TTL = 1000, START = 100000 };
+
+/* One way to keep shards. */
+struct backend {
+    const char *name;
+    struct shard *(*create)(const struct shard_options *options);
+};
+static const struct backend backends[] = { { "hashmap", shard_create } };
+static const struct backend *backend = &backends[0];
+
+static struct state_declaration declarations[STATES];
+static struct state_mapping mapping[STATES];
+
+static void declare(int64_t ttl_ms, bool on_read, bool shows_expired, uint32_t clean_up)
+{
+    static const enum weir_state_kind kinds[] = { WEIR_STATE_VALUE, WEIR_STATE_LIST, WEIR_STATE_MAP };
+    static const char *const names[] = { "value", "list", "map" };
+    for (uint32_t i = 0; i < STATES; i++) {
+        declarations[i] = (struct state_declaration){ .kind = kinds[i], .codec = WEIR_I64, .value_size_bytes = 8,
+                                                      .ttl_ms = ttl_ms, .ttl_on_read = on_read,
+                                                      .ttl_shows_expired = shows_expired, .ttl_clean_up = clean_up };
+        (void)snprintf(declarations[i].name, sizeof declarations[i].name, "%s", names[i]);
+        mapping[i] = (struct state_mapping){ .state = i, .value_size_bytes = 8 };
+    }
+}
+
+/* ---- A shard, what was written of it, and another one made of that ---------------------------------------------------- */
+
+static struct shard *shard;
+static struct buffer deltas, base; /* all deltas; the last base */
+static int64_t now_ms;
+
+static void create(void)
+{
+    shard = backend->create(&(struct shard_options){ .states = declarations, .state_count = STATES, .max_parallelism = 4,
+                                                     .group_count = 4, .epoch = 1 });
+    ck_assert_ptr_nonnull(shard);
+    shard_set_time(shard, now_ms);
+}
+
+static void begin(void)
+{
+    now_ms = START;
+    buffer_init(&deltas);
+    buffer_init(&base);
+    create();
+}
+
+static void end(void)
+{
+    shard_destroy(shard);
+    buffer_deinit(&deltas);
+    buffer_deinit(&base);
+}
+
+static void at(int64_t ms)
+{
+    now_ms = START + ms;
+    shard_set_time(shard, now_ms);
+}
+
+static void commit(void)
+{
+    const uint64_t announced = shard_changed_bytes(shard);
+    const size_t size_before = deltas.size;
+    ck_assert(shard_snapshot(shard, shard_epoch(shard), &deltas));
+    ck_assert_uint_eq(deltas.size - size_before, announced);
+}
+
+static void dump(void)
+{
+    buffer_clear(&base);
+    shard_dump_begin(shard);
+    while (!shard_dump_step(shard, 100, &base)) continue;
+}
+
+/* The same with what `declare` said last. */
+static void restore_from(const struct buffer *units)
+{
+    const uint64_t epoch = shard_epoch(shard), generation = shard_generation(shard);
+    struct weir_error error = { 0 };
+    shard_destroy(shard);
+    create();
+    ck_assert_msg(shard_apply(shard, (struct weir_bytes){ units->data, units->size }, mapping, STATES, &error) == WEIR_OK,
+                  "%s", error.text);
+    ck_assert_int_eq(shard_restored(shard, epoch, generation, NULL), WEIR_OK);
+}
+
+/* ---- One value of each kind, called alike ---------------------------------------------------------------------------- */
+
+static struct state_key key_of(const char *key)
+{
+    return (struct state_key){ .key = weir_text(key), .hash = hash_key(weir_text(key)) };
+}
+
+static struct weir_bytes bytes_of(const int64_t *number)
+{
+    return (struct weir_bytes){ (const char *)number, sizeof *number };
+}
+
+/* Writes `number`: of a list, as its last element, of a map, as the entry of that name. */
+static void put(uint32_t state, const char *key, int64_t number)
+{
+    struct state_key name = key_of(key);
+    char text[24];
+    (void)snprintf(text, sizeof text, "%d", (int)number);
+    if (state == VALUE) ck_assert(shard_set(shard, state, &name, bytes_of(&number)));
+    if (state == LIST) ck_assert(shard_list_add(shard, state, &name, bytes_of(&number)));
+    if (state != MAP) return;
+    name.element = weir_text(text);
+    ck_assert(shard_map_put(shard, state, &name, bytes_of(&number)));
+}
+
+static void append(char text[1000], struct weir_bytes value)
+{
+    int64_t number;
+    if (!weir_is_set(value)) return;
+    ck_assert_uint_eq(value.size, sizeof number);
+    memcpy(&number, value.data, sizeof number);
+    (void)snprintf(text + strlen(text), 1000 - strlen(text), "%d ", (int)number);
+}
+
+/* All that there is, in order. */
+static const char *read_all(uint32_t state, const char *key)
+{
+    static char text[1000];
+    const struct state_key name = key_of(key);
+    struct shard_cursor cursor = { 0 };
+    struct weir_bytes element, value;
+    text[0] = '\0';
+    if (state == VALUE) append(text, shard_get(shard, state, &name));
+    while (state == LIST && shard_list_next(shard, state, &name, &cursor, &value)) append(text, value);
+    while (state == MAP && shard_map_next(shard, state, &name, &cursor, &element, &value)) append(text, value);
+    return text;
+}
+
+static bool is_empty(uint32_t state, const char *key)
+{
+    const struct state_key name = key_of(key);
+    return shard_is_empty(shard, state, &name);
+}
+
+/* More than all places there are. */
+static void clean_all(void)
+{
+    shard_clean(shard, 100000);
+}
+
+/* ---- Every combination ----------------------------------------------------------------------------------------------- */
+
+enum going { BY_ACCESS, BY_CLEANING, BY_BASE, GOINGS };
+
+struct combination {
+    uint32_t state;
+    bool on_read, shows_expired;
+    enum going going;
+};
+
+/* Does what was expired at 1200, seen or not, come back when nothing expires any more? */
+static bool comes_back(const struct combination *combination)
+{
+    if (combination->going == BY_ACCESS) return combination->shows_expired;
+    return false;
+}
+
+static void check_combination(const struct combination *combination)
+{
+    const uint32_t state = combination->state;
+    declare(TTL, combination->on_read, combination->shows_expired, combination->going == BY_CLEANING ? 1 : 0);
+    begin();
+    put(state, "old", 1);
+    put(state, "read", 2);
+    at(500);
+    put(state, "young", 3);
+    ck_assert_str_eq(read_all(state, "read"), "2 ");
+    commit();
+
+    at(TTL); /* to the millisecond */
+    if (combination->going == BY_CLEANING) clean_all();
+    if (combination->going == BY_BASE) {
+        dump();
+        restore_from(&base);
+    }
+    const bool is_there = combination->shows_expired && combination->going == BY_ACCESS;
+    ck_assert_str_eq(read_all(state, "old"), is_there ? "1 " : "");
+    ck_assert(is_empty(state, "old") == !is_there);
+    ck_assert_str_eq(read_all(state, "read"), combination->on_read ? "2 " : is_there ? "2 " : "");
+    ck_assert_str_eq(read_all(state, "young"), "3 ");
+    commit();
+
+    declare(0, false, false, 0);
+    if (combination->going == BY_BASE) dump(); /* the log is older than the base */
+    restore_from(combination->going == BY_BASE ? &base : &deltas);
+    ck_assert_str_eq(read_all(state, "old"), comes_back(combination) ? "1 " : "");
+    ck_assert_str_eq(read_all(state, "young"), "3 ");
+    end();
+}
+
+START_TEST(every_combination_forgets_as_it_says)
+{
+    for (backend = backends; backend < backends + sizeof backends / sizeof backends[0]; backend++)
+        for (uint32_t i = 0; i < STATES * 4 * GOINGS; i++)
+            check_combination(&(struct combination){ .state = i % STATES, .on_read = i / STATES % 2 == 1,
+                                                     .shows_expired = i / STATES / 2 % 2 == 1,
+                                                     .going = i / STATES / 4 });
+    backend = backends;
+}
+END_TEST
+
+/* ---- Single facts ---------------------------------------------------------------------------------------------------- */
+
+START_TEST(a_value_in_place_is_written_and_begins_anew_when_it_is_hidden)
+{
+    const struct state_key key = key_of("k");
+    for (int shows = 0; shows < 2; shows++) {
+        declare(TTL, false, shows, 0);
+        begin();
+        *(int64_t *)shard_value(shard, VALUE, &key) = 7;
+        commit();
+        at(999);
+        ck_assert_int_eq(*(int64_t *)shard_value(shard, VALUE, &key), 7);
+        at(1998); /* touched at 999 */
+        ck_assert_int_eq(*(int64_t *)shard_value(shard, VALUE, &key), 7);
+        at(2998);
+        ck_assert_int_eq(*(int64_t *)shard_value(shard, VALUE, &key), shows ? 7 : 0);
+        commit();
+        restore_from(&deltas);
+        at(3997);
+        ck_assert_str_eq(read_all(VALUE, "k"), shows ? "7 " : "0 ");
+        end();
+    }
+}
+END_TEST
+
+START_TEST(entries_of_a_map_expire_one_by_one)
+{
+    declare(TTL, false, false, 0);
+    begin();
+    for (int i = 0; i < 10; i++) {
+        at(i * 100);
+        put(MAP, "k", i);
+    }
+    commit();
+    at(1350);
+    ck_assert_str_eq(read_all(MAP, "k"), "4 5 6 7 8 9 ");
+    struct state_key name = key_of("k");
+    name.element = weir_text("5");
+    at(1500);
+    ck_assert(!weir_is_set(shard_map_get(shard, MAP, &name)));
+    commit();
+    restore_from(&deltas);
+    ck_assert_str_eq(read_all(MAP, "k"), "6 7 8 9 ");
+    at(1900);
+    ck_assert(is_empty(MAP, "k"));
+    commit();
+    ck_assert_uint_eq(shard_entry_count(shard), 0); /* the head is gone, too */
+    end();
+}
+END_TEST
+
+START_TEST(elements_of_a_list_expire_one_by_one_and_its_beginning_moves)
+{
+    declare(TTL, false, false, 0);
+    begin();
+    for (int i = 0; i < 1000; i++) {
+        at(i * 100);
+        put(LIST, "k", i);
+        if (i % 7 == 0) ck_assert(!is_empty(LIST, "k"));
+        if (i % 50 == 0) commit();
+    }
+    ck_assert_str_eq(read_all(LIST, "k"), "990 991 992 993 994 995 996 997 998 999 ");
+    commit();
+    ck_assert_uint_eq(shard_entry_count(shard), 11);
+    restore_from(&deltas);
+    ck_assert_str_eq(read_all(LIST, "k"), "990 991 992 993 994 995 996 997 998 999 ");
+    at(200000);
+    ck_assert_str_eq(read_all(LIST, "k"), "");
+    commit();
+    ck_assert_uint_eq(shard_entry_count(shard), 0);
+    end();
+}
+END_TEST
+
+START_TEST(elements_in_the_middle_of_a_list_may_expire_first)
+{
+    declare(TTL, true, false, 1);
+    begin();
+    for (int i = 0; i < 4; i++) put(LIST, "k", i);
+    at(600); /* the first two are read, and live on */
+    const struct state_key name = key_of("k");
+    struct shard_cursor cursor = { 0 };
+    struct weir_bytes value;
+    ck_assert(shard_list_next(shard, LIST, &name, &cursor, &value) && shard_list_next(shard, LIST, &name, &cursor, &value));
+    at(1100);
+    put(LIST, "k", 4);
+    clean_all();
+    commit();
+    restore_from(&deltas);
+    ck_assert_str_eq(read_all(LIST, "k"), "0 1 4 ");
+    end();
+}
+END_TEST
+
+START_TEST(what_nobody_asks_for_is_cleaned_up_little_by_little)
+{
+    declare(TTL, false, false, 5);
+    begin();
+    for (int i = 0; i < 3000; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "%d", i % 1000);
+        put((uint32_t)(i / 1000), key, i);
+    }
+    commit();
+    at(TTL - 1);
+    clean_all();
+    ck_assert_uint_eq(shard_entry_count(shard), 5000); /* with heads */
+    at(TTL);
+    for (int i = 0; i < 20000; i++) {
+        shard_clean(shard, 5);
+        if (i % 100 == 0) commit();
+    }
+    commit();
+    ck_assert_uint_eq(shard_entry_count(shard), 0);
+    restore_from(&deltas);
+    ck_assert_uint_eq(shard_entry_count(shard), 0);
+    end();
+}
+END_TEST
+
+START_TEST(time_to_live_is_switched_on_changed_and_off)
+{
+    declare(0, false, false, 0);
+    begin();
+    put(VALUE, "k", 1);
+    commit();
+    at(5000);
+    declare(TTL, false, false, 0); /* on: what has no time is touched now */
+    mapping[VALUE].unstamped_ms = now_ms;
+    restore_from(&deltas);
+    at(5999);
+    ck_assert_str_eq(read_all(VALUE, "k"), "1 ");
+    put(VALUE, "l", 2);
+    commit();
+    declare(3 * TTL, false, false, 0); /* longer */
+    mapping[VALUE].unstamped_ms = START + 5000; /* as the manifest remembers */
+    restore_from(&deltas);
+    at(7999);
+    ck_assert_str_eq(read_all(VALUE, "k"), "1 ");
+    at(8000);
+    ck_assert_str_eq(read_all(VALUE, "k"), "");
+    ck_assert_str_eq(read_all(VALUE, "l"), "2 ");
+    commit();
+    declare(0, false, false, 0); /* off */
+    restore_from(&deltas);
+    at(100000);
+    ck_assert_str_eq(read_all(VALUE, "l"), "2 ");
+    ck_assert_str_eq(read_all(VALUE, "k"), ""); /* was seen to be gone */
+    end();
+}
+END_TEST
+
+START_TEST(a_snapshot_under_way_has_the_time_of_the_barrier)
+{
+    declare(TTL, true, false, 0);
+    begin();
+    put(VALUE, "k", 1);
+    ck_assert(shard_snapshot_begin(shard, 1, &deltas));
+    at(900);
+    ck_assert_str_eq(read_all(VALUE, "k"), "1 "); /* touches it, behind the barrier */
+    ck_assert(shard_snapshot_step(shard, SIZE_MAX));
+    struct shard *live = shard;
+    struct buffer after;
+    buffer_init(&after);
+    ck_assert(shard_snapshot(shard, 2, &after));
+    create();
+    ck_assert_int_eq(shard_apply(shard, (struct weir_bytes){ deltas.data, deltas.size }, mapping, STATES, NULL), WEIR_OK);
+    ck_assert_int_eq(shard_restored(shard, 2, 0, NULL), WEIR_OK);
+    at(1000);
+    ck_assert_str_eq(read_all(VALUE, "k"), "");
+    shard_destroy(shard);
+    shard = live;
+    ck_assert_uint_gt(after.size, 0);
+    buffer_deinit(&after);
+    end();
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_test(tests, every_combination_forgets_as_it_says);
+    tcase_add_test(tests, a_value_in_place_is_written_and_begins_anew_when_it_is_hidden);
+    tcase_add_test(tests, entries_of_a_map_expire_one_by_one);
+    tcase_add_test(tests, elements_of_a_list_expire_one_by_one_and_its_beginning_moves);
+    tcase_add_test(tests, elements_in_the_middle_of_a_list_may_expire_first);
+    tcase_add_test(tests, what_nobody_asks_for_is_cleaned_up_little_by_little);
+    tcase_add_test(tests, time_to_live_is_switched_on_changed_and_off);
+    tcase_add_test(tests, a_snapshot_under_way_has_the_time_of_the_barrier);
+}
+
+int main(void)
+{
+    return unit_main("state_expiry", add);
+}
