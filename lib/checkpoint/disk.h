@@ -42,6 +42,9 @@ struct disk {
 /* System calls. */
 extern const struct disk disk_system;
 
+/* Files in memory, the same ones for all of the process, until it ends. */
+extern const struct disk disk_memory;
+
 /* Read or write all of it, over interruptions and short counts: 0, or a negative errno; reading past the end is
  * -ENODATA. */
 int disk_read_all(const struct disk *disk, int file, void *data, size_t size, uint64_t offset);

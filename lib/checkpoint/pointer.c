@@ -705,6 +705,12 @@ static enum weir_code pointer_open(const struct weir_decider_options *options, v
     return pointer_open_on(&disk_system, options, decider, error);
 }
 
+static enum weir_code pointer_open_in_memory(const struct weir_decider_options *options, void **decider,
+                                             struct weir_error *error)
+{
+    return pointer_open_on(&disk_memory, options, decider, error);
+}
+
 static void pointer_close(void *decider)
 {
     struct pointer *pointer = decider;
@@ -723,22 +729,13 @@ static const char *pointer_cluster(void *decider)
     return NULL;
 }
 
-const struct weir_decider_type pointer_decider = {
-    .size = sizeof(struct weir_decider_type),
-    .kind = "pointer",
-    .needs_prepared_frame = true,
-    .open = pointer_open,
-    .close = pointer_close,
-    .cluster = pointer_cluster,
-    .look = pointer_look,
-    .fence = pointer_fence,
-    .read = pointer_read,
-    .announce = pointer_announce,
-    .begin = pointer_begin,
-    .flush = pointer_flush,
-    .offsets = pointer_offsets,
-    .commit = pointer_commit,
-    .renew = pointer_renew,
-    .discard = pointer_discard,
-    .finish = pointer_finish,
-};
+#define POINTER_DECIDER(open_function)                                                                                 \
+    {                                                                                                                  \
+        .size = sizeof(struct weir_decider_type), .kind = "pointer", .needs_prepared_frame = true,                     \
+        .open = open_function, .close = pointer_close, .cluster = pointer_cluster, .look = pointer_look,               \
+        .fence = pointer_fence, .read = pointer_read, .announce = pointer_announce, .begin = pointer_begin,            \
+        .flush = pointer_flush, .offsets = pointer_offsets, .commit = pointer_commit, .renew = pointer_renew,          \
+        .discard = pointer_discard, .finish = pointer_finish,                                                          \
+    }
+const struct weir_decider_type pointer_decider = POINTER_DECIDER(pointer_open);
+const struct weir_decider_type pointer_decider_in_memory = POINTER_DECIDER(pointer_open_in_memory);

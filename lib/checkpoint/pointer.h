@@ -40,6 +40,7 @@
 #define POINTER_BODY_MAX (1u << 20)
 
 extern const struct weir_decider_type pointer_decider;
+extern const struct weir_decider_type pointer_decider_in_memory; /* on disk_memory */
 
 /* For who only looks: the newest record, as the ledger has it, into `record`, which is left empty when nothing was ever
  * committed; `found` says whether there is a pointer file at all. Reads only; blocking; any thread, while the job runs

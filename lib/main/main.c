@@ -109,8 +109,9 @@ static void open_control(struct run *run)
 {
     struct weir_error error;
     char text[1200];
+    const char *directory = weir_config_text(run->config, "execution.checkpointing.dir");
     const struct control_options options = { .job = run->job, .name = run->parsed->job, .program = run->parsed->program,
-                                             .directory = weir_config_text(run->config, "execution.checkpointing.dir"),
+                                             .directory = directory != NULL ? directory : "memory",
                                              .rescale = rescale, .user = run };
     if (control_open(&options, &run->control, &error) == WEIR_OK) return;
     (void)snprintf(text, sizeof(text), "the job runs, but 'weir list' and the like cannot reach it: %s", error.text);

@@ -33,6 +33,7 @@ static const struct config_key keys[] = {
 /* Older or other names of the same key. */
 static const struct { const char *alias, *key; } aliases[] = {
     { "state.checkpoints.dir", "execution.checkpointing.dir" },
+    { "state.checkpoint-storage", "execution.checkpointing.storage" },
     { "state.checkpoints.num-retained", "execution.checkpointing.num-retained" },
     { "execution.state-recovery.ignore-unclaimed-state", "execution.savepoint.ignore-unclaimed-state" },
     { "restart-strategy", "restart-strategy.type" },

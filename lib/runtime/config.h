@@ -22,6 +22,8 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
       "Checkpoints that may fail in a row before the job rolls back.")                                                 \
     X("execution.checkpointing.num-retained", I64, "1", 1, 1000, NULL, "Checkpoints kept in the store.")               \
     X("execution.checkpointing.dir", TEXT, NULL, 0, 0, NULL, "Directory of the checkpoint store.")                     \
+    X("execution.checkpointing.storage", CHOICE, "filesystem", 0, 0, "filesystem|jobmanager",                          \
+      "Where checkpoints lie: in files, or in the memory of this process, for trials.")                                \
     X("execution.savepoint.ignore-unclaimed-state", BOOL, "false", 0, 0, NULL,                                         \
       "Give up state of the checkpoint that the job no longer declares.")                                              \
     X("execution.buffer-timeout", DURATION, "5ms", 0, 60000, NULL,                                                     \

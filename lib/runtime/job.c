@@ -772,7 +772,8 @@ enum weir_code weir_job_create(weir_graph *graph, const weir_config *config, con
     }
     snprintf(job->name, sizeof(job->name), "%s", options.name);
     snprintf(job->program, sizeof(job->program), "%s", options.program != NULL ? options.program : options.name);
-    if (weir_config_text(config, "execution.checkpointing.dir") == NULL) {
+    job->in_memory = strcasecmp(weir_config_text(config, "execution.checkpointing.storage"), "jobmanager") == 0;
+    if (!job->in_memory && weir_config_text(config, "execution.checkpointing.dir") == NULL) {
         code = weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
                               "job '%s' has no checkpoint directory: give --checkpoint-dir DIR, or set "
                               "execution.checkpointing.dir", job->name);
@@ -783,7 +784,15 @@ enum weir_code weir_job_create(weir_graph *graph, const weir_config *config, con
     code = read_strategy(job, error);
     if (code == WEIR_OK) code = plan_configure(graph, config, &job->plan, error);
     if (code != WEIR_OK) goto failed;
-    job->decider_type = job->plan->decider != NULL ? job->plan->decider : &pointer_decider;
+    if (job->plan->decider != NULL) job->decider_type = job->plan->decider;
+    else job->decider_type = job->in_memory ? &pointer_decider_in_memory : &pointer_decider;
+    if (job->in_memory && job->plan->decider != NULL && job->exactly_once && !job->bounded) {
+        code = weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
+                              "job '%s': checkpoints in memory (execution.checkpointing.storage: jobmanager) end with the "
+                              "process, and nobody could go on exactly once behind it: use filesystem with "
+                              "--checkpoint-dir DIR, or --bounded for a trial", job->name);
+        goto failed;
+    }
     job->ended_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!waker_init(&job->waker) || job->ended_descriptor < 0) {
         code = weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "job '%s': no descriptor to be had: %s",

@@ -140,6 +140,7 @@ struct weir_job {
     struct plan *plan;
     const struct weir_decider_type *decider_type;
     bool exactly_once, bounded;
+    bool in_memory; /* the store: execution.checkpointing.storage */
     struct weir_connector_context context; /* the decider's */
 
     struct thread thread;

@@ -60,8 +60,10 @@ static struct weir_connector_context make_context(struct weir_job *job, const st
 
 static enum weir_code open_store(struct weir_job *job, struct weir_error *error)
 {
+    const char *directory = weir_config_text(job->config, "execution.checkpointing.dir");
     const struct store_options options = {
-        .directory = weir_config_text(job->config, "execution.checkpointing.dir"),
+        .directory = directory != NULL ? directory : "memory",
+        .disk = job->in_memory ? &disk_memory : NULL,
         .job = job->name,
         .slot = JOB_SLOT,
         .create = true,
@@ -73,6 +75,10 @@ static enum weir_code open_store(struct weir_job *job, struct weir_error *error)
     if (code == WEIR_OK && store_is_volatile(job->store))
         job_log(job, WEIR_LOG_WARN, "job '%s': the checkpoint directory '%s' lies in memory: it does not survive a reboot",
                 job->name, store_path(job->store));
+    if (code == WEIR_OK && job->in_memory)
+        job_log(job, WEIR_LOG_WARN,
+                "job '%s': checkpoints lie in the memory of this process (execution.checkpointing.storage: jobmanager) and "
+                "end with it", job->name);
     return code;
 }
 
