@@ -47,15 +47,22 @@ static weir_inspector *open_path(const struct arguments *arguments, const char *
 
 /* ---- Entries ----------------------------------------------------------------------------------------------------- */
 
+static bool is_list(const struct weir_inspect_state *state)
+{
+    return state->kind == WEIR_STATE_LIST || state->kind == WEIR_STATE_OPERATOR_LIST ||
+           state->kind == WEIR_STATE_OPERATOR_UNION;
+}
+
 static void print_name(const struct weir_inspect_state *state, const struct weir_inspect_entry *entry)
 {
     (void)printf("%s %s ", state->operator_name, state->name);
-    print_bytes(stdout, entry->key);
+    if (entry->is_own) (void)printf("subtask %" PRIu32, entry->subtask);
+    else print_bytes(stdout, entry->key);
     if (weir_is_set(entry->name_space)) {
         (void)putchar('@');
         print_bytes(stdout, entry->name_space);
     }
-    if (state->kind == WEIR_STATE_LIST) {
+    if (is_list(state)) {
         (void)printf(" [%" PRIu64 "]", entry->position);
     } else if (weir_is_set(entry->element)) {
         (void)putchar(' ');
@@ -69,13 +76,18 @@ static void print_name_json(const struct weir_inspect_state *state, const struct
     print_json_text(stdout, state->operator_name);
     (void)fputs(",\"state\":", stdout);
     print_json_text(stdout, state->name);
-    (void)printf(",\"group\":%" PRIu32 ",\"key\":", entry->key_group);
-    print_json_bytes(stdout, entry->key);
+    (void)printf(",\"group\":%" PRIu32, entry->key_group);
+    if (entry->is_own) {
+        (void)printf(",\"subtask\":%" PRIu32, entry->subtask);
+    } else {
+        (void)fputs(",\"key\":", stdout);
+        print_json_bytes(stdout, entry->key);
+    }
     if (weir_is_set(entry->name_space)) {
         (void)fputs(",\"name_space\":", stdout);
         print_json_bytes(stdout, entry->name_space);
     }
-    if (state->kind == WEIR_STATE_LIST) {
+    if (is_list(state)) {
         (void)printf(",\"position\":%" PRIu64, entry->position);
     } else if (weir_is_set(entry->element)) {
         (void)fputs(",\"element\":", stdout);
@@ -153,7 +165,7 @@ static void print_summary(const struct weir_inspect_state *state, const struct s
         (void)puts("}");
         return;
     }
-    (void)printf("%-20s %-20s %-11s %-7s %7" PRIu32 " %12" PRIu64 " %12" PRIu64 " %14" PRIu64 "\n",
+    (void)printf("%-20s %-20s %-14s %-7s %7" PRIu32 " %12" PRIu64 " %12" PRIu64 " %14" PRIu64 "\n",
                  state->operator_name, state->name, weir_state_kind_name(state->kind),
                  state->object[0] == '\0' ? weir_codec_name(state->codec) : state->object, state->version,
                  summary->keys, summary->entries, summary->bytes);
@@ -196,7 +208,7 @@ static enum weir_code list_once(const struct arguments *arguments, struct weir_e
         code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "out of memory");
     if (code == WEIR_OK) code = summarise(inspector, summaries, error);
     if (code == WEIR_OK && !arguments->as_json)
-        (void)printf("%-20s %-20s %-11s %-7s %7s %12s %12s %14s\n", "operator", "state", "kind", "codec", "version",
+        (void)printf("%-20s %-20s %-14s %-7s %7s %12s %12s %14s\n", "operator", "state", "kind", "codec", "version",
                      "keys", "entries", "bytes");
     for (size_t i = 0; summaries != NULL && i < count; i++) {
         struct weir_inspect_state state;

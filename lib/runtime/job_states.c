@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "runtime/job.h"
+#include "weir/inspect.h"
 
 /* The states of the job and those of a checkpoint. Two states are the same when they have name and birth in common: one
  * that was given up, and later declared again, finds nothing of its former life. */
@@ -54,13 +55,6 @@ static struct job_keyed *find_keyed(struct weir_job *job, const char *name)
     return NULL;
 }
 
-static const char *kind_name(uint8_t kind)
-{
-    static const char *const names[] = { "value", "list", "map", "reducing", "aggregating", "operator list",
-                                         "operator union", "broadcast" };
-    return kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "unknown";
-}
-
 static bool has_form(const struct operator_spec *spec, uint32_t state, const struct manifest_state *written)
 {
     const struct state_declaration *declared = &spec->states[state];
@@ -78,7 +72,8 @@ static enum weir_code check_state(const struct operator_spec *spec, uint32_t sta
         return FOREIGN(error,
                        "operator '%s': state '%s' was written as kind '%s' and is declared as '%s' now; start the job as "
                        "it was, or give the state another name",
-                       spec->name, written->name, kind_name(written->kind), kind_name((uint8_t)declared->kind));
+                       spec->name, written->name, weir_state_kind_name((enum weir_state_kind)written->kind),
+                       weir_state_kind_name(declared->kind));
     if (written->version > declared->version)
         return FOREIGN(error,
                        "operator '%s': state '%s' was written by version %u of its codec, and the job declares version "

@@ -66,7 +66,8 @@ static const struct weir_frame_name *chosen_name(const weir_inspector *in)
 
 /* ---- Names ------------------------------------------------------------------------------------------------------- */
 
-static const char *const kind_names[] = { "value", "list", "map", "reducing", "aggregating" };
+static const char *const kind_names[] = { "value", "list", "map", "reducing", "aggregating",
+                                          "operator-list", "operator-union", "broadcast" };
 static const char *const codec_names[] = { "bytes", "i64", "f64", "struct", "object" };
 
 const char *weir_state_kind_name(enum weir_state_kind kind)
@@ -111,6 +112,10 @@ static enum weir_code list_states(weir_inspector *in, struct inspector_operator 
     }
     if (written->state_count > 0)
         qsort(&in->states[op->state_first], written->state_count, sizeof *in->states, by_state_name);
+    if (written->parallelism == 0 || written->parallelism > in->manifest.max_parallelism)
+        return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
+                              "damaged checkpoint: operator '%s' had %u subtasks, with %u key groups", written->name,
+                              written->parallelism, in->manifest.max_parallelism);
     return WEIR_OK;
 }
 
@@ -499,6 +504,14 @@ static bool advance(weir_inspector *in, enum weir_code *code, struct weir_error 
     return false;
 }
 
+/* Whose range the key group was in when the checkpoint was written. */
+static uint32_t subtask_of(const weir_inspector *in, const struct manifest_operator *written, uint32_t group)
+{
+    uint32_t subtask = 0;
+    while (key_group_first(in->manifest.max_parallelism, written->parallelism, subtask + 1) <= group) subtask++;
+    return subtask;
+}
+
 static void fill_entry(weir_inspector *in, const struct delta_unit *unit, struct weir_inspect_entry *entry)
 {
     const struct delta_unit *before = in->sorted_next > 0 ? unit - 1 : NULL;
@@ -509,6 +522,8 @@ static void fill_entry(weir_inspector *in, const struct delta_unit *unit, struct
     *entry = (struct weir_inspect_entry){
         .state = state, .key_group = unit->group, .key = unit->key.key, .name_space = unit->key.name_space,
         .is_first = is_first, .value = unit->value, .version = unit->has_version ? unit->version : in->states[state].version };
+    entry->is_own = state_kind_is_own(in->states[state].kind);
+    if (entry->is_own) entry->subtask = subtask_of(in, in->operators[in->operator_next].written, unit->group);
     if (is_list) entry->position = in->position;
     else entry->element = unit->key.element;
 }

@@ -20,7 +20,7 @@ enum { GROUPS = 16, SEGMENT_BYTES = 64 << 10, HALVES = 2, KEYS = 11, CHUNK_BYTES
 #define CLOCK_MS INT64_C(1700000000000)
 
 enum { TOTAL, MEAN, LARGEST, LENGTH, COUNT_STATES };
-enum { TEXT, PAIR, NOTE, RECENT, WORDS, SEEN, AGAIN, NOTES_STATES };
+enum { TEXT, PAIR, NOTE, RECENT, WORDS, SEEN, AGAIN, WAITING, RULES, NOTES_STATES };
 
 static struct manifest_state count_states[COUNT_STATES] = {
     [TOTAL] = { .name = "total", .kind = WEIR_STATE_VALUE, .codec = WEIR_I64, .value_size_bytes = 8, .object = "" },
@@ -39,6 +39,8 @@ static struct manifest_state notes_states[NOTES_STATES] = {
     [SEEN] = { .name = "seen", .kind = WEIR_STATE_MAP, .codec = WEIR_BYTES, .object = "" },
     [AGAIN] = { .name = "again", .kind = WEIR_STATE_VALUE, .codec = WEIR_BYTES, .object = "",
                 .expires_since_ms = CLOCK_MS },
+    [WAITING] = { .name = "waiting", .kind = WEIR_STATE_OPERATOR_LIST, .codec = WEIR_BYTES, .object = "" },
+    [RULES] = { .name = "rules", .kind = WEIR_STATE_BROADCAST, .codec = WEIR_I64, .value_size_bytes = 8, .object = "" },
 };
 
 struct golden {
@@ -166,12 +168,27 @@ static void use_collections(struct golden *golden, int number)
     if (number % 4 == 1) ck_assert(shard_clear(shard, WORDS, &plain));
 }
 
+static void use_own(struct golden *golden, int number)
+{
+    const struct state_own own = state_own_of(GROUPS, 0, GROUPS);
+    struct state_key key = state_own_key(&own);
+    char text[32];
+    (void)snprintf(text, sizeof text, "no. %d", number);
+    if (number % 3 == 0) ck_assert(shard_list_add(golden->notes, WAITING, &key, weir_text(text)));
+    if (number == KEYS) ck_assert(shard_clear(golden->notes, WAITING, &key));
+    key.element = (struct weir_bytes){ text, 5 };
+    int64_t *rule = shard_map_value(golden->notes, RULES, &key);
+    ck_assert_ptr_nonnull(rule);
+    *rule += number;
+}
+
 static void use_state(struct golden *golden, int first, int count)
 {
     for (int number = first; number < first + count; number++) {
         use_count(golden, number % (KEYS + 1));
         use_values(golden, number % (KEYS + 1));
         use_collections(golden, number % (KEYS + 1));
+        use_own(golden, number % (KEYS + 1));
     }
     golden->position += count;
 }

@@ -207,7 +207,7 @@ START_TEST(own_states_are_held_against_the_checkpoint_like_others)
     keep_at(2);
     struct weir_error outcome = pass_with(&kept_as_union);
     ck_assert_int_eq(outcome.code, WEIR_FOREIGN);
-    ck_assert_msg(strstr(outcome.text, "state 'kept' was written as kind 'operator list' and is declared as 'operator "
+    ck_assert_msg(strstr(outcome.text, "state 'kept' was written as kind 'operator-list' and is declared as 'operator-"
                                        "union' now") != NULL, "%s", outcome.text);
     outcome = pass_with(&kept);
     ck_assert_int_eq(outcome.code, WEIR_FOREIGN);

@@ -107,6 +107,8 @@ struct weir_inspect_entry {
     size_t state; /* index */
     uint32_t key_group;
     struct weir_bytes key;
+    bool is_own;                  /* of the operator itself, whose subtask has it; `key` means nothing then */
+    uint32_t subtask;
     struct weir_bytes name_space; /* unset = none */
     struct weir_bytes element;    /* of maps: the entry's key; otherwise unset */
     uint64_t position;            /* of lists: from 0 */
