@@ -174,6 +174,7 @@ struct weir_job {
     VEC(struct channel *) channels;
     uint32_t tasks_started, tasks_gone, tasks_ended;
     uint32_t inputs_ended;               /* source tasks that have come to the end of their input */
+    bool is_complete;                    /* the newest checkpoint: the end was said, and no position has moved since */
     bool was_complete;                   /* the restored checkpoint has every input's end in it, and nothing came since */
     uint64_t proceeded;                  /* newest PROCEED, for tasks that are started later */
     VEC(struct job_keyed) keyed;

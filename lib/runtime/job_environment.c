@@ -10,7 +10,7 @@ struct job_work {
     struct work work;
     struct weir_job *job;
     uint64_t epoch;
-    bool was_complete; /* of a restore: as job->was_complete */
+    bool is_complete, was_complete; /* of a restore: as job's */
 };
 
 static void submit_for_job(struct weir_job *job, struct worker *worker, uint64_t epoch,
@@ -565,7 +565,7 @@ static void found_done(struct work *work, void *user)
     enum weir_code code = work->code;
     if (code == WEIR_OK) code = start_retention(job, job->commit.incarnation, &work->error);
     for (size_t i = 0; i < job->keyed.count; i++) job->keyed.items[i].bases.count = 0;
-    job->was_complete = false;
+    job->is_complete = job->was_complete = false;
     job_states_found(job, 0);
     if (code != WEIR_OK) {
         job_failed(job, &work->error);
@@ -926,6 +926,7 @@ static enum weir_code run_restore(struct work *work)
         code = manifest_decode((struct weir_bytes){ bytes.data, bytes.size }, &restoring.name, &arena,
                                &restoring.manifest, &work->error);
     if (code == WEIR_OK) code = restore_from(&restoring, restore->epoch, &work->error);
+    restore->is_complete = restoring.manifest.is_complete;
     restore->was_complete = restoring.was_complete;
     arena_deinit(&arena);
     buffer_deinit(&bytes);
@@ -946,6 +947,7 @@ static void restore_done(struct work *work, void *user)
     }
     job->closing.name = job->decision.frame;
     job->closing.durable = true;
+    job->is_complete = ((struct job_work *)work)->is_complete;
     job->was_complete = ((struct job_work *)work)->was_complete;
     if (job->was_complete)
         job_log(job, WEIR_LOG_INFO, "job '%s': was complete already, and nothing has come since", job->name);

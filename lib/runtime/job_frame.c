@@ -85,6 +85,7 @@ static bool take_positions(struct weir_job *job, struct job_source *source, uint
         if (reported != NULL) {
             CHECK(reported->position >= begin);
             split->position = reported->position;
+            if (split->position != begin) job->is_complete = false;
         }
         const bool moved = epoch == 0 || split->position != begin;
         if ((moved || all) && !add_range(&job->closing, source, split, begin)) return false;
@@ -289,7 +290,7 @@ bool job_encode_frame(struct weir_job *job, uint64_t epoch)
     struct manifest *manifest = &closing->manifest;
     if (!take_all_positions(job, epoch) || (epoch > 0 && !add_totals(job))) return false;
     *manifest = manifest_of(job, epoch);
-    manifest->is_complete = epoch > 0 && (have_ended(job) || job->was_complete);
+    job->is_complete = manifest->is_complete = epoch > 0 && (have_ended(job) || job->is_complete);
     manifest->parent = end_of(&closing->parts, &closing->before);
     manifest->totals = job->totals;
     if (!fill_sources(job, manifest) || !fill_operators(job, manifest, epoch)) return false;

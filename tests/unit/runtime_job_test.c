@@ -527,6 +527,28 @@ START_TEST(a_complete_job_goes_on_with_new_input_to_the_new_end)
 }
 END_TEST
 
+/* In between it runs towards an end that is further away, and is stopped before anything has come (simulator, seeds 741 and
+ * 5604). On a machine so slow that the first record of that second has come there is nothing to be seen. */
+START_TEST(a_complete_job_that_was_stopped_with_nothing_new_stays_complete)
+{
+    struct weir_job_status status = { .size = sizeof(status) };
+    struct weir_error outcome = local_job_run(end_graph(1000, 0), NULL);
+    local_job_expect_ok(&outcome);
+    weir_job *job = local_job_create(end_graph(2000, 1));
+    while (!status.running && !weir_job_wait(job, 1, &outcome)) weir_job_status(job, &status);
+    weir_job_stop(job);
+    ck_assert(weir_job_wait(job, 60000, &outcome));
+    weir_job_status(job, &status);
+    weir_job_destroy(job);
+    local_job_expect_ok(&outcome);
+    if (status.records_in > 0) return;
+    outcome = local_job_run(end_graph(1000, 0), &status);
+    local_job_expect_ok(&outcome);
+    ck_assert_uint_eq(world.lines, 1);
+    ck_assert(status.was_complete);
+}
+END_TEST
+
 /* One source ends long before the other; what is said at the end is said once all the same, whatever dies in between. */
 static weir_graph *two_ends_graph(uint64_t per_second)
 {
@@ -787,6 +809,7 @@ static void add(TCase *tests)
     tcase_add_loop_test(tests, a_complete_job_that_is_started_again_ends_at_once, 0, 2);
     tcase_add_test(tests, a_complete_job_that_is_stopped_before_its_tasks_end_stays_complete);
     tcase_add_test(tests, a_complete_job_goes_on_with_new_input_to_the_new_end);
+    tcase_add_test(tests, a_complete_job_that_was_stopped_with_nothing_new_stays_complete);
     tcase_add_loop_test(tests, the_last_words_of_all_tasks_are_committed_together, 0, 2);
     tcase_add_test(tests, a_job_that_was_stopped_is_not_complete);
     tcase_add_test(tests, fresh_counts_until_its_founding_is_committed);
