@@ -134,13 +134,14 @@ static void start_another(void *unused)
 static void pass_moment(struct life *life, const char *where, uint32_t chance)
 {
     static const char *const fates[] = { "killed", "frozen", "joined by another start",
-                                         "frozen, and joined by another start" };
+                                         "frozen, and joined by another start, which has good weather" };
     if (!sched_chance(chance)) return;
     const uint64_t drawn = sched_random_below(sizeof fates / sizeof fates[0]);
     if (!fate_strikes(FATE_moments, "life %u: %s at %s", life->number, fates[drawn], where)) return;
     world_seen()->moments++;
     if (drawn >= 2) sched_at(sched_now_us(), NULL, start_another, NULL);
     if (drawn % 2 == 1) lives_freeze(life, draw_freeze_us());
+    if (drawn == 3) weather_rest();
     if (drawn == 0) lives_kill(life);
 }
 
@@ -252,7 +253,7 @@ static void live(void *argument)
             sched_pause(3000);
         }
         weir_job_status(life->job, &status);
-        life->has_finished = (stopped && status.epochs > epochs_before) || life->ends != NULL;
+        life->has_finished = stopped ? status.epochs > epochs_before : life->ends != NULL;
         life->restarts = status.restarts;
         weir_job_destroy(life->job);
         life->job = NULL;

@@ -52,10 +52,8 @@ static const struct mishap_choice no_choice, fresh = { "start.fresh", "true" },
                                   by_ledger = { "start.position", "ledger" },
                                   by_group = { "start.position", "group" };
 
-bool mishaps_are_pending(void)
-{
-    return mishaps.phase == ANSWERED || (mishaps.phase == STRUCK && !mishaps.mishap->may_pass);
-}
+bool mishaps_have_struck(void) { return mishaps.phase == STRUCK && !mishaps.mishap->may_pass; }
+bool mishaps_are_pending(void) { return mishaps.phase == ANSWERED || mishaps_have_struck(); }
 
 /* ---- What there is to be lost ------------------------------------------------------------------------------------ */
 
@@ -236,18 +234,31 @@ static bool ledger_and_group_are_deleted(void)
 }
 
 struct records {
-    int64_t offsets[8]; /* of the newest ones */
+    int64_t offsets[8]; /* of the newest ones that begin a transaction */
     size_t count;
+    uint64_t incarnation, epoch; /* of the last commit */
 };
 
 static bool note_record(void *user, const struct model_record *record)
 {
     struct records *records = user;
-    records->offsets[records->count++ % 8] = record->offset;
+    struct weir_ledger_entry entry;
+    struct weir_error error;
+    memset(&entry, 0, sizeof entry);
+    CHECK(weir_ledger_decode(record->value, &entry, &error) == WEIR_OK);
+    const bool is_commit = entry.kind == WEIR_LEDGER_COMMIT;
+    /* A frame that had to go to another place brings a second record. */
+    const bool is_again = is_commit && entry.incarnation == records->incarnation && entry.epoch == records->epoch;
+    if (!is_again) records->offsets[records->count++ % 8] = record->offset;
+    if (is_commit) {
+        records->incarnation = entry.incarnation;
+        records->epoch = entry.epoch;
+    }
+    weir_ledger_entry_clear(&entry);
     return true;
 }
 
-/* Where the loss of a tail begins: at one of the newest records. */
+/* Where the loss of a tail begins: between transactions, or the rest of one would be open for ever. */
 static bool draw_tail(int64_t *offset)
 {
     const struct model_place ledger = { mishaps.ledger, 0 };

@@ -21,6 +21,8 @@ void mishaps_end(void);
 bool mishaps_strike(void);
 /* Until it is over, starts come one at a time, and nothing else is taken from the job. */
 bool mishaps_are_pending(void);
+/* It has struck, and no life has ended by it yet. */
+bool mishaps_have_struck(void);
 /* What the person has chosen for the starts that follow; NULL = nothing. */
 const struct mishap_choice *mishaps_choice(void);
 /* True when the life has ended as it had to: the person answers. */

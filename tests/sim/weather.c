@@ -70,8 +70,10 @@ void weather_set(uint32_t storm)
     const char *aimed = fate_percent(50) ? aim(&network, &moments) : "nothing in particular";
     weather.storm = storm;
     if (storm > 0 && fate_strikes(FATE_storms, "storm %u, out for %s", storm, aimed)) set_network(&network, &moments);
-    else set_network(&quiet, &(struct lives_moments){ 0 });
+    else weather_rest();
 }
+
+void weather_rest(void) { set_network(&quiet, &(struct lives_moments){ 0 }); }
 
 /* ---- The machine ------------------------------------------------------------------------------------------------- */
 
@@ -165,19 +167,19 @@ static void second_start(struct life *unused)
     if (fate_strikes(FATE_starts, "another start")) lives_start(is_foreign);
 }
 
-/* Ids are taken over late, or those who take over are not answered and caught at it. */
+/* Ids are taken over late; or who announces that it has taken them over is not answered, and caught when it is. */
 static const char *aim_at_starts(struct cluster_weather *network, struct lives_moments *moments)
 {
-    const enum request_kind kind = fate_percent(60) ? REQUEST_INIT : REQUEST_END;
-    struct cluster_faults *faults = &network->faults[kind];
-    if (kind == REQUEST_INIT) {
-        faults->delay = up_to(600000);
-        faults->delay_us = 1000 + (int64_t)fate_below(SECOND_US / 2);
-    } else {
-        faults->lose_answer = up_to(500000);
-        moments->requests[kind] = up_to(300000);
+    struct cluster_faults *faults = network->faults;
+    if (fate_percent(50)) {
+        faults[REQUEST_INIT].delay = up_to(600000);
+        faults[REQUEST_INIT].delay_us = 1000 + (int64_t)fate_below(SECOND_US / 2);
+        return "those who take over";
     }
-    return request_kind_name(kind);
+    faults[REQUEST_ADD_PARTITIONS].lose_answer = up_to(600000);
+    faults[REQUEST_END].lose_answer = up_to(400000);
+    moments->requests[REQUEST_END] = up_to(400000);
+    return "those who announce themselves";
 }
 
 /* Several at the same moment, as two operators or two machines would: who takes over first, and what do the others do? */
@@ -193,6 +195,12 @@ static void many_start(struct life *unused)
     set_network(&network, &moments);
     for (uint64_t i = 0; i < count; i++)
         sched_at(sched_now_us() + (int64_t)fate_below(within_us), NULL, start_one, NULL);
+}
+
+static void start_some(void)
+{
+    if (weather.storm > 0 && !mishaps_are_pending() && fate_percent(25)) many_start(NULL);
+    else lives_start(false);
 }
 
 /* ---- The cluster ------------------------------------------------------------------------------------------------- */
@@ -318,7 +326,7 @@ void weather_event(void)
     struct life *life = count > 0 ? lives[fate_below(count)] : NULL;
     const struct event *event = draw_event();
     if (count == 0 && weather.with_mishaps && fate_percent(15) && mishaps_strike()) return;
-    if (count == 0 && fate_percent(60)) lives_start(false);
+    if (count == 0 && fate_percent(60)) start_some();
     else if ((weather.storm > 0 || fate_percent(20)) && event->befall != NULL) event->befall(life);
 }
 

@@ -11,6 +11,8 @@
 void weather_begin(const struct weir_test_job *test, bool with_mishaps);
 /* The network from now on: 0 = quiet, to 3. */
 void weather_set(uint32_t storm);
+/* A pause of the storm. */
+void weather_rest(void);
 /* Something happens, or nothing. */
 void weather_event(void);
 /* Everything is as it should be, and stays so. */

@@ -15,7 +15,7 @@
 #include "sim/timed_disk.h"
 #include "sim/weather.h"
 
-enum { SECOND_US = 1000000, CALM_US = 150 * SECOND_US, SLICE_US = 50000 };
+enum { SECOND_US = 1000000, CALM_US = 150 * SECOND_US, SLICE_US = 50000, PHASE_STEPS = 30 };
 
 static struct {
     const struct world_options *options;
@@ -58,12 +58,14 @@ static void pass_time(int64_t us) { (void)sched_run(sched_now_us() + us, has_vio
 static void storm(void)
 {
     const uint32_t drawn = 40 + (uint32_t)fate_below(120);
+    uint64_t loads = 4;
     const uint32_t steps = world.options->limits[WORLD_steps] > 0 ? world.options->limits[WORLD_steps] : drawn;
     for (uint32_t i = world.options->limits[WORLD_skip]; i < steps && !has_violation(NULL); i++) {
         fate_step(1 + i);
         world.report->steps = 1 + i;
-        if (i % 30 == 0) weather_set((uint32_t)fate_below(4));
-        for (uint64_t n = fate_below(4); n > 0; n--) load_some();
+        if (i % PHASE_STEPS == 0) weather_set((uint32_t)fate_below(4));
+        if (i % PHASE_STEPS == 0) loads = fate_percent(25) ? 1 : 4; /* nobody has anything to say for a while */
+        for (uint64_t n = fate_below(loads); n > 0; n--) load_some();
         if (fate_percent(35)) weather_event();
         pass_time((int64_t)fate_below(2 * SLICE_US));
         lives_judge();
@@ -83,7 +85,7 @@ static void calm(void)
         const uint32_t count = lives_alive(lives);
         if (count == 0) lives_start(false);
         (void)load_end();
-        for (uint32_t i = 0; i < count; i++) lives[i]->stop |= count > 1 || (oracle_has_caught_up() && !mishaps_are_pending());
+        for (uint32_t i = 0; i < count; i++) lives[i]->stop |= count > 1 || (oracle_has_caught_up() && !mishaps_have_struck());
         pass_time(SLICE_US);
         lives_judge();
         mishaps_watch();
