@@ -449,3 +449,34 @@ enum weir_code weir_kafka_ledger_verify(const struct weir_kafka_ledger_options *
                           "the ledger of job '%s' and its topics contradict each other in %" PRIu64 " places",
                           options->job, violations);
 }
+
+/* ---- The newest record ------------------------------------------------------------------------------------------- */
+
+static enum weir_code decode_newest(const struct reading *reading, const struct weir_decider_event *event,
+                                    struct weir_ledger_entry *entry, struct weir_error *error)
+{
+    if (event->record_count == 0)
+        return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "nothing is committed in the ledger '%s'",
+                              reading->ledger);
+    const enum weir_code code = weir_ledger_decode(event->records[event->record_count - 1].value, entry, error);
+    if (code == WEIR_OK) return WEIR_OK;
+    weir_ledger_entry_clear(entry);
+    return weir_error_wrap(error, "ledger '%s'", reading->ledger);
+}
+
+enum weir_code weir_kafka_ledger_newest(const struct weir_kafka_ledger_options *options,
+                                        struct weir_ledger_entry *entry, struct weir_error *error)
+{
+    struct reading reading;
+    struct weir_decider_event event = { .record_count = 0 };
+    enum weir_code code = open_reading(&reading, options, error);
+    if (code == WEIR_OK) {
+        struct ledger_topic topic = { .committed = reading.client };
+        memcpy(topic.name, reading.ledger, sizeof topic.name);
+        code = ledger_topic_tail(&topic, true, &reading.patience, &event, error);
+    }
+    if (code == WEIR_OK) code = decode_newest(&reading, &event, entry, error);
+    weir_decider_event_clear(&event);
+    close_reading(&reading);
+    return code;
+}

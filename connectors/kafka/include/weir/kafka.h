@@ -137,6 +137,11 @@ struct weir_kafka_ledger_report {
 WEIR_API enum weir_code weir_kafka_ledger_show(const struct weir_kafka_ledger_options *options,
                                                struct weir_error *error);
 
+/* The newest committed record of the job's only slot: which frame is committed. Clear `entry` (weir_ledger_entry_clear)
+ * after success. WEIR_ENVIRONMENT also when nothing was committed yet. */
+WEIR_API enum weir_code weir_kafka_ledger_newest(const struct weir_kafka_ledger_options *options,
+                                                 struct weir_ledger_entry *entry, struct weir_error *error);
+
 /* Checks, from topics alone, that the epochs form a chain, that source ranges join without gap or overlap, and that
  * counts and digests equal what a read_committed reader sees, every record accounted for. The job may be running.
  *
