@@ -382,6 +382,7 @@ enum weir_code survey_take(struct store *store, const struct weir_frame_name *ne
     *survey = (struct survey){ .store = store, .is_deep = is_deep };
     arena_init(&survey->arena, 16 * 1024);
     enum weir_code code = WEIR_OK;
+    survey->is_decided = newest != NULL;
     if (newest != NULL) survey->newest = *newest;
     else code = find_newest(survey, &survey->newest, error);
     if (code == WEIR_OK) code = follow(survey, survey->newest, error);

@@ -48,7 +48,7 @@ struct survey {
     struct store *store;
     struct arena arena;
     struct weir_frame_name newest; /* as far as it is known, also on failure; incarnation 0 = there is none */
-    bool is_decided; /* the pointer file said that the newest is committed */
+    bool is_decided; /* the newest is committed: the pointer file, or who asked, says so */
     bool is_deep;
     VEC(struct survey_frame) frames; /* newest first, early parts among them */
     VEC(struct survey_base) bases;   /* each that a frame names, once */

@@ -34,7 +34,7 @@ struct weir_inspector {
     struct store *store;
     struct survey survey;
     size_t chosen; /* index of its frame */
-    uint64_t memory_bytes;
+    struct weir_inspect_options options;
     /* What was chosen. */
     struct buffer frame;
     struct arena arena;
@@ -108,7 +108,8 @@ static enum weir_code list_states(weir_inspector *in, struct inspector_operator 
         in->states[in->state_count++] = (struct weir_inspect_state){
             .operator_name = written->name, .name = from->name, .kind = (enum weir_state_kind)from->kind,
             .codec = (enum weir_codec)from->codec, .object = from->object,
-            .value_size_bytes = from->value_size_bytes, .version = from->version, .born_epoch = from->born_epoch };
+            .value_size_bytes = from->value_size_bytes, .version = from->version, .born_epoch = from->born_epoch,
+            .expires_since_ms = from->expires_since_ms };
     }
     if (written->state_count > 0)
         qsort(&in->states[op->state_first], written->state_count, sizeof *in->states, by_state_name);
@@ -169,12 +170,31 @@ static bool is_same(const struct weir_frame_name *a, const struct weir_frame_nam
     return a->incarnation == b->incarnation && a->epoch == b->epoch;
 }
 
+static struct weir_inspect_store describe_store(const struct store *store, bool is_decided)
+{
+    return (struct weir_inspect_store){ .path = store_path(store), .id = store_id(store), .job = store_job(store),
+                                        .slot = store_slot(store), .is_decided = is_decided };
+}
+
+static enum weir_code look(struct store *store, const struct weir_inspect_options *options, bool is_deep,
+                           struct survey *survey, struct weir_error *error)
+{
+    struct weir_frame_name newest = { .epoch = 0 };
+    if (options->newest == NULL) return survey_take(store, NULL, is_deep, survey, error);
+    const struct weir_inspect_store described = describe_store(store, true);
+    const enum weir_code code = options->newest(options->newest_user, &described, &newest, error);
+    if (code == WEIR_OK) return survey_take(store, &newest, is_deep, survey, error);
+    *survey = (struct survey){ .store = store };
+    return code;
+}
+
 /* Takes the survey until it has no problem, or the same newest checkpoint has one twice: then nobody is at work. */
-static enum weir_code take_survey(struct store *store, bool is_deep, struct survey *survey, struct weir_error *error)
+static enum weir_code take_survey(struct store *store, const struct weir_inspect_options *options, bool is_deep,
+                                  struct survey *survey, struct weir_error *error)
 {
     struct weir_frame_name last = { .epoch = 0 };
     for (int i = 0;; i++) {
-        const enum weir_code code = survey_take(store, NULL, is_deep, survey, error);
+        const enum weir_code code = look(store, options, is_deep, survey, error);
         const bool is_clean = code == WEIR_OK && survey->problems.count == 0;
         const bool is_for_good = code != WEIR_OK && code != WEIR_DAMAGED;
         const bool is_confirmed = i > 0 && is_same(&survey->newest, &last);
@@ -189,7 +209,7 @@ static enum weir_code doubt(const weir_inspector *in, struct weir_error *error)
 {
     struct weir_error unwanted;
     struct survey survey;
-    (void)survey_take(in->store, NULL, false, &survey, &unwanted);
+    (void)look(in->store, &in->options, false, &survey, &unwanted);
     const bool has_moved = survey.newest.incarnation > 0 && !is_same(&survey.newest, &in->survey.newest);
     survey_deinit(&survey);
     if (!has_moved) return error->code;
@@ -227,6 +247,15 @@ static enum weir_code read_chosen(weir_inspector *in, struct weir_error *error)
     return code == WEIR_DAMAGED ? doubt(in, error) : code;
 }
 
+/* Those that the caller's header had. */
+static struct weir_inspect_options known_options(const struct weir_inspect_options *options)
+{
+    struct weir_inspect_options known = { .size = sizeof known };
+    memcpy(&known, options, options->size < sizeof known ? options->size : sizeof known);
+    if (known.memory_bytes == 0) known.memory_bytes = MEMORY_BYTES_DEFAULT;
+    return known;
+}
+
 enum weir_code weir_inspect_open_(const struct weir_inspect_options *options, weir_inspector **inspector,
                                   struct weir_error *error)
 {
@@ -235,13 +264,12 @@ enum weir_code weir_inspect_open_(const struct weir_inspect_options *options, we
     *inspector = NULL;
     struct weir_inspector *in = calloc(1, sizeof *in);
     if (in == NULL) return no_memory(error);
-    in->memory_bytes = options->memory_bytes == 0 ? MEMORY_BYTES_DEFAULT : options->memory_bytes;
+    in->options = known_options(options);
     buffer_init(&in->frame);
     buffer_init(&in->units);
     arena_init(&in->arena, 16 * 1024);
-    arena_init(&in->survey.arena, 0);
     enum weir_code code = open_store(options, &in->store, error);
-    if (code == WEIR_OK) code = take_survey(in->store, false, &in->survey, error);
+    if (code == WEIR_OK) code = take_survey(in->store, &in->options, false, &in->survey, error);
     if (code == WEIR_OK) code = choose(in, options->epoch, error);
     if (code == WEIR_OK) code = read_chosen(in, error);
     if (code == WEIR_OK) *inspector = in;
@@ -266,9 +294,7 @@ void weir_inspect_close(weir_inspector *in)
 
 void weir_inspect_store(const weir_inspector *in, struct weir_inspect_store *store)
 {
-    *store = (struct weir_inspect_store){ .path = store_path(in->store), .id = store_id(in->store),
-                                          .job = store_job(in->store), .slot = store_slot(in->store),
-                                          .is_decided = in->survey.is_decided };
+    *store = describe_store(in->store, in->survey.is_decided);
 }
 
 /* The checkpoint before it: between them lie early parts. */
@@ -343,15 +369,22 @@ static uint32_t find_state(const struct slice *slice, const struct manifest_stat
     return UINT32_MAX;
 }
 
+static struct state_mapping map_state(const struct slice *slice, const struct manifest_state *written)
+{
+    const uint32_t state = find_state(slice, written);
+    const struct weir_inspect_state *here = &slice->in->states[slice->op->state_first];
+    return (struct state_mapping){ .state = state, .version = written->version,
+                                   .value_size_bytes = written->value_size_bytes,
+                                   .unstamped_ms = state == UINT32_MAX ? 0 : here[state].expires_since_ms };
+}
+
 static enum weir_code apply_piece(void *user, const struct replay_piece *piece, struct weir_error *error)
 {
     const struct slice *slice = user;
     struct state_mapping mapping[STATES_MAX];
     uint32_t count = 0;
     for (; count < piece->state_count && count < STATES_MAX; count++)
-        mapping[count] = (struct state_mapping){ .state = find_state(slice, &piece->states[count]),
-                                                 .version = piece->states[count].version,
-                                                 .value_size_bytes = piece->states[count].value_size_bytes };
+        mapping[count] = map_state(slice, &piece->states[count]);
     const enum weir_code code = shard_apply(slice->shard, piece->units, mapping, count, error);
     return code == WEIR_OK ? code : weir_error_wrap(error, "operator '%s'", slice->op->written->name);
 }
@@ -363,9 +396,12 @@ static struct shard *create_shard(const weir_inspector *in, const struct inspect
     if (declared == NULL) return NULL;
     for (size_t i = 0; i < op->written->state_count; i++) {
         const struct weir_inspect_state *state = &in->states[op->state_first + i];
+        /* Nothing expires here: the shard's clock is never set. */
         declared[i] = (struct state_declaration){ .kind = state->kind, .codec = state->codec,
                                                   .value_size_bytes = state->value_size_bytes,
-                                                  .version = state->version, .migrates = true };
+                                                  .version = state->version, .migrates = true,
+                                                  .ttl_ms = state->expires_since_ms != 0 ? INT64_MAX : 0,
+                                                  .ttl_shows_expired = true };
         (void)snprintf(declared[i].name, sizeof declared[i].name, "%s", state->name);
     }
     struct shard *shard = shard_create(&(struct shard_options){
@@ -417,6 +453,13 @@ static int by_entry(const void *a, const void *b)
     return order != 0 ? order : compare_bytes(x->key.element, y->key.element);
 }
 
+/* State of the operator itself has none, whatever it lies under. */
+static bool has_key(const weir_inspector *in, const struct inspector_operator *op, const struct delta_unit *unit)
+{
+    return weir_bytes_equal(in->filter.key, unit->key.key) &&
+           !state_kind_is_own(in->states[op->state_first + unit->state].kind);
+}
+
 static enum weir_code sort_units(weir_inspector *in, const struct inspector_operator *op, struct weir_error *error)
 {
     struct reader reader;
@@ -427,7 +470,7 @@ static enum weir_code sort_units(weir_inspector *in, const struct inspector_oper
         const char *wrong = delta_read(&reader, &unit);
         CHECK(wrong == NULL);
         if (is_head(in, op, &unit)) continue;
-        if (weir_is_set(in->filter.key) && !weir_bytes_equal(in->filter.key, unit.key.key)) continue;
+        if (weir_is_set(in->filter.key) && !has_key(in, op, &unit)) continue;
         struct delta_unit *place = vec_push(&in->sorted);
         if (place == NULL) return no_memory(error);
         *place = unit;
@@ -457,7 +500,7 @@ static enum weir_code read_slice(weir_inspector *in, const struct inspector_oper
 /* As many key groups as memory should hold at a time. */
 static uint32_t slice_groups(const weir_inspector *in, const struct inspector_operator *op)
 {
-    const uint64_t slices = op->bytes / (in->memory_bytes / MEMORY_FACTOR + 1) + 1;
+    const uint64_t slices = op->bytes / (in->options.memory_bytes / MEMORY_FACTOR + 1) + 1;
     const uint64_t groups = in->manifest.max_parallelism / slices;
     return groups == 0 ? 1 : (uint32_t)groups;
 }
@@ -521,7 +564,9 @@ static void fill_entry(weir_inspector *in, const struct delta_unit *unit, struct
     in->position = is_first ? 0 : in->position + 1;
     *entry = (struct weir_inspect_entry){
         .state = state, .key_group = unit->group, .key = unit->key.key, .name_space = unit->key.name_space,
-        .is_first = is_first, .value = unit->value, .version = unit->has_version ? unit->version : in->states[state].version };
+        .is_first = is_first, .value = unit->value,
+        .version = unit->has_version ? unit->version : in->states[state].version,
+        .touched_ms = unit->has_stamp ? unit->stamp_ms : WEIR_TIME_UNSET };
     entry->is_own = state_kind_is_own(in->states[state].kind);
     if (entry->is_own) entry->subtask = subtask_of(in, in->operators[in->operator_next].written, unit->group);
     if (is_list) entry->position = in->position;
@@ -580,7 +625,7 @@ static enum weir_code verify_survey(const struct weir_inspect_options *options,
     struct survey survey;
     enum weir_code code = open_store(options, &store, error);
     if (code != WEIR_OK) return code;
-    code = take_survey(store, true, &survey, error);
+    code = take_survey(store, options, true, &survey, error);
     count_survey(&survey, report);
     for (size_t i = 0; print != NULL && i < survey.problems.count; i++) print(user, survey.problems.items[i].text);
     if (code == WEIR_OK && survey.problems.count > 0) {
@@ -612,12 +657,13 @@ enum weir_code weir_inspect_verify(const struct weir_inspect_options *options,
                                    void (*print)(void *user, const char *line), void *user,
                                    struct weir_inspect_report *report, struct weir_error *error)
 {
+    const struct weir_inspect_options known = known_options(options);
     *report = (struct weir_inspect_report){ 0 };
-    enum weir_code code = verify_survey(options, print, user, report, error);
+    enum weir_code code = verify_survey(&known, print, user, report, error);
     if (code != WEIR_OK) return code;
     for (int i = 0; i < TRIES_MAX; i++) {
         report->entries = 0;
-        code = verify_state(options, report, error);
+        code = verify_state(&known, report, error);
         if (code == WEIR_OK || error->remedy != WEIR_REMEDY_RETRY) break;
     }
     if (code == WEIR_DAMAGED) {

@@ -107,10 +107,25 @@ static void heal(const struct history *history)
     shell("rm -rf '%s' && cp -a '%s' '%s'", history->folder, history->pristine, history->folder);
 }
 
-/* F15: stops before anything runs, and names the file. Then heals the store. */
+/* What weir checkpoint verify says, with the ledger at hand; `file` "" = it is whole. */
+static void expect_verdict(const struct history *history, const char *what, const char *file)
+{
+    struct process process;
+    const char *const arguments[] = { WEIR_BINARY_DIR "/apps/weir", "checkpoint", "verify", history->folder, "--brokers",
+                                      broker_address(), NULL };
+    process_start(&process, arguments, NULL);
+    const int status = process_wait(&process);
+    ck_assert_msg(status == (file[0] == '\0' ? 0 : 4), "%s: verify ended with %d; see %s, %s", what, status, process.out,
+                  process.log);
+    if (file[0] != '\0') shell("grep -q -e '%s' '%s' '%s'", file, process.out, process.log);
+    process_free(&process);
+}
+
+/* F15: stops before anything runs, and names the file, as the weir command does. Then heals the store. */
 static void expect_damage(const struct history *history, const char *what, const char *file)
 {
     struct process process;
+    expect_verdict(history, what, file);
     process_start_job(&process, &history->job.options, "--bounded", NULL);
     const int status = process_wait(&process);
     ck_assert_msg(status == 4, "%s: ended with %d instead of 4; see %s", what, status, process.log);
@@ -168,6 +183,7 @@ static void expect_damage_of_flips(const struct history *history, const char *fi
 
 static void expect_goes_on(struct history *history)
 {
+    expect_verdict(history, "healed", "");
     words_put(history->job.input, 0, "c");
     words_run(&history->job);
     ck_assert_ptr_nonnull(strstr(words_read(history->job.output, 1), "b=2 c=1"));

@@ -54,7 +54,7 @@ END_TEST
 START_TEST(older_checkpoints_and_differences_are_told)
 {
     unpack("golden");
-    run("text", "state dump golden notes --epoch 4", 0);
+    run("text", "state dump golden notes recent --epoch 4", 0);
     golden_compare_text("store-1-epoch-4.txt", process_folder(), "text");
     unpack("copy");
     run("diff", "state diff golden copy", 0);

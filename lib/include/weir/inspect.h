@@ -18,12 +18,27 @@ extern "C" {
 #endif
 
 typedef struct weir_inspector weir_inspector;
+struct weir_frame_name;
+
+struct weir_inspect_store {
+    const char *path;
+    const char *id;
+    const char *job;
+    const char *slot;
+    bool is_decided; /* the newest checkpoint is known to be committed. Otherwise it was written last, and the ledger
+                        knows whether it was committed; those before it were */
+};
 
 struct weir_inspect_options {
     size_t size;
     const char *path;      /* what holds the file `store`: DIR/JOB of a job with --checkpoint-dir DIR */
     uint64_t epoch;        /* of the checkpoint to look at; 0 = the newest */
     uint64_t memory_bytes; /* about how much state may be in memory at a time; 0 = 256 MiB */
+    /* Answers what the job has committed last, as its ledger names it (weir/connector.h); asked again when files have
+     * vanished meanwhile. NULL = as the directory shows it. */
+    enum weir_code (*newest)(void *user, const struct weir_inspect_store *store, struct weir_frame_name *newest,
+                             struct weir_error *error);
+    void *newest_user;
 };
 
 /* WEIR_ENVIRONMENT: there is no checkpoint (of that epoch), or no right to read it. WEIR_DAMAGED: the one asked for cannot
@@ -37,14 +52,6 @@ WEIR_API void weir_inspect_close(weir_inspector *inspector); /* NULL is allowed 
 
 /* ---- Checkpoints --------------------------------------------------------------------------------------------------- */
 
-struct weir_inspect_store {
-    const char *path;
-    const char *id;
-    const char *job;
-    const char *slot;
-    bool is_decided; /* the newest checkpoint is known to be committed. Otherwise it was written last, and the ledger
-                        knows whether it was committed; those before it were */
-};
 WEIR_API void weir_inspect_store(const weir_inspector *inspector, struct weir_inspect_store *store);
 
 struct weir_inspect_checkpoint {
@@ -95,6 +102,7 @@ struct weir_inspect_state {
     uint32_t value_size_bytes; /* of fixed codecs */
     uint32_t version;
     uint64_t born_epoch;       /* the first epoch in which it was declared */
+    int64_t expires_since_ms;  /* when its values began to expire, by the job's clock; 0 = they do not */
 };
 WEIR_API const char *weir_state_kind_name(enum weir_state_kind kind); /* "value" */
 WEIR_API const char *weir_codec_name(enum weir_codec codec);          /* "i64" */
@@ -102,7 +110,7 @@ WEIR_API const char *weir_codec_name(enum weir_codec codec);          /* "i64" *
 /* By operator, then by name. False behind the last one. */
 WEIR_API bool weir_inspect_state(const weir_inspector *inspector, size_t index, struct weir_inspect_state *state);
 
-/* A value, an element of a list, or an entry of a map. */
+/* A value, an element of a list, or an entry of a map. State of the operator itself is a list or a map of each subtask. */
 struct weir_inspect_entry {
     size_t state; /* index */
     uint32_t key_group;
@@ -115,6 +123,8 @@ struct weir_inspect_entry {
     bool is_first;                /* of this key and name space in this state */
     struct weir_bytes value;      /* as it is written */
     uint32_t version;             /* of the value: older than its state's until it is used */
+    int64_t touched_ms;           /* of what expires: when that was counted from; otherwise WEIR_TIME_UNSET. What has expired and
+                                     was not taken away yet is here, too */
 };
 
 /* What to look at: what is unset matches everything. */
