@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cluster.h"
 #include "values.h"
-#include "verbs.h"
-#include "weir/inspect.h"
 
 struct arguments {
-    const char *path;
+    struct weir_inspect_options options;
+    struct cluster cluster;
     bool verifies;
     bool as_json;
 };
@@ -73,7 +73,7 @@ static int list(const struct arguments *arguments)
     struct weir_error error;
     struct weir_inspect_store store;
     struct weir_inspect_checkpoint at;
-    if (weir_inspect_open(&inspector, &error, .path = arguments->path) != WEIR_OK) return fail(&error);
+    if (weir_inspect_open_(&arguments->options, &inspector, &error) != WEIR_OK) return fail(&error);
     weir_inspect_store(inspector, &store);
     if (arguments->as_json) {
         print_store_json(&store);
@@ -122,8 +122,7 @@ static int verify(struct arguments *arguments)
 {
     struct weir_error error;
     struct weir_inspect_report report;
-    const struct weir_inspect_options options = { .size = sizeof options, .path = arguments->path };
-    const enum weir_code code = weir_inspect_verify(&options, print_problem, arguments, &report, &error);
+    const enum weir_code code = weir_inspect_verify(&arguments->options, print_problem, arguments, &report, &error);
     if (code != WEIR_OK && code != WEIR_DAMAGED) return fail(&error);
     print_report(&report, arguments->as_json);
     return weir_code_exit_status(code);
@@ -131,26 +130,44 @@ static int verify(struct arguments *arguments)
 
 /* ---- The command line -------------------------------------------------------------------------------------------- */
 
+static int parse(int argc, char **argv, struct arguments *arguments)
+{
+    for (int i = 2; i < argc; i++) {
+        int status;
+        if (verb_takes_format(argc, argv, &i, &arguments->as_json)) continue;
+        if (cluster_takes_option(&arguments->cluster, &verb_checkpoint, argc, argv, &i, &status)) {
+            if (status != EXIT_SUCCESS) return status;
+        } else if (argv[i][0] == '-') {
+            return verb_complain(&verb_checkpoint, "not understood", argv[i]);
+        } else if (arguments->options.path != NULL) {
+            return verb_complain(&verb_checkpoint, "one directory at a time", argv[i]);
+        } else {
+            arguments->options.path = argv[i];
+        }
+    }
+    if (arguments->options.path != NULL) return EXIT_SUCCESS;
+    return verb_complain(&verb_checkpoint, "name the checkpoint directory of a job", "");
+}
+
 static int run(int argc, char **argv)
 {
     struct arguments arguments = { .verifies = argc > 1 && strcmp(argv[1], "verify") == 0 };
     if (argc < 2) return verb_complain(&verb_checkpoint, "say what to do", "");
     if (!arguments.verifies && strcmp(argv[1], "ls") != 0) return verb_ask_job(&verb_checkpoint, argc, argv);
-    for (int i = 2; i < argc; i++) {
-        if (verb_takes_format(argc, argv, &i, &arguments.as_json)) continue;
-        if (argv[i][0] == '-') return verb_complain(&verb_checkpoint, "not understood", argv[i]);
-        else if (arguments.path != NULL) return verb_complain(&verb_checkpoint, "one directory at a time", argv[i]);
-        else arguments.path = argv[i];
-    }
-    if (arguments.path == NULL) return verb_complain(&verb_checkpoint, "name the checkpoint directory of a job", "");
-    return arguments.verifies ? verify(&arguments) : list(&arguments);
+    arguments.options.size = sizeof arguments.options;
+    cluster_init(&arguments.cluster);
+    int status = parse(argc, argv, &arguments);
+    cluster_decide(&arguments.cluster, &arguments.options);
+    if (status == EXIT_SUCCESS) status = arguments.verifies ? verify(&arguments) : list(&arguments);
+    cluster_deinit(&arguments.cluster);
+    return status;
 }
 
 const struct verb verb_checkpoint = {
     .name = "checkpoint",
     .usage = "weir checkpoint JOB [-o table|json]\n"
-             "weir checkpoint ls DIR [-o table|json]\n"
-             "weir checkpoint verify DIR [-o table|json]\n",
+             "weir checkpoint ls DIR [--brokers HOST:PORT[,...]] [-o table|json]\n"
+             "weir checkpoint verify DIR [--brokers HOST:PORT[,...]] [-o table|json]\n",
     .about = "has a running job commit now; what a job has retained, and whether it is whole",
     .help =
         "JOB, the name of a running job or its checkpoint directory: takes a checkpoint at once, also when the job is at\n"
@@ -164,7 +181,11 @@ const struct verb verb_checkpoint = {
         "  verify    reads all that they name and checks it by length and hash; then restores the newest one on trial\n"
         "\n"
         "options\n"
-        "  -o json   for programs; --json is the same\n"
+        "  -o json                     for programs; --json is the same\n"
+        CLUSTER_HELP
+        "\n"
+        "With --brokers, the job's ledger says which checkpoint was committed last. Without, the directory alone is looked\n"
+        "at: where Kafka decides it shows which one was written last.\n"
         "\n"
         "exit codes: 0 all is whole, 2 usage, 4 damaged (each file is named), 7 no such checkpoint, or no right to read\n"
         "it, 8 a newer program wrote it\n",

@@ -4,15 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cluster.h"
 #include "values.h"
-#include "verbs.h"
-#include "weir/inspect.h"
 
 enum { EXIT_DIFFERENT = 1, BUCKETS = 16, TRIES_MAX = 20 };
 
 struct arguments {
     struct weir_inspect_options options;
     struct weir_inspect_filter filter;
+    struct cluster cluster;
     const char *paths[2];
     bool as_json;
     bool is_hexadecimal;
@@ -103,6 +103,22 @@ static void print_value_json(const char *name, const struct weir_inspect_state *
     if (entry->version != state->version) (void)printf(",\"%s_version\":%" PRIu32, name, entry->version);
 }
 
+static void print_time_json(const char *name, int64_t time_ms)
+{
+    char time[TIME_TEXT_MAX];
+    format_time(time, time_ms);
+    (void)printf(",\"%s\":\"%s\"", name, time);
+}
+
+/* Behind the value. */
+static void print_touched(const struct weir_inspect_entry *entry)
+{
+    char time[TIME_TEXT_MAX];
+    if (entry->touched_ms == WEIR_TIME_UNSET) return;
+    format_time(time, entry->touched_ms);
+    (void)printf("  (touched %s)", time);
+}
+
 static void print_entry(const struct arguments *arguments, const struct weir_inspect_state *state,
                         const struct weir_inspect_entry *entry)
 {
@@ -110,11 +126,13 @@ static void print_entry(const struct arguments *arguments, const struct weir_ins
         (void)putchar('{');
         print_name_json(state, entry);
         print_value_json("value", state, entry);
+        if (entry->touched_ms != WEIR_TIME_UNSET) print_time_json("touched", entry->touched_ms);
         (void)puts("}");
     } else {
         print_name(state, entry);
         (void)fputs(" = ", stdout);
         print_value(stdout, state, entry);
+        print_touched(entry);
         (void)putchar('\n');
     }
 }
@@ -162,6 +180,7 @@ static void print_summary(const struct weir_inspect_state *state, const struct s
                      weir_state_kind_name(state->kind), weir_codec_name(state->codec), state->version,
                      state->born_epoch, summary->keys, summary->entries, summary->bytes);
         print_histogram(summary, group_count, true);
+        if (state->expires_since_ms != 0) print_time_json("expires_since", state->expires_since_ms);
         (void)puts("}");
         return;
     }
@@ -395,26 +414,42 @@ static int take_operands(struct arguments *arguments, const char *action, const 
     return EXIT_SUCCESS;
 }
 
+static int take_argument(struct arguments *arguments, int argc, char **argv, int *index, bool *is_operand)
+{
+    int status = EXIT_SUCCESS;
+    const char *argument = argv[*index];
+    *is_operand = false;
+    if (verb_takes_format(argc, argv, index, &arguments->as_json)) return status;
+    if (cluster_takes_option(&arguments->cluster, &verb_state, argc, argv, index, &status)) return status;
+    if (strcmp(argument, "--hex") == 0) {
+        arguments->is_hexadecimal = true;
+    } else if (strcmp(argument, "--epoch") == 0) {
+        if (*index + 1 == argc || !parse_epoch(arguments, argv[++*index]))
+            return verb_complain(&verb_state, "--epoch takes a number", "");
+    } else if (argument[0] == '-' && argument[1] != '\0') {
+        return verb_complain(&verb_state, "not understood", argument);
+    } else {
+        *is_operand = true;
+    }
+    return EXIT_SUCCESS;
+}
+
 static int parse(int argc, char **argv, struct arguments *arguments)
 {
-    const char *operands[5];
+    enum { OPERANDS_MAX = 5 };
+    const char *operands[OPERANDS_MAX];
     int count = 0;
+    bool is_operand = false, only_operands = false;
     for (int i = 2; i < argc; i++) {
-        if (verb_takes_format(argc, argv, &i, &arguments->as_json)) {
+        if (!only_operands && strcmp(argv[i], "--") == 0) {
+            only_operands = is_operand = true;
             continue;
-        } else if (strcmp(argv[i], "--hex") == 0) {
-            arguments->is_hexadecimal = true;
-        } else if (strcmp(argv[i], "--epoch") == 0) {
-            if (i + 1 == argc || !parse_epoch(arguments, argv[++i]))
-                return verb_complain(&verb_state, "--epoch takes a number", "");
-        } else if (strcmp(argv[i], "--") == 0) {
-            while (++i < argc && count < 5) operands[count++] = argv[i];
-        } else if (argv[i][0] == '-' && argv[i][1] != '\0') {
-            return verb_complain(&verb_state, "not understood", argv[i]);
-        } else if (count < 5) {
-            operands[count++] = argv[i];
         }
+        const int status = only_operands ? EXIT_SUCCESS : take_argument(arguments, argc, argv, &i, &is_operand);
+        if (status != EXIT_SUCCESS) return status;
+        if (is_operand && count < OPERANDS_MAX) operands[count++] = argv[i];
     }
+    cluster_decide(&arguments->cluster, &arguments->options);
     return take_operands(arguments, argv[1], operands, count);
 }
 
@@ -428,8 +463,10 @@ static int run(int argc, char **argv)
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
         if (strcmp(argv[1], actions[i].name) != 0) continue;
         struct arguments arguments = { .as_json = false };
+        cluster_init(&arguments.cluster);
         int status = parse(argc, argv, &arguments);
         if (status == EXIT_SUCCESS) status = actions[i].run(&arguments);
+        cluster_deinit(&arguments.cluster);
         free(arguments.key);
         return status;
     }
@@ -454,9 +491,13 @@ const struct verb verb_state = {
         "  diff      what was added (+), removed (-) and changed (~) from the first to the second\n"
         "\n"
         "options\n"
-        "  --epoch N   this retained checkpoint (weir checkpoint ls) instead of the newest one\n"
-        "  --hex       KEY is hexadecimal\n"
-        "  -o json     one object a line; what is no text is {\"hex\":\"...\"}\n"
+        "  --epoch N                   this retained checkpoint (weir checkpoint ls) instead of the newest one\n"
+        "  --hex                       KEY is hexadecimal\n"
+        "  -o json                     one object a line; what is no text is {\"hex\":\"...\"}\n"
+        CLUSTER_HELP
+        "\n"
+        "With --brokers, the job's ledger says which checkpoint was committed last; without, the directory shows which one was\n"
+        "written last.\n"
         "\n"
         "exit codes: 0 shown (diff: equal), 1 nothing for that key (diff: they differ), 2 usage, 4 damaged, 7 no such\n"
         "checkpoint, or no right to read it, 8 a newer program wrote it\n",

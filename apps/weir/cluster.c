@@ -1,0 +1,131 @@
+#include "cluster.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void print_log(void *user, enum weir_log_level level, const char *text)
+{
+    (void)user;
+    static const char *const names[] = { "error", "warning", "info", "debug" };
+    (void)fprintf(stderr, "weir: %s: %s\n", names[level], text);
+}
+
+void cluster_init(struct cluster *cluster)
+{
+    *cluster = (struct cluster){ .options = { .size = sizeof cluster->options }, .config = weir_config_create() };
+    cluster->options.config = cluster->config;
+}
+
+void cluster_deinit(struct cluster *cluster)
+{
+    if (cluster->config != NULL) weir_config_destroy(cluster->config);
+}
+
+bool cluster_is_named(const struct cluster *cluster)
+{
+    return cluster->options.brokers != NULL || weir_config_text(cluster->config, "kafka.bootstrap.servers") != NULL;
+}
+
+/* ---- Options ----------------------------------------------------------------------------------------------------- */
+
+static bool configure(weir_config *config, const struct verb *verb, const char *setting, const char *origin)
+{
+    struct weir_error error;
+    char key[256];
+    const char *equals = strchr(setting, '=');
+    if (equals == NULL || (size_t)(equals - setting) >= sizeof key) {
+        (void)verb_complain(verb, "a setting must be KEY=VALUE", setting);
+        return false;
+    }
+    (void)snprintf(key, sizeof key, "%.*s", (int)(equals - setting), setting);
+    if (weir_config_set(config, WEIR_CONFIG_COMMAND_LINE, key, equals + 1, origin, &error) == WEIR_OK) return true;
+    (void)verb_complain(verb, error.text, "");
+    return false;
+}
+
+/* NAME=VALUE lines; empty ones and those that begin with '#' say nothing. */
+static bool load_properties(weir_config *config, const struct verb *verb, const char *path)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        (void)verb_complain(verb, "cannot read the properties file", path);
+        return false;
+    }
+    char line[4096], setting[4200];
+    bool good = true;
+    while (good && fgets(line, sizeof line, file) != NULL) {
+        line[strcspn(line, "\r\n")] = '\0';
+        const char *begin = line + strspn(line, " \t");
+        if (*begin == '\0' || *begin == '#') continue;
+        (void)snprintf(setting, sizeof setting, "kafka.%s", begin);
+        good = configure(config, verb, setting, path);
+    }
+    (void)fclose(file);
+    return good;
+}
+
+static bool take_patience(struct cluster *cluster, const struct verb *verb, const char *value)
+{
+    char *end;
+    const long seconds = strtol(value, &end, 10);
+    cluster->options.patience_ms = seconds * 1000;
+    if (*end == '\0' && seconds > 0 && seconds <= 86400) return true;
+    (void)verb_complain(verb, "--patience takes seconds, up to a day", value);
+    return false;
+}
+
+static bool take_value(struct cluster *cluster, const struct verb *verb, const char *option, const char *value)
+{
+    if (strcmp(option, "--patience") == 0) return take_patience(cluster, verb, value);
+    if (strcmp(option, "--kafka-config") == 0) return load_properties(cluster->config, verb, value);
+    if (strcmp(option, "-X") == 0) return configure(cluster->config, verb, value, "-X");
+    cluster->options.brokers = value;
+    return true;
+}
+
+bool cluster_takes_option(struct cluster *cluster, const struct verb *verb, int argc, char **argv, int *index,
+                          int *status)
+{
+    static const char *const known[] = { "--brokers", "--bootstrap-server", "--patience", "--kafka-config", "-X" };
+    const char *option = argv[*index];
+    *status = EXIT_SUCCESS;
+    if (strcmp(option, "--verbose") == 0) {
+        cluster->options.log = print_log;
+        return true;
+    }
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(option, known[i]) != 0) continue;
+        if (*index + 1 == argc) *status = verb_complain(verb, "a value is missing", option);
+        else if (!take_value(cluster, verb, option, argv[++*index])) *status = VERB_USAGE;
+        return true;
+    }
+    return false;
+}
+
+/* ---- The ledger -------------------------------------------------------------------------------------------------- */
+
+static enum weir_code ask_ledger(void *user, const struct weir_inspect_store *store, struct weir_frame_name *newest,
+                                 struct weir_error *error)
+{
+    const struct cluster *cluster = user;
+    struct weir_kafka_ledger_options options = cluster->options;
+    struct weir_ledger_entry entry;
+    options.job = store->job;
+    enum weir_code code = weir_kafka_ledger_newest(&options, &entry, error);
+    if (code != WEIR_OK) return code;
+    *newest = entry.frame;
+    if (strcmp(entry.store, store->id) != 0)
+        code = weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
+                              "the ledger of job '%s' names checkpoints in store %s, and %s is store %s", store->job,
+                              entry.store, store->path, store->id);
+    weir_ledger_entry_clear(&entry);
+    return code;
+}
+
+void cluster_decide(struct cluster *cluster, struct weir_inspect_options *options)
+{
+    if (!cluster_is_named(cluster)) return;
+    options->newest = ask_ledger;
+    options->newest_user = cluster;
+}
