@@ -47,7 +47,9 @@ const char *process_folder(void)
     if (owner == getpid()) return folder;
     owner = getpid();
     (void)snprintf(folder, sizeof folder, "%s/run-%d", WEIR_BINARY_DIR, (int)owner);
-    ck_assert_msg(mkdir(folder, 0777) == 0 || errno == EEXIST, "%s: %s", folder, strerror(errno));
+    /* A fact that failed once, in a process of the same number, may have left it. */
+    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    ck_assert_msg(mkdir(folder, 0777) == 0, "%s: %s", folder, strerror(errno));
     on_exit(remove_folder, (void *)(intptr_t)owner);
     return folder;
 }
