@@ -70,9 +70,19 @@ bool restart_metadata_parse(const char *metadata, char store[40], struct weir_fr
 
 /* ---- Looking at facts -------------------------------------------------------------------------------------------- */
 
+/* The last record. At least once nobody is fenced, and one of a life that is over may have come late: there it is the
+ * record of the newest frame. */
 static const struct weir_ledger_entry *pointer_of(const struct restart_facts *facts)
 {
-    return facts->entry_count == 0 ? NULL : &facts->entries[facts->entry_count - 1];
+    if (facts->entry_count == 0) return NULL;
+    const struct weir_ledger_entry *pointer = &facts->entries[facts->entry_count - 1];
+    for (size_t i = facts->entry_count - 1; i-- > 0 && !pointer->exactly_once;) {
+        const struct weir_ledger_entry *entry = &facts->entries[i];
+        if (!entry->exactly_once && strcmp(entry->store, pointer->store) == 0 &&
+            restart_compare(&entry->frame, &pointer->frame) > 0)
+            pointer = entry;
+    }
+    return pointer;
 }
 
 static bool is_foreign(const struct restart_facts *facts)
@@ -255,11 +265,16 @@ static const struct weir_mirror *mirror_of(const struct restart_facts *facts, co
     return NULL;
 }
 
-/* A request of an earlier epoch that reached the broker late: the mirror is right, but about an ancestor (R5). */
-static bool is_late(const struct restart_facts *facts, const struct weir_mirror *mirror)
+/* A request of an earlier epoch that reached the broker late: the mirror is right, but about an ancestor (R5). At least
+ * once mirrors are written behind the ledger, outside of any transaction, and nobody is fenced: they may lag by so much that
+ * the frame is gone. */
+static bool is_late(const struct restart_facts *facts, const struct restart_frame *frame,
+                    const struct weir_mirror *mirror)
 {
+    const struct weir_ledger_entry *pointer = pointer_of(facts);
     struct weir_frame_name name;
     if (!names_ours(facts, mirror, &name)) return false;
+    if (pointer != NULL && !pointer->exactly_once && restart_compare(&name, &frame->name) < 0) return true;
     const struct restart_frame *ancestor = frame_of(facts, &name);
     if (ancestor == NULL || !ancestor->is_ancestor || ancestor->state != RESTART_FRAME_VERIFIED) return false;
     const struct weir_split *split = weir_splits_find(&ancestor->positions, mirror->split);
@@ -276,7 +291,7 @@ static struct comparison compare_mirrors(const struct restart_facts *facts, cons
             result.absent++;
         } else if (mirror->position == split->position) {
             result.equal++;
-        } else if (is_late(facts, mirror)) {
+        } else if (is_late(facts, frame, mirror)) {
             if (result.late++ == 0) result.late_first = mirror;
         } else if (result.moved++ == 0) {
             result.moved_first = mirror;

@@ -80,7 +80,7 @@ static void ledger_names(uint32_t index)
     *entry = (struct weir_ledger_entry){
         .kind = WEIR_LEDGER_COMMIT, .store = STORE, .job = "count", .slot = "0", .frame = name_of(index),
         .incarnation = checkpoints[index].incarnation, .epoch = checkpoints[index].epoch, .handle_count = 2,
-        .plan_hash = 77
+        .plan_hash = 77, .exactly_once = true
     };
     for (uint32_t i = 0; i < FRAMES; i++) frames[i].is_ancestor = i < index;
 }
@@ -188,6 +188,34 @@ START_TEST(nobody_misses_offsets_that_do_not_travel_with_the_transaction)
     facts.mirrors_expected = false;
     expect_restore(3, RESTART_FROM_LEDGER, false);
     ck_assert(!decision.rewrite_mirrors);
+}
+END_TEST
+
+/* Nobody is fenced there, and a record may come behind those of a later life (simulator, seed 1466). */
+START_TEST(at_least_once_the_newest_frame_decides_and_not_the_last_record)
+{
+    nothing_on_the_cluster();
+    ledger_names(3);
+    ledger_names(1);
+    entries[0].exactly_once = entries[1].exactly_once = false;
+    group_equals(3);
+    expect_restore(3, RESTART_FROM_LEDGER, false);
+}
+END_TEST
+
+/* The group is for lag tools there, and written apart (simulator, seed 427). */
+START_TEST(at_least_once_the_group_may_lag_behind_a_frame_that_is_gone)
+{
+    for (int exactly_once = 0; exactly_once < 2; exactly_once++) {
+        nothing_on_the_cluster();
+        ledger_names(3);
+        entries[0].exactly_once = exactly_once == 1;
+        frames[1].state = RESTART_FRAME_MISSING;
+        group_has(0, 100, 1);
+        group_has(1, 9, 3);
+        if (exactly_once == 1) expect_stop(WEIR_POSITION_LOST, "topic/0");
+        else expect_restore(3, RESTART_FROM_LEDGER, true);
+    }
 }
 END_TEST
 
@@ -654,6 +682,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, ledger_decides_when_the_group_has_expired);
     tcase_add_test(tests, nobody_misses_offsets_that_do_not_travel_with_the_transaction);
     tcase_add_test(tests, ledger_decides_over_a_late_request_of_an_ancestor);
+    tcase_add_test(tests, at_least_once_the_newest_frame_decides_and_not_the_last_record);
+    tcase_add_test(tests, at_least_once_the_group_may_lag_behind_a_frame_that_is_gone);
     tcase_add_test(tests, an_offset_that_is_not_what_its_ancestor_had_was_moved);
     tcase_add_test(tests, an_aborted_checkpoint_is_no_ancestor);
     tcase_add_test(tests, stops_when_offsets_have_no_metadata);
