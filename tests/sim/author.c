@@ -184,7 +184,7 @@ static void check_rest(struct weir_test *test)
     char key[SHOWN_SIZE], value[SHOWN_SIZE];
     for (size_t i = 0; i < test->expected.count; i++) {
         const struct expected *expected = &test->expected.items[i];
-        if (!expected->has_come)
+        if (!expected->has_come && !oracle_was_written(expected->topic, expected->key, expected->value))
             oracle_fail("%s lacks %s = %s", expected->topic, shown(key, expected->key), shown(value, expected->value));
     }
     test->expected.count = 0;

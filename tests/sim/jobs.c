@@ -306,4 +306,8 @@ const struct weir_test_job sim_jobs[] = {
     { JOB("union", define_union, take_union), .inputs = { { "in0", 0 }, { "in1", 0 } },
       .outputs = { { "out0", 0 }, { "out1", 0 } } },
 };
+const struct weir_test_job sim_loose_job = {
+    JOB("copy-at-least-once", define_copy, take_copy), .inputs = { { "in0", 0 } }, .outputs = { { "out0", 0 } },
+    .settings = (const char *const[]){ "execution.checkpointing.mode=AT_LEAST_ONCE", NULL },
+};
 const uint32_t sim_job_count = sizeof sim_jobs / sizeof sim_jobs[0];

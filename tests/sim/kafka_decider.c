@@ -33,6 +33,8 @@ struct transaction {
     uint32_t index, attempt;
     char id[160];
     struct producer *producer;
+    struct producer *ledger;  /* at-least-once: on `producer` the records of the next epoch follow without a gap */
+    struct command *closing;  /* at-least-once: what is written when the frame is durable */
     bool is_open, is_abandoned, has_failed;
     uint64_t epoch;
     struct command *first, **last;
@@ -115,28 +117,46 @@ static void free_command(struct command *command)
     free(command);
 }
 
-static void drop_producer(struct transaction *transaction)
+static bool is_exactly_once(const struct sim_decider *decider) { return decider->options.context->exactly_once; }
+
+static void drop(struct producer **producer)
 {
-    if (transaction->producer == NULL) return;
-    producer_abandon(transaction->producer);
-    producer_release(transaction->producer);
-    transaction->producer = NULL;
+    if (*producer == NULL) return;
+    producer_abandon(*producer);
+    producer_release(*producer);
+    *producer = NULL;
+}
+
+static void drop_producers(struct transaction *transaction)
+{
+    drop(&transaction->producer);
+    drop(&transaction->ledger);
+    if (transaction->closing != NULL) free_command(transaction->closing);
+    transaction->closing = NULL;
     transaction->is_open = false;
+}
+
+static bool open_producer(struct transaction *transaction, struct producer **producer, struct weir_error *error)
+{
+    const struct sim_decider *decider = transaction->decider;
+    const struct producer_options options = {
+        .transactional_id = is_exactly_once(decider) ? transaction->id : "",
+        .transaction_timeout_ms = decider->transaction_timeout_ms, .request_timeout_us = REQUEST_TIMEOUT_US,
+        .is_secondary = transaction->index > 0,
+    };
+    *producer = producer_open(&options);
+    return producer_init(*producer, error);
 }
 
 /* Until one init went through with every request answered (R5). */
 static bool take_over(struct transaction *transaction)
 {
-    const struct sim_decider *decider = transaction->decider;
-    const struct producer_options options = {
-        .transactional_id = transaction->id, .transaction_timeout_ms = decider->transaction_timeout_ms,
-        .request_timeout_us = REQUEST_TIMEOUT_US, .is_secondary = transaction->index > 0,
-    };
     do {
         struct weir_error error;
-        drop_producer(transaction);
-        transaction->producer = producer_open(&options);
-        if (producer_init(transaction->producer, &error)) continue;
+        drop_producers(transaction);
+        if (open_producer(transaction, &transaction->producer, &error) &&
+            (is_exactly_once(transaction->decider) || open_producer(transaction, &transaction->ledger, &error)))
+            continue;
         fail(transaction, &error);
         return false;
     } while (producer_unanswered(transaction->producer) > 0 && !transaction->is_abandoned);
@@ -150,9 +170,14 @@ static void begin(struct transaction *transaction, uint64_t epoch)
     transaction->is_open = true;
 }
 
+static struct producer *ledger_of(const struct transaction *transaction)
+{
+    return transaction->ledger != NULL ? transaction->ledger : transaction->producer;
+}
+
 static void write_ledger(struct transaction *transaction, const struct command *command)
 {
-    producer_send(transaction->producer, transaction->decider->ledger, 0, &command->record);
+    producer_send(ledger_of(transaction), transaction->decider->ledger, 0, &command->record);
 }
 
 static bool complete(struct transaction *transaction, bool done, const struct weir_error *error)
@@ -175,6 +200,74 @@ static bool flush(struct transaction *transaction, const struct command *command
     write_ledger(transaction, command);
     return complete(transaction, producer_flush(transaction->producer, &error), &error);
 }
+
+/* ---- At least once: connectors/kafka/transaction_calls.c does the same ---- */
+
+static bool flush_ledger(struct transaction *transaction, const struct command *command)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    write_ledger(transaction, command);
+    return complete(transaction, producer_flush(transaction->ledger, &error), &error);
+}
+
+static void announce_at_least_once(struct transaction *transaction, const struct command *command)
+{
+    if (flush_ledger(transaction, command)) answer(transaction, WEIR_DECIDER_ANNOUNCED, 0, false);
+}
+
+/* Output first, then the record that says so, then the group, which is for lag tools only. */
+static void close_at_least_once(struct transaction *transaction, const struct command *command)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    struct command *closing = transaction->closing;
+    CHECK(closing != NULL && closing->epoch == command->epoch);
+    if (!flush_ledger(transaction, closing)) return;
+    (void)producer_offsets_at_once(transaction->ledger, transaction->decider->job, &closing->positions,
+                                   closing->metadata, &error);
+    answer(transaction, WEIR_DECIDER_COMMITTED, command->epoch, false);
+}
+
+/* Takes the command. */
+static void keep_for_the_end(struct transaction *transaction, struct command *command)
+{
+    struct command *closing = transaction->closing;
+    if (command->type == FLUSH) {
+        if (closing != NULL) free_command(closing);
+        transaction->closing = command;
+        return;
+    }
+    CHECK(closing != NULL && closing->epoch == command->epoch);
+    weir_splits_clear(&closing->positions);
+    closing->positions = command->positions;
+    command->positions = (struct weir_splits){ 0 };
+    memcpy(closing->metadata, command->metadata, sizeof closing->metadata);
+    free_command(command);
+}
+
+/* Takes the command. */
+static void execute_at_least_once(struct transaction *transaction, struct command *command)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    const uint64_t epoch = command->epoch;
+    switch (command->type) {
+    case FLUSH:
+        if (!complete(transaction, producer_flush(transaction->producer, &error), &error)) break;
+        keep_for_the_end(transaction, command);
+        answer(transaction, WEIR_DECIDER_FLUSHED, epoch, false);
+        return;
+    case OFFSETS:
+        keep_for_the_end(transaction, command);
+        answer(transaction, WEIR_DECIDER_READY, epoch, false);
+        return;
+    case COMMIT: close_at_least_once(transaction, command); break;
+    case ANNOUNCE: announce_at_least_once(transaction, command); break;
+    case TAKE_OVER:
+    case BEGIN: CHECK(false);
+    }
+    free_command(command);
+}
+
+/* ---- Exactly once ---- */
 
 static void announce(struct transaction *transaction, const struct command *command)
 {
@@ -242,6 +335,18 @@ static void look_after(struct transaction *transaction)
     (void)sched_wait(event, 20000);
 }
 
+/* Takes the command. */
+static void dispatch(struct transaction *transaction, struct command *command)
+{
+    const bool is_common = command->type == TAKE_OVER || command->type == BEGIN;
+    if (!is_exactly_once(transaction->decider) && !is_common && !transaction->has_failed && transaction->producer != NULL) {
+        execute_at_least_once(transaction, command);
+        return;
+    }
+    execute(transaction, command);
+    free_command(command);
+}
+
 static void run_transaction(void *argument)
 {
     struct transaction *transaction = argument;
@@ -252,11 +357,10 @@ static void run_transaction(void *argument)
             look_after(transaction);
             continue;
         }
-        execute(transaction, command);
-        free_command(command);
+        dispatch(transaction, command);
     }
     for (struct command *command; (command = take(transaction)) != NULL;) free_command(command);
-    drop_producer(transaction);
+    drop_producers(transaction);
     release_transaction(transaction);
     decider->alive--;
     sched_signal(&decider->gone);
@@ -265,6 +369,7 @@ static void run_transaction(void *argument)
 /* What `command` holds moves in. One for a ring that was discarded is dropped. */
 static void submit(struct sim_decider *decider, uint32_t handle, struct command command)
 {
+    if (!is_exactly_once(decider)) handle = 0; /* one for all */
     if (handle >= decider->count) {
         clear_command(&command);
         return;
@@ -330,7 +435,7 @@ struct producer *sim_decider_acquire(struct sim_decider *decider, uint64_t epoch
 {
     for (uint32_t i = 0; i < decider->count; i++) {
         struct transaction *transaction = decider->ring[i];
-        if (!transaction->is_open || transaction->epoch != epoch) continue;
+        if (!transaction->is_open || (transaction->epoch != epoch && is_exactly_once(decider))) continue;
         producer_retain(transaction->producer);
         return transaction->producer;
     }
@@ -502,6 +607,7 @@ static void fence(struct sim_decider *decider, const struct inquiry *inquiry)
     struct weir_decider_event event = { .type = WEIR_DECIDER_FAILED, .attempt = inquiry->attempt };
     uint32_t count = decider->options.ring_size;
     if (inquiry->handles_named > count) count = inquiry->handles_named;
+    if (!is_exactly_once(decider)) count = 1;
     CHECK(count <= ROUND_IDS_MAX);
     if (make_ledger(decider, &event.error) == WEIR_OK)
         take_all_over(decider, inquiry->attempt, count, WEIR_DECIDER_FENCED);
@@ -644,7 +750,7 @@ static void decider_discard(void *decider, uint32_t attempt)
 static void decider_finish(void *opaque, uint32_t attempt)
 {
     struct sim_decider *decider = opaque;
-    take_all_over(decider, attempt, decider->options.ring_size, WEIR_DECIDER_FINISHED);
+    take_all_over(decider, attempt, is_exactly_once(decider) ? decider->options.ring_size : 1, WEIR_DECIDER_FINISHED);
 }
 
 const struct weir_decider_type weir_kafka_decider_type = {

@@ -32,6 +32,7 @@ static struct {
     int64_t transaction_timeout_ms;
     struct lives_moments moments;
     uint32_t parallelism_max, bounded_percent;
+    bool one_at_a_time;
     bool have_ended_well;
 } lives;
 
@@ -56,11 +57,13 @@ static void add_choice(const char *key, const char *value)
 
 static void on_acted(const struct request *request, bool is_late);
 
-void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, bool with_bounded)
+void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, bool with_bounded,
+                 bool one_at_a_time)
 {
     memset(&lives, 0, sizeof lives);
     lives.test = test;
     lives.parallelism_max = parallelism_max;
+    lives.one_at_a_time = one_at_a_time;
     lives.bounded_percent = with_bounded && fate_percent(30) ? 10 + (uint32_t)fate_below(50) : 0;
     add_setting("execution.checkpointing.interval", 5 + fate_below(fate_percent(30) ? 200 : 40), "ms");
     add_setting("pipeline.max-parallelism", 4 + fate_below(12), "");
@@ -180,6 +183,7 @@ static void on_acted(const struct request *request, bool is_late)
 {
     struct life *life = is_late ? NULL : life_of(request->process);
     if (request->kind == REQUEST_INIT) note_takeover(request, is_late);
+    if (request->kind == REQUEST_PRODUCE) oracle_watch();
     if (life != NULL) pass_moment(life, request_kind_name(request->kind), lives.moments.requests[request->kind]);
 }
 
@@ -308,7 +312,7 @@ void lives_start(bool is_foreign)
     const struct mishap_choice *choice = mishaps_choice();
     if (lives.count == LIVES_MAX) oracle_fail("%d lives are not enough", LIVES_MAX);
     if (lives.count == LIVES_MAX || other_count == ALIVE_MAX) return;
-    if (mishaps_are_pending() && (other_count > 0 || is_foreign)) return;
+    if ((mishaps_are_pending() || lives.one_at_a_time) && (other_count > 0 || is_foreign)) return;
     const uint32_t parallelism = 1 + (uint32_t)fate_below(3), most = lives.parallelism_max;
     struct life *life = &lives.items[lives.count];
     *life = (struct life){ .number = lives.count++, .parallelism = most > 0 && most < parallelism ? most : parallelism,

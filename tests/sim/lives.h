@@ -34,8 +34,9 @@ struct life {
 };
 
 /* Draws what all starts of the run are configured with. `parallelism_max` 0 = as it is drawn. `with_bounded`: some
- * starts are to end where the input ends. */
-void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, bool with_bounded);
+ * starts are to end where the input ends. `one_at_a_time`: nobody is fenced. */
+void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, bool with_bounded,
+                 bool one_at_a_time);
 void lives_end(void);
 /* Not when there is a crowd already. */
 void lives_start(bool is_foreign);

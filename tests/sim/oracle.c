@@ -41,7 +41,7 @@ struct newest {
     int64_t offset;
     uint64_t epoch;
 };
-enum { NEWEST_BUCKETS = 64 };
+enum { NEWEST_BUCKETS = 64, WRITTEN_BUCKETS = 1024 };
 
 static struct {
     struct kafka_model *model;
@@ -50,7 +50,8 @@ static struct {
     struct places inputs, outputs;
     VEC(struct pending) pending;
     VEC(struct newest) newest[NEWEST_BUCKETS];
-    bool is_founded, is_deciding;
+    bool is_founded, is_deciding, at_least_once;
+    VEC(uint64_t) written[WRITTEN_BUCKETS]; /* at least once: hashes of what is in the outputs */
     uint64_t incarnation, epoch; /* of the newest commit */
     uint64_t announced;          /* the newest incarnation */
     struct weir_frame_name frame;
@@ -193,18 +194,20 @@ static void take_range(const struct weir_ledger_range *range)
         oracle_fail("the job reads %s, which is none of the test's inputs", range->split);
         return;
     }
-    if (place->is_known && range->begin != place->position)
+    int64_t offset = range->begin;
+    if (oracle.at_least_once && place->is_known && offset < place->position) offset = place->position;
+    if (place->is_known && offset != place->position)
         oracle_fail("the range of %s begins at %" PRId64 ", but the one before ended at %" PRId64, range->split,
                     range->begin, place->position);
     const struct model_place at = { place->topic, place->partition };
     int64_t first = 0;
     (void)model_list_offset(oracle.model, &at, MODEL_EARLIEST, false, &first);
-    if (!place->is_known && range->begin != first)
+    if (!place->is_known && offset != first)
         oracle_fail("%s is read from %" PRId64 " on, not from its beginning at %" PRId64, range->split, range->begin,
                     first);
     place->is_known = true;
     struct covered covered = { place, range->end };
-    for (int64_t offset = range->begin; offset < range->end;) {
+    while (offset < range->end) {
         int64_t next = offset;
         const enum model_error reason =
             model_fetch(oracle.model, &at, offset, true, 1000, take_record, &covered, &next);
@@ -216,7 +219,7 @@ static void take_range(const struct weir_ledger_range *range)
         offset = next;
     }
     oracle.counts.offsets += (uint64_t)(range->end - range->begin);
-    place->position = range->end;
+    if (place->position < range->end) place->position = range->end;
 }
 
 /* ---- Decisions --------------------------------------------------------------------------------------------------- */
@@ -239,6 +242,7 @@ static void begin_new_history(void)
 /* Names rise, and are never used again; and nobody commits behind the back of a newer start. */
 static void check_name(const struct weir_ledger_entry *entry)
 {
+    if (oracle.at_least_once) return; /* a record of a life that is over may come late */
     if (entry->incarnation < oracle.announced)
         oracle_fail("incarnation %" PRIu64 " commits, though %" PRIu64 " has announced itself", entry->incarnation,
                     oracle.announced);
@@ -253,19 +257,27 @@ static void take_announcement(const struct weir_ledger_entry *entry)
 {
     oracle.counts.incarnations++;
     if (entry->incarnation > oracle.announced) oracle.announced = entry->incarnation;
+    if (oracle.at_least_once) return;
     if (entry->frame.incarnation == oracle.incarnation && entry->frame.epoch == oracle.epoch) return;
     oracle_fail("incarnation %" PRIu64 " announces itself with checkpoint %" PRIu64 ".%" PRIu64 ", but %" PRIu64
                 ".%" PRIu64 " was the last one", entry->incarnation, entry->frame.incarnation, entry->frame.epoch,
                 oracle.incarnation, oracle.epoch);
 }
 
+/* After a kill the next life begins where the last record says, or behind one that was under way: parents are no chain. */
+static void check_parent(const struct weir_ledger_entry *entry)
+{
+    if (oracle.at_least_once) return;
+    if (entry->parent.incarnation == oracle.incarnation && entry->parent.epoch == oracle.epoch) return;
+    oracle_fail("commit %" PRIu64 ".%" PRIu64 " has the parent %" PRIu64 ".%" PRIu64 ", but %" PRIu64 ".%" PRIu64
+                " was the last one", entry->incarnation, entry->epoch, entry->parent.incarnation, entry->parent.epoch,
+                oracle.incarnation, oracle.epoch);
+}
+
 static void take_commit(const struct weir_ledger_entry *entry)
 {
     if (oracle.is_founded && entry->epoch == 0 && oracle.foundings_allowed > 0) begin_new_history();
-    if (oracle.is_founded && (entry->parent.incarnation != oracle.incarnation || entry->parent.epoch != oracle.epoch))
-        oracle_fail("commit %" PRIu64 ".%" PRIu64 " has the parent %" PRIu64 ".%" PRIu64 ", but %" PRIu64 ".%" PRIu64
-                    " was the last one", entry->incarnation, entry->epoch, entry->parent.incarnation,
-                    entry->parent.epoch, oracle.incarnation, oracle.epoch);
+    if (oracle.is_founded) check_parent(entry);
     if (!oracle.is_founded && entry->epoch != 0)
         oracle_fail("the first commit is epoch %" PRIu64 ", not the founding one", entry->epoch);
     check_name(entry);
@@ -290,9 +302,8 @@ static const struct pending *ledger_of(struct model_producer producer)
 }
 
 /* True for a commit, false for the record of an incarnation or none. */
-static bool take_ledger(struct model_producer producer)
+static bool take_ledger_record(const struct pending *pending)
 {
-    const struct pending *pending = ledger_of(producer);
     struct weir_ledger_entry entry;
     struct weir_error error;
     if (pending == NULL) return false;
@@ -305,6 +316,8 @@ static bool take_ledger(struct model_producer producer)
     weir_ledger_entry_clear(&entry);
     return is_commit;
 }
+
+static bool take_ledger(struct model_producer producer) { return take_ledger_record(ledger_of(producer)); }
 
 static void forget(struct model_producer producer)
 {
@@ -378,6 +391,47 @@ static void on_decided(void *user, const char *transactional_id, struct model_pr
     else oracle.counts.aborted++;
     oracle.is_deciding = false;
     forget(producer);
+}
+
+/* ---- At least once ----------------------------------------------------------------------------------------------- */
+
+static uint64_t hash_of(const char *topic, struct weir_bytes key, struct weir_bytes value)
+{
+    const uint64_t parts[] = { hash_64(topic, strlen(topic)), hash_64(key.data, key.size), hash_64(value.data, value.size) };
+    return hash_64(parts, sizeof parts);
+}
+
+bool oracle_was_written(const char *topic, struct weir_bytes key, struct weir_bytes value)
+{
+    const uint64_t hash = hash_of(topic, key, value);
+    for (size_t i = 0; i < oracle.written[hash % WRITTEN_BUCKETS].count; i++)
+        if (oracle.written[hash % WRITTEN_BUCKETS].items[i] == hash) return true;
+    return false;
+}
+
+static void note_written(const struct pending *pending)
+{
+    const char *topic = oracle.test->outputs[pending->output].name;
+    const uint64_t hash = hash_of(topic, pending->record.key, pending->record.value);
+    if (oracle_was_written(topic, pending->record.key, pending->record.value)) return;
+    uint64_t *added = vec_push(&oracle.written[hash % WRITTEN_BUCKETS]);
+    CHECK(added != NULL);
+    *added = hash;
+}
+
+/* Outputs are scanned before the ledger: what a record of that speaks of has been seen. */
+void oracle_watch(void)
+{
+    if (!oracle.at_least_once) return;
+    scan_outputs();
+    for (size_t i = 0; i < oracle.pending.count; i++) {
+        struct pending *pending = &oracle.pending.items[i];
+        if (pending->output != LEDGER) note_written(pending);
+        else if (take_ledger_record(pending)) author_decide();
+        oracle.is_deciding = false;
+        model_record_drop(&pending->record);
+    }
+    oracle.pending.count = 0;
 }
 
 bool oracle_position(const char *topic, int32_t partition, int64_t *position)
@@ -472,16 +526,17 @@ void oracle_check_end(void)
 {
     if (!oracle_has_caught_up()) oracle_fail("not all of the input was taken in");
     model_each_transaction(oracle.model, check_transaction, NULL);
-    if (model_offset_fetch(oracle.model, oracle.test->name, true, check_group, NULL) != MODEL_OK)
+    if (!oracle.at_least_once && model_offset_fetch(oracle.model, oracle.test->name, true, check_group, NULL) != MODEL_OK)
         oracle_fail("the group's offsets are still pending");
     if (oracle_violation() == NULL) author_finish();
 }
 
-void oracle_begin(struct kafka_model *model, const struct weir_test_job *test)
+void oracle_begin(struct kafka_model *model, const struct weir_test_job *test, bool at_least_once)
 {
     memset(&oracle, 0, sizeof oracle);
     oracle.model = model;
     oracle.test = test;
+    oracle.at_least_once = at_least_once;
     (void)snprintf(oracle.ledger, sizeof oracle.ledger, "%s-ledger", test->name);
     arena_init(&oracle.arena, 4096);
     model_on_decided(model, on_decided, NULL);
@@ -493,6 +548,7 @@ void oracle_end(void)
     for (size_t i = 0; i < oracle.pending.count; i++) model_record_drop(&oracle.pending.items[i].record);
     vec_free(&oracle.pending);
     for (size_t i = 0; i < NEWEST_BUCKETS; i++) vec_free(&oracle.newest[i]);
+    for (size_t i = 0; i < WRITTEN_BUCKETS; i++) vec_free(&oracle.written[i]);
     arena_deinit(&oracle.arena);
     author_end();
 }

@@ -15,7 +15,12 @@
 const char *oracle_violation(void);
 void oracle_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-void oracle_begin(struct kafka_model *model, const struct weir_test_job *test);
+/* `at_least_once`: there are no transactions, so oracle_watch looks for commits, and output may come twice. */
+void oracle_begin(struct kafka_model *model, const struct weir_test_job *test, bool at_least_once);
+/* Records were written. */
+void oracle_watch(void);
+/* At least once: such a record is in that output. */
+bool oracle_was_written(const char *topic, struct weir_bytes key, struct weir_bytes value);
 void oracle_end(void);
 /* Everything that was put into the input is committed output now, and nothing is open. */
 void oracle_check_end(void);

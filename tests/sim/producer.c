@@ -158,10 +158,15 @@ static void clear_request(struct request *base)
     free(request->records);
 }
 
+static const char *id_of(const struct transaction_request *request)
+{
+    return request->id[0] == '\0' ? NULL : request->id;
+}
+
 static void act_init(struct request *base, struct kafka_model *model, int64_t at_ms)
 {
     struct transaction_request *request = (struct transaction_request *)base;
-    base->error = model_init_producer_id(model, at_ms, request->id, request->timeout_ms, &request->answer);
+    base->error = model_init_producer_id(model, at_ms, id_of(request), request->timeout_ms, &request->answer);
 }
 
 static void act_add_partition(struct request *base, struct kafka_model *model, int64_t at_ms)
@@ -176,7 +181,7 @@ static void act_produce(struct request *base, struct kafka_model *model, int64_t
     struct transaction_request *request = (struct transaction_request *)base;
     const struct model_place place = { request->topic, request->partition };
     int64_t offset;
-    base->error = model_produce(model, at_ms, request->id, request->identity, request->sequence, &place,
+    base->error = model_produce(model, at_ms, id_of(request), request->identity, request->sequence, &place,
                                 request->records, request->record_count, &offset);
 }
 
@@ -191,6 +196,13 @@ static void act_offsets(struct request *base, struct kafka_model *model, int64_t
     struct transaction_request *request = (struct transaction_request *)base;
     base->error = model_txn_offset_commit(model, at_ms, request->id, request->identity, request->group,
                                           request->offsets, request->offset_count);
+}
+
+static void act_offsets_at_once(struct request *base, struct kafka_model *model, int64_t at_ms)
+{
+    (void)at_ms;
+    struct transaction_request *request = (struct transaction_request *)base;
+    base->error = model_offset_commit(model, request->group, request->offsets, request->offset_count);
 }
 
 static void act_end(struct request *base, struct kafka_model *model, int64_t at_ms)
@@ -405,7 +417,7 @@ static bool send_batch(struct producer *producer, struct lane *lane, struct weir
 {
     char subject[SIM_SPLIT_SIZE];
     sim_split_name(subject, lane->topic, lane->partition);
-    if (!lane->is_added && !add_lane(producer, lane, subject, error)) return false;
+    if (producer->id[0] != '\0' && !lane->is_added && !add_lane(producer, lane, subject, error)) return false;
     const struct batch batch = cut_batch(lane);
     const struct call call = { .name = FAILURE_IN_DELIVERY, .patience_us = RECORD_PATIENCE_US,
                                .connection = &producer->leader, .make = make_batch, .arguments = &batch,
@@ -498,6 +510,23 @@ bool producer_offsets(struct producer *producer, const char *group, const struct
     call.make = make_offsets;
     call.connection = &producer->leader;
     return perform_only(producer, &call, error);
+}
+
+static struct transaction_request *make_offsets_at_once(const struct producer *producer, const void *arguments)
+{
+    struct transaction_request *request = make_offsets(producer, arguments);
+    request->base.act = act_offsets_at_once;
+    return request;
+}
+
+bool producer_offsets_at_once(struct producer *producer, const char *group, const struct weir_splits *positions,
+                              const char *metadata, struct weir_error *error)
+{
+    const struct offsets_arguments arguments = { group, positions, metadata };
+    const struct call call = { .name = FAILURE_IN_OFFSETS, .patience_us = producer->options.request_timeout_us,
+                               .connection = &producer->leader, .make = make_offsets_at_once, .arguments = &arguments,
+                               .subject = group };
+    return positions->count == 0 || perform_only(producer, &call, error);
 }
 
 static struct transaction_request *make_end(const struct producer *producer, const void *unused)

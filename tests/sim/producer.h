@@ -12,7 +12,7 @@
 #include "sim/cluster.h"
 
 struct producer_options {
-    const char *transactional_id;
+    const char *transactional_id; /* "" = none: idempotent, outside of any transaction */
     int64_t transaction_timeout_ms;
     int64_t request_timeout_us;
     bool is_secondary;
@@ -32,6 +32,9 @@ bool producer_flush(struct producer *producer, struct weir_error *error);
 bool producer_offsets(struct producer *producer, const char *group, const struct weir_splits *positions,
                       const char *metadata, struct weir_error *error);
 bool producer_commit(struct producer *producer, struct weir_error *error);
+/* Outside of any transaction. */
+bool producer_offsets_at_once(struct producer *producer, const char *group, const struct weir_splits *positions,
+                              const char *metadata, struct weir_error *error);
 
 void producer_begin(struct producer *producer);
 /* Queues a copy. */

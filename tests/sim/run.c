@@ -309,12 +309,14 @@ static bool parse_all(struct program *program, int argc, char **argv)
     return program->one != program->many;
 }
 
-static int run_program(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count, bool with_mishaps)
+static int run_program(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count,
+                       const struct weir_test_job *loose_job)
 {
     static struct program program;
     program = (struct program){ .name = argc > 0 ? argv[0] : "test",
                                 .options = { .size = sizeof program.options, .jobs = 2 },
-                                .world = { .jobs = jobs, .job_count = job_count, .with_mishaps = with_mishaps } };
+                                .world = { .jobs = jobs, .job_count = job_count, .loose_job = loose_job,
+                                           .with_mishaps = loose_job != NULL } };
     for (uint32_t i = 0; i < job_count; i++) {
         const char *lack = author_lacks(&jobs[i]);
         if (lack == NULL) continue;
@@ -328,9 +330,10 @@ static int run_program(int argc, char **argv, const struct weir_test_job *jobs, 
     return program.many ? run_range(&program) : program.shrinks ? shrink_one(&program) : run_one(&program);
 }
 
-int run_main(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count)
+int run_main(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count,
+             const struct weir_test_job *loose_job)
 {
-    return run_program(argc, argv, jobs, job_count, true);
+    return run_program(argc, argv, jobs, job_count, loose_job);
 }
 
-int weir_test_main_(int argc, char **argv, const struct weir_test_job *job) { return run_program(argc, argv, job, 1, false); }
+int weir_test_main_(int argc, char **argv, const struct weir_test_job *job) { return run_program(argc, argv, job, 1, NULL); }

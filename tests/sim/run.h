@@ -5,7 +5,8 @@
 
 #include "weir/weir_test.h"
 
-/* As weir_test_main; each seed draws one of the jobs, and mishaps.h, too. */
-int run_main(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count);
+/* As weir_test_main; each seed draws one of the jobs, or the one that runs at least once, and mishaps.h, too. */
+int run_main(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count,
+             const struct weir_test_job *loose_job);
 
 #endif

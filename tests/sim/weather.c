@@ -17,14 +17,15 @@ enum { SECOND_US = 1000000, REQUEST_TIMEOUT_US = 1000000 /* kafka_decider.c */, 
 static struct {
     const struct weir_test_job *test;
     uint32_t storm; /* 0 = quiet, to 3 */
-    bool disk_is_bad, with_mishaps;
+    bool disk_is_bad, with_mishaps, is_loose;
 } weather;
 
-void weather_begin(const struct weir_test_job *test, bool with_mishaps)
+void weather_begin(const struct weir_test_job *test, bool with_mishaps, bool is_loose)
 {
     memset(&weather, 0, sizeof weather);
     weather.test = test;
-    weather.with_mishaps = with_mishaps;
+    weather.with_mishaps = with_mishaps && !is_loose;
+    weather.is_loose = is_loose;
 }
 
 bool weather_disk_is_bad(void) { return weather.disk_is_bad; }
@@ -245,7 +246,8 @@ static void ledger_is_compacted(struct life *unused)
     char topic[128];
     const struct model_place ledger = { topic, 0 };
     (void)snprintf(topic, sizeof topic, "%s-ledger", weather.test->name);
-    if (fate_strikes(FATE_compactions, "the ledger is compacted") && model_compact(cluster_model(), &ledger) == MODEL_OK)
+    if (!weather.is_loose && fate_strikes(FATE_compactions, "the ledger is compacted") &&
+        model_compact(cluster_model(), &ledger) == MODEL_OK)
         world_seen()->compactions++;
 }
 

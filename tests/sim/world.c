@@ -15,7 +15,8 @@
 #include "sim/timed_disk.h"
 #include "sim/weather.h"
 
-enum { SECOND_US = 1000000, CALM_US = 150 * SECOND_US, SLICE_US = 50000, PHASE_STEPS = 30 };
+enum { SECOND_US = 1000000, CALM_US = 150 * SECOND_US, SLICE_US = 50000, PHASE_STEPS = 30, LOOSE_STEP = 1 << 20,
+       LOOSE_PERCENT = 8 };
 
 static struct {
     const struct world_options *options;
@@ -140,11 +141,16 @@ void world_run(const struct world_options *options, struct world_report *report)
     timed_disk_begin(options->seed);
     const struct disk *disk = disk_model_table(timed_disk_model());
     CHECK(disk->make_directory(disk->user, "/data") == 0 && disk->make_directory(disk->user, "/other") == 0);
+    fate_step(LOOSE_STEP);
+    const bool is_loose = options->loose_job != NULL && fate_percent(LOOSE_PERCENT);
+    fate_step(0);
     world.test = &options->jobs[fate_below(options->job_count)];
+    if (is_loose) world.test = options->loose_job;
+    report->loose_runs = is_loose;
     world_trace("job '%s'", world.test->name);
-    oracle_begin(cluster_model(), world.test);
-    lives_begin(world.test, options->limits[WORLD_parallelism], options->with_mishaps);
-    weather_begin(world.test, options->with_mishaps);
+    oracle_begin(cluster_model(), world.test, is_loose);
+    lives_begin(world.test, options->limits[WORLD_parallelism], options->with_mishaps, is_loose);
+    weather_begin(world.test, options->with_mishaps, is_loose);
     mishaps_begin(world.test);
     create_topics(world.test->inputs, 1 + (int32_t)fate_below(4));
     create_topics(world.test->outputs, 1 + (int32_t)fate_below(3));
