@@ -140,6 +140,12 @@ static enum weir_code sink_open(const void *options, const struct weir_connector
     return WEIR_OK;
 }
 
+static const char *sink_output(void *opaque)
+{
+    const struct sink *sink = opaque;
+    return sink->topic == NULL ? NULL : sink->topic->name;
+}
+
 const struct weir_sink_type sink_type = {
     .size = sizeof(struct weir_sink_type),
     .kind = "kafka",
@@ -153,6 +159,7 @@ const struct weir_sink_type sink_type = {
     .writer_tick = sink_writer_tick,
     .writer_bytes_unflushed = sink_writer_bytes_unflushed,
     .writer_close = sink_writer_close,
+    .output = sink_output,
     .decider = &weir_kafka_decider_type,
 };
 

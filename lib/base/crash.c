@@ -10,11 +10,11 @@
 
 static const char *const names[] = {
 #define CRASH_POINT_NAME(name) #name,
-    CRASH_POINTS(CRASH_POINT_NAME)
+    CRASH_POINTS(CRASH_POINT_NAME) CRASH_POINTS_ASKED(CRASH_POINT_NAME)
 #undef CRASH_POINT_NAME
 };
 
-static _Atomic long passes[CRASH_POINT_COUNT];
+static _Atomic long passes[CRASH_POINT_ALL];
 
 static void note(const char *name)
 {

@@ -13,11 +13,17 @@
     X(base_begun) X(base_written) X(base_named) X(files_deleted) X(restore_base_applied) X(restore_half_replayed)      \
     X(founding) X(announced) X(shutdown_half_done)
 
+/* Of what a job does only when it is asked to. */
+#define CRASH_POINTS_ASKED(X) X(savepoint_begun) X(savepoint_half_written) X(savepoint_marked)
+
 enum crash_point {
 #define CRASH_POINT_ENUM(name) CRASH_##name,
     CRASH_POINTS(CRASH_POINT_ENUM)
+    CRASH_POINT_COUNT,
+    CRASH_POINT_LAST = CRASH_POINT_COUNT - 1,
+    CRASH_POINTS_ASKED(CRASH_POINT_ENUM)
 #undef CRASH_POINT_ENUM
-    CRASH_POINT_COUNT
+    CRASH_POINT_ALL
 };
 
 #ifdef WEIR_CRASH_POINTS

@@ -32,7 +32,7 @@ struct disk {
     int (*sync_directory)(void *user, const char *path); /* names created, renamed and removed in it */
     /* `replace` false: -EEXIST when `target` is there. */
     int (*rename)(void *user, const char *source, const char *target, bool replace);
-    int (*remove)(void *user, const char *path);
+    int (*remove)(void *user, const char *path); /* a file, or an empty directory */
     /* Calls `visit` for each name in a directory, in no order. */
     int (*list)(void *user, const char *path, void (*visit)(void *visit_user, const char *name), void *visit_user);
     /* The directory lies in memory (tmpfs, ramfs): it does not survive a reboot. */

@@ -97,7 +97,7 @@ static int system_rename(void *user, const char *source, const char *target, boo
 static int system_remove(void *user, const char *path)
 {
     (void)user;
-    return answer(unlink(path));
+    return answer(remove(path));
 }
 
 static int system_list(void *user, const char *path, void (*visit)(void *visit_user, const char *name),

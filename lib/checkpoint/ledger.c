@@ -12,6 +12,7 @@
  *          [totals]   text name, varint count, u64 low, u64 high
  *          u64 anchor epoch
  *          [anchors]  text output, i64 end
+ *          text origin, unless it is ""
  *   -8  8  hash: XXH3 64 of everything before it */
 #include "checkpoint/ledger.h"
 
@@ -78,6 +79,7 @@ static void put_lists(struct buffer *out, const struct weir_ledger_entry *entry)
         buffer_text(out, entry->anchors[i].output);
         buffer_i64(out, entry->anchors[i].end);
     }
+    if (entry->origin[0] != '\0') buffer_text(out, entry->origin);
 }
 
 bool weir_ledger_encode(const struct weir_ledger_entry *entry, struct weir_bytes *bytes)
@@ -164,6 +166,7 @@ static void take_lists(struct decoder *in, struct weir_ledger_entry *entry)
         reader_text(&in->reader, entry->anchors[i].output, sizeof entry->anchors[i].output);
         entry->anchors[i].end = reader_i64(&in->reader);
     }
+    if (reader_left(&in->reader) > 0) reader_text(&in->reader, entry->origin, sizeof entry->origin);
 }
 
 static enum weir_code damaged(struct weir_error *error, const char *what)

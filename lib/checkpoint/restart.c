@@ -177,6 +177,22 @@ size_t restart_frames_named(const struct restart_facts *facts, struct weir_frame
 
 #define STOP(error, code, ...) weir_error_set((error), (code), WEIR_REMEDY_STOP, __VA_ARGS__)
 
+/* The job has committed nothing behind the savepoint: it can go on from there under its own name, wherever it was. */
+static bool ends_at_savepoint(const struct restart_facts *facts)
+{
+    const struct restart_savepoint *savepoint = facts->savepoint;
+    const struct weir_ledger_entry *pointer = pointer_of(facts);
+    return savepoint != NULL && savepoint->missing == NULL && pointer != NULL &&
+           strcmp(pointer->store, savepoint->store) == 0 && is_same_frame(&pointer->frame, &savepoint->frame.name);
+}
+
+static bool was_founded_from_savepoint(const struct restart_facts *facts)
+{
+    const char *id = facts->savepoint == NULL ? "" : facts->savepoint->id;
+    const struct weir_ledger_entry *pointer = pointer_of(facts);
+    return *id != '\0' && pointer != NULL && strncmp(pointer->origin, id, strlen(id)) == 0;
+}
+
 static bool has_other_plan(const struct restart_facts *facts)
 {
     const struct weir_ledger_entry *pointer = pointer_of(facts);
@@ -198,6 +214,7 @@ static enum weir_code stop_for_store(const struct restart_facts *facts, const ch
 static enum weir_code examine_owner(const struct restart_facts *facts, struct weir_error *error)
 {
     const struct weir_ledger_entry *pointer = pointer_of(facts);
+    if (ends_at_savepoint(facts)) return WEIR_OK; /* another store, another plan: that is what savepoints are for */
     if (is_foreign(facts) && !facts->takeover) return stop_for_store(facts, "its ledger", pointer->store, error);
     if (is_foreign(facts) && !wants_fresh(facts) && !wants_group(facts))
         return STOP(error, WEIR_FOREIGN,
@@ -225,6 +242,22 @@ static enum weir_code examine_group(const struct restart_facts *facts, struct we
     return WEIR_OK;
 }
 
+/* A savepoint that cannot be read, or that the job's own history has nothing to do with. */
+static enum weir_code examine_savepoint(const struct restart_facts *facts, bool has_history, struct weir_error *error)
+{
+    const struct restart_savepoint *savepoint = facts->savepoint;
+    if (savepoint == NULL || was_founded_from_savepoint(facts)) return WEIR_OK;
+    if (savepoint->missing != NULL) return STOP(error, WEIR_ENVIRONMENT, "%s", savepoint->missing);
+    if (!has_history || ends_at_savepoint(facts) || wants_fresh(facts)) return WEIR_OK;
+    const struct weir_ledger_entry *pointer = pointer_of(facts);
+    return STOP(error, WEIR_FOREIGN,
+                "job '%s' has a history of its own, up to checkpoint %" PRIu64 "/%" PRIu64 ", which did not begin with the "
+                "savepoint %s and does not end there. Start without --from-savepoint to go on, under another --job name "
+                "for a second copy, or with --fresh to go back to the savepoint: then output that came later is repeated",
+                facts->job, pointer == NULL ? 0 : pointer->frame.incarnation, pointer == NULL ? 0 : pointer->frame.epoch,
+                savepoint->place);
+}
+
 enum weir_code restart_examine(const struct restart_facts *facts, struct restart_examination *examination,
                                struct weir_error *error)
 {
@@ -236,11 +269,12 @@ enum weir_code restart_examine(const struct restart_facts *facts, struct restart
                     facts->job, incarnation, facts->own_incarnation);
     enum weir_code code = examine_owner(facts, error);
     if (code == WEIR_OK) code = examine_group(facts, error);
+    if (code == WEIR_OK) code = examine_savepoint(facts, pointer_of(facts) != NULL, error);
     if (code != WEIR_OK) return code;
     for (size_t i = 0; i < facts->entry_count; i++)
         if (facts->entries[i].handle_count > examination->handles_named)
             examination->handles_named = facts->entries[i].handle_count;
-    examination->warn = is_foreign(facts) || has_other_plan(facts);
+    examination->warn = (is_foreign(facts) || has_other_plan(facts)) && !ends_at_savepoint(facts);
     if (examination->warn)
         (void)snprintf(examination->text, sizeof examination->text,
                        "--takeover ends the production of job '%s' by store %s, plan %016" PRIx64, facts->job,
@@ -326,6 +360,8 @@ static void decide_found(const struct restart_facts *facts, struct restart_decis
     const uint64_t seen = larger(incarnation_named(facts), facts->store_incarnation_max);
     decision->incarnation = larger(seen, facts->own_incarnation) + 1;
     decision->positions_from_group = wants_group(facts);
+    decision->from_savepoint = facts->savepoint != NULL;
+    if (decision->from_savepoint) (void)snprintf(decision->history, sizeof decision->history, "%s", facts->savepoint->id);
 }
 
 static enum weir_code stop_for_history(const struct restart_facts *facts, struct weir_error *error)
@@ -358,6 +394,7 @@ static enum weir_code decide_without_frame(const struct restart_facts *facts, st
     } else {
         say(decision, "job '%s' begins: there is no ledger, no offset and no checkpoint of it", facts->job);
     }
+    if (decision->from_savepoint) say(decision, "; its state is that of the savepoint %s", facts->savepoint->place);
     return WEIR_OK;
 }
 
@@ -429,7 +466,30 @@ static enum weir_code decide_restore(const struct restart_facts *facts, struct r
         say(decision, "; the group's offsets name it, the ledger %s and is written anew",
             pointer_of(facts) == NULL ? "is missing" : "ends with an older one");
     }
+    if (pointer_of(facts) != NULL)
+        (void)snprintf(decision->history, sizeof decision->history, "%s", pointer_of(facts)->origin);
+    if (facts->savepoint != NULL)
+        say(decision, ends_at_savepoint(facts) ? ", where the savepoint %s was taken" : "; it began with the savepoint %s "
+            "already", facts->savepoint->place);
     say_mirrors(facts, decision, &found);
+    return WEIR_OK;
+}
+
+/* The same history, in another store. */
+static enum weir_code decide_continue(const struct restart_facts *facts, struct restart_decision *decision,
+                                      struct weir_error *error)
+{
+    decision->frame = facts->savepoint->frame.name;
+    const struct comparison found = compare_mirrors(facts, &facts->savepoint->frame);
+    if (found.moved > 0 && facts->position == RESTART_POSITION_UNSET)
+        return stop_for_moved(facts, decision, &found, error);
+    decision->frame = (struct weir_frame_name){ 0 };
+    decide_found(facts, decision);
+    say(decision, "job '%s' goes on from the savepoint %s, with which its ledger ends, in %s", facts->job,
+        facts->savepoint->place, facts->store_place);
+    say_mirrors(facts, decision, &found);
+    decision->positions_from_group = wants_group(facts);
+    decision->rewrite_mirrors = true;
     return WEIR_OK;
 }
 
@@ -441,18 +501,25 @@ enum weir_code restart_decide(const struct restart_facts *facts, struct restart_
     const enum weir_code code = restart_examine(facts, &examination, error);
     if (code != WEIR_OK) return code;
 
+    if (ends_at_savepoint(facts) && is_foreign(facts) && !wants_fresh(facts))
+        return decide_continue(facts, decision, error);
     if (wants_fresh(facts) || is_foreign(facts)) { /* examined: then somebody has said where to begin */
         decide_found(facts, decision);
         warn(decision);
         say(decision, "job '%s' begins a new history%s, as %s says; earlier output stays as it is", facts->job,
             decision->positions_from_group ? " at the group's offsets" : "",
             wants_fresh(facts) ? "--fresh" : "--takeover");
+        if (decision->from_savepoint) say(decision, "; its state is that of the savepoint %s", facts->savepoint->place);
         return WEIR_OK;
     }
     const struct weir_ledger_entry *pointer = pointer_of(facts);
     struct weir_frame_name mirrored;
     const bool has_mirrored = newest_mirrored(facts, &mirrored);
     if (pointer == NULL && !has_mirrored) return decide_without_frame(facts, decision, error);
+    if (pointer == NULL) {
+        const enum weir_code lost = examine_savepoint(facts, true, error);
+        if (lost != WEIR_OK) return lost;
+    }
 
     const bool ledger_decides = pointer != NULL && (!has_mirrored || restart_compare(&mirrored, &pointer->frame) <= 0);
     decision->origin = ledger_decides ? RESTART_FROM_LEDGER : RESTART_FROM_METADATA;

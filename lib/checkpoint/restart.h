@@ -19,6 +19,14 @@
  *   none            no metadata of ours                             stop: a group of this name belongs to somebody
  *   anything        anything, --fresh                               FOUND, warn (--position group: at its offsets)
  *
+ * With --from-savepoint S, in place of the above
+ *   none            none                                            FOUND from S
+ *   L = S           as above, compared with S                       RESTORE L, or FOUND from S where L's store is not ours:
+ *                                                                   no output came after S, so it is the same history
+ *   L, founded from S  as above                                     RESTORE L: S has had its effect (a unit file repeats it)
+ *   L, another      any                                             stop, before anybody is fenced
+ *   anything        anything, --fresh                               FOUND from S, warn
+ *
  * A mirror that has L's position needs no further proof: partitions that did not move keep the metadata of an older
  * commit, and a reset to where it stood already is no move. Frames of a founding that was never committed are no
  * history (R4): a store with nothing but frames of epoch 0 counts as empty. */
@@ -63,6 +71,15 @@ struct restart_frame {
 
 enum restart_position { RESTART_POSITION_UNSET, RESTART_POSITION_LEDGER, RESTART_POSITION_GROUP };
 
+/* The savepoint that the job is to begin from. */
+struct restart_savepoint {
+    char id[40];          /* the beginning of it is enough, where the folder is gone */
+    const char *place;    /* its folder, for sentences */
+    const char *missing;  /* why it cannot be read; NULL = it can, and what follows is set */
+    const char *store;    /* id of the store that it was taken from */
+    struct restart_frame frame; /* its name there; its positions; VERIFIED */
+};
+
 /* Everything is borrowed, and only read. */
 struct restart_facts {
     const char *job;
@@ -89,6 +106,7 @@ struct restart_facts {
     size_t frame_count;
 
     /* Choices of a person. */
+    const struct restart_savepoint *savepoint; /* NULL = none */
     bool takeover;                  /* --takeover */
     bool fresh;                     /* --fresh: begin a new history; over once this process has founded one */
     enum restart_position position; /* --position */
@@ -116,6 +134,8 @@ struct restart_decision {
     struct weir_frame_name frame; /* RESTORE */
     uint64_t incarnation;         /* for COMMIT_ON_RESOLVED; differs from own_incarnation = open a new log */
     bool rewrite_mirrors;         /* the next commit carries the positions of all splits */
+    bool from_savepoint;          /* FOUND: state and positions are the savepoint's */
+    char history[40];             /* id of the savepoint that the history was founded from, for ledger records; "" = none */
     bool positions_from_group;    /* splits with a mirror begin at the mirror's position, not at the frame's */
     bool warn;                    /* `text` is a warning, else information */
     char text[1000];              /* a sentence for a person: what was found, and what follows */

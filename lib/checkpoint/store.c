@@ -9,9 +9,7 @@
 
 #include "checkpoint/store_private.h"
 
-#define ID_FILE "store"
 #define ID_TEMPORARY "store.tmp-"
-#define ID_FILE_BYTES_MAX 512
 
 /* ---- Names and errors -------------------------------------------------------------------------------------------- */
 
@@ -38,13 +36,13 @@ bool store_file_parse(const char *name, struct store_file *file)
     return strcmp(name, again) == 0;
 }
 
-static const char *text_of(int result)
+const char *store_errno_text(int result)
 {
     const char *text = strerrordesc_np(-result);
     return text == NULL ? "unknown error" : text;
 }
 
-static const char *advice_on(int result)
+const char *store_errno_advice(int result)
 {
     switch (-result) {
     case ENOSPC:
@@ -65,7 +63,7 @@ enum weir_code store_disk_error(const struct store *store, struct weir_error *er
         return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY,
                               "checkpoint store %s: out of memory while %s %s", store->path, doing, file);
     return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_RETRY, "checkpoint store %s: %s %s: %s%s", store->path,
-                          doing, file, text_of(result), advice_on(result));
+                          doing, file, store_errno_text(result), store_errno_advice(result));
 }
 
 enum weir_code store_read_error(const struct store *store, struct weir_error *error, int result, const char *file)
@@ -75,7 +73,7 @@ enum weir_code store_read_error(const struct store *store, struct weir_error *er
     return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
                           "checkpoint store %s: %s %s: %s; the last commit needs this file: put it back from a copy of "
                           "the checkpoint directory",
-                          store->path, file, result == -ENOENT ? "is missing" : "cannot be read", text_of(result));
+                          store->path, file, result == -ENOENT ? "is missing" : "cannot be read", store_errno_text(result));
 }
 
 static enum weir_code no_memory(struct weir_error *error, const char *doing)
@@ -109,7 +107,8 @@ static enum weir_code make_directory(const struct store *store, const char *path
                               "path",
                               path);
     return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
-                          "checkpoint directory %s: cannot be made: %s%s", path, text_of(result), advice_on(result));
+                          "checkpoint directory %s: cannot be made: %s%s", path, store_errno_text(result),
+                          store_errno_advice(result));
 }
 
 /* Makes the names in a directory durable, whoever made them: he may have been killed before they were, and a sync that
@@ -183,23 +182,23 @@ enum weir_code store_list(struct store *store, void (*visit)(void *user, const c
 /* ---- The id file ------------------------------------------------------------------------------------------------- */
 
 /* Text, so that a person can see whose directory this is. The last line is XXH3 64 of the lines before it. */
-static int id_render(char text[ID_FILE_BYTES_MAX], const char *id, const char *job, const char *slot)
+int store_id_render(char text[STORE_ID_FILE_MAX], const char *id, const char *job, const char *slot)
 {
     const int size =
-        snprintf(text, ID_FILE_BYTES_MAX, "weir checkpoint store 1\nid %s\njob %s\nslot %s\n", id, job, slot);
-    CHECK(size > 0 && size < ID_FILE_BYTES_MAX - 32);
-    return size + snprintf(text + size, ID_FILE_BYTES_MAX - (size_t)size, "hash %016" PRIx64 "\n",
+        snprintf(text, STORE_ID_FILE_MAX, "weir checkpoint store 1\nid %s\njob %s\nslot %s\n", id, job, slot);
+    CHECK(size > 0 && size < STORE_ID_FILE_MAX - 32);
+    return size + snprintf(text + size, STORE_ID_FILE_MAX - (size_t)size, "hash %016" PRIx64 "\n",
                            hash_64(text, (size_t)size));
 }
 
 static enum weir_code id_accept(struct store *store, const char *text, const struct store_options *options,
                                 struct weir_error *error)
 {
-    char again[ID_FILE_BYTES_MAX];
+    char again[STORE_ID_FILE_MAX];
     const char *job = store->job, *slot = store->slot;
     const int fields = sscanf(text, "weir checkpoint store 1\nid %39s\njob %71s\nslot %15s\n", store->id, store->job,
                               store->slot);
-    if (fields == 3) (void)id_render(again, store->id, job, slot);
+    if (fields == 3) (void)store_id_render(again, store->id, job, slot);
     if (fields != 3 || strcmp(text, again) != 0)
         return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
                               "checkpoint store %s: the file 'store', which holds the store's id, is damaged or of a "
@@ -217,21 +216,21 @@ static enum weir_code id_accept(struct store *store, const char *text, const str
 static enum weir_code id_read(struct store *store, const struct store_options *options, bool *found,
                               struct weir_error *error)
 {
-    char path[STORE_PATH_MAX], text[ID_FILE_BYTES_MAX] = "";
-    store_file_path(store, ID_FILE, path);
+    char path[STORE_PATH_MAX], text[STORE_ID_FILE_MAX] = "";
+    store_file_path(store, STORE_ID_FILE, path);
     const int file = store->disk->open(store->disk->user, path, DISK_READ);
     *found = file != -ENOENT;
     if (file == -ENOENT) return WEIR_OK;
-    if (file < 0) return stop(error, store_disk_error(store, error, file, "opening", ID_FILE));
+    if (file < 0) return stop(error, store_disk_error(store, error, file, "opening", STORE_ID_FILE));
     const int64_t size = store->disk->size(store->disk->user, file);
     int result = 0;
-    if (size > 0 && size < ID_FILE_BYTES_MAX) result = disk_read_all(store->disk, file, text, (size_t)size, 0);
+    if (size > 0 && size < STORE_ID_FILE_MAX) result = disk_read_all(store->disk, file, text, (size_t)size, 0);
     store->disk->close(store->disk->user, file);
-    if (result < 0) return stop(error, store_disk_error(store, error, result, "reading", ID_FILE));
+    if (result < 0) return stop(error, store_disk_error(store, error, result, "reading", STORE_ID_FILE));
     return id_accept(store, text, options, error);
 }
 
-static int write_new_file(const struct disk *disk, const char *path, const char *text, size_t size)
+int store_write_new(const struct disk *disk, const char *path, const char *text, size_t size)
 {
     const int file = disk->open(disk->user, path, DISK_CREATE);
     if (file < 0) return file;
@@ -246,25 +245,25 @@ static int write_new_file(const struct disk *disk, const char *path, const char 
 static enum weir_code id_create(struct store *store, const struct store_options *options, struct weir_error *error)
 {
     const struct weir_environment *environment = options->environment;
-    char id[STORE_ID_MAX], text[ID_FILE_BYTES_MAX], name[STORE_FILE_MAX];
+    char id[STORE_ID_MAX], text[STORE_ID_FILE_MAX], name[STORE_FILE_MAX];
     char temporary[STORE_PATH_MAX], path[STORE_PATH_MAX];
     (void)snprintf(id, sizeof id, "%016" PRIx64 "%016" PRIx64, environment->random(environment->user),
                    environment->random(environment->user));
     (void)snprintf(name, sizeof name, ID_TEMPORARY "%s", id);
     store_file_path(store, name, temporary);
-    store_file_path(store, ID_FILE, path);
+    store_file_path(store, STORE_ID_FILE, path);
 
-    const int size = id_render(text, id, options->job, options->slot);
-    int result = write_new_file(store->disk, temporary, text, (size_t)size);
+    const int size = store_id_render(text, id, options->job, options->slot);
+    int result = store_write_new(store->disk, temporary, text, (size_t)size);
     if (result == 0) {
         result = store->disk->rename(store->disk->user, temporary, path, false);
         if (result < 0) (void)store->disk->remove(store->disk->user, temporary);
         if (result == -EEXIST) result = 0;
     }
-    if (result < 0) return stop(error, store_disk_error(store, error, result, "creating", ID_FILE));
+    if (result < 0) return stop(error, store_disk_error(store, error, result, "creating", STORE_ID_FILE));
     bool found;
     const enum weir_code code = id_read(store, options, &found, error);
-    return code != WEIR_OK || found ? code : stop(error, store_disk_error(store, error, -ENOENT, "reading", ID_FILE));
+    return code != WEIR_OK || found ? code : stop(error, store_disk_error(store, error, -ENOENT, "reading", STORE_ID_FILE));
 }
 
 /* ---- Open and close ---------------------------------------------------------------------------------------------- */

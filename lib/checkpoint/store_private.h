@@ -6,6 +6,8 @@
 
 /* Room for the path of any file of a store. */
 #define STORE_PATH_MAX 4096
+#define STORE_ID_FILE "store"
+#define STORE_ID_FILE_MAX 512 /* bytes */
 #define STORE_SPARES_MAX 4
 #define STORE_SLICE_BYTES (256u << 10)
 
@@ -51,10 +53,18 @@ void store_log_name(char name[STORE_FILE_MAX], uint64_t incarnation, uint64_t nu
 /* Puts "<store>/<file>" into `path`. */
 void store_file_path(const struct store *store, const char *file, char path[STORE_PATH_MAX]);
 
+/* The text of the id file; answers its size. */
+int store_id_render(char text[STORE_ID_FILE_MAX], const char *id, const char *job, const char *slot);
+/* A new file, durable but for its name. 0, or a negative errno; then there is none. */
+int store_write_new(const struct disk *disk, const char *path, const char *text, size_t size);
+
 /* Begins and ends the log of store->incarnation. */
 int store_log_begin(struct store *store);
 void store_log_end(struct store *store);
 
+/* A negative errno in words, and what to do about it: "; make room on that file system", or "". */
+const char *store_errno_text(int result);
+const char *store_errno_advice(int result);
 /* WEIR_ENVIRONMENT, remedy RETRY: "checkpoint store /d/job: <doing> <file>: <errno as text>; <what to do>". */
 enum weir_code store_disk_error(const struct store *store, struct weir_error *error, int result, const char *doing,
                                 const char *file);

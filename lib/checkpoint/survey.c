@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "checkpoint/pointer.h"
+#include "checkpoint/savepoint.h"
 #include "checkpoint/store_private.h"
 
 static enum weir_code no_memory(const struct store *store, struct weir_error *error)
@@ -162,6 +163,16 @@ static enum weir_code read_pointer(struct survey *survey, struct weir_frame_name
     if (code == WEIR_OK && *found && newest->incarnation == 0) code = nothing(store, error);
     weir_ledger_entry_clear(&entry);
     buffer_deinit(&record);
+    return code;
+}
+
+/* A folder that somebody took out of a store says itself which checkpoint it holds. */
+static enum weir_code read_mark(struct survey *survey, struct weir_error *error)
+{
+    struct savepoint_mark mark;
+    const struct store *store = survey->store;
+    const enum weir_code code = savepoint_peek(store->disk, store->path, &mark, &survey->is_savepoint, error);
+    survey->newest = mark.frame;
     return code;
 }
 
@@ -327,6 +338,7 @@ static enum weir_code follow(struct survey *survey, struct weir_frame_name name,
     while (code == WEIR_OK && name.incarnation != 0) {
         const struct survey_frame *newest = survey->frames.count > 0 ? &survey->frames.items[0] : NULL;
         const bool is_needed = newest == NULL || name.epoch > newest->redo_epoch;
+        if (survey->is_savepoint && !is_needed) break;
         code = store_read_manifest(survey->store, &name, &bytes, &arena, &manifest, &problem);
         const bool is_retired = code == WEIR_DAMAGED && !is_needed && is_overwritten(survey->store, &name);
         if (is_retired) code = WEIR_OK;
@@ -381,10 +393,10 @@ enum weir_code survey_take(struct store *store, const struct weir_frame_name *ne
 {
     *survey = (struct survey){ .store = store, .is_deep = is_deep };
     arena_init(&survey->arena, 16 * 1024);
-    enum weir_code code = WEIR_OK;
-    survey->is_decided = newest != NULL;
-    if (newest != NULL) survey->newest = *newest;
-    else code = find_newest(survey, &survey->newest, error);
+    enum weir_code code = read_mark(survey, error);
+    survey->is_decided = survey->is_savepoint || newest != NULL;
+    if (code == WEIR_OK && newest != NULL && !survey->is_savepoint) survey->newest = *newest;
+    else if (code == WEIR_OK && !survey->is_savepoint) code = find_newest(survey, &survey->newest, error);
     if (code == WEIR_OK) code = follow(survey, survey->newest, error);
     if (code == WEIR_OK) code = miss_pointer(survey, error);
     for (size_t i = 0; code == WEIR_OK && i < survey->frames.count; i++)

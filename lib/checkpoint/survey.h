@@ -1,7 +1,8 @@
 /* What a store holds, for who only looks at it: checkpoints from the newest one back along their parents, the bases that
  * they name, and what is wrong with either.
  *
- *   newest    where there is a pointer file, the frame that its newest mark names: exactly what is committed. Elsewhere
+ *   newest    where there is a pointer file, the frame that its newest mark names: exactly what is committed. Of a
+ *             savepoint, the one that its mark names. Elsewhere
  *             the highest (incarnation, epoch) that lies in a log: it was committed, or it was about to be, and the
  *             ledger knows which
  *   others    its parents, each of which was committed before the next one began (R1)
@@ -48,7 +49,8 @@ struct survey {
     struct store *store;
     struct arena arena;
     struct weir_frame_name newest; /* as far as it is known, also on failure; incarnation 0 = there is none */
-    bool is_decided; /* the newest is committed: the pointer file, or who asked, says so */
+    bool is_savepoint; /* there is nothing but what one checkpoint needs */
+    bool is_decided; /* the newest is committed: the pointer file, a savepoint's mark, or who asked, says so */
     bool is_deep;
     VEC(struct survey_frame) frames; /* newest first, early parts among them */
     VEC(struct survey_base) bases;   /* each that a frame names, once */

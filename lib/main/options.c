@@ -43,7 +43,11 @@ static const struct standard_option standard[] = {
     { "config", "FILE", CONFIG, NULL, "configuration file (YAML)" },
     { "kafka-config", "FILE", KAFKA_CONFIG, NULL, "client properties for librdkafka" },
     { "takeover", NULL, SET, "start.takeover", "take the job over from another store or plan" },
-    { "position", "ledger|group", SET, "start.position", "which position counts where they differ" },
+    { "position", "ledger|group|start", SET, "start.position", "which position counts where they differ" },
+    { "from-savepoint", "PATH", SET, "execution.savepoint.path", "begin with the state of a savepoint; also -s PATH" },
+    { "allow-non-restored-state", NULL, SET, "execution.savepoint.ignore-unclaimed-state",
+      "give up state that the job no longer declares" },
+    { "share-output", NULL, SET, "start.share-output", "write where the savepoint's job writes, too" },
     { "fresh", NULL, SET, "start.fresh", "begin anew, whatever the ledger says; output may repeat" },
     { "plan", NULL, PLAN, NULL, "print the job graph and the execution plan, and end" },
     { "validate", NULL, VALIDATE, NULL, "check options, configuration and graph, and end" },
@@ -282,6 +286,7 @@ static enum weir_code parse_argument(struct parsing *parsing, int argc, char **a
         return set_pair(parsing, argv[*index]);
     }
     if (strcmp(argument, "-h") == 0) argument = "--help";
+    if (strcmp(argument, "-s") == 0) argument = "--from-savepoint";
     if (strncmp(argument, "--", 2) != 0) return usage(parsing, "'%s' is not an option", argument);
 
     char name[64];

@@ -24,6 +24,8 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
     X("execution.checkpointing.dir", TEXT, NULL, 0, 0, NULL, "Directory of the checkpoint store.")                     \
     X("execution.checkpointing.storage", CHOICE, "filesystem", 0, 0, "filesystem|jobmanager",                          \
       "Where checkpoints lie: in files, or in the memory of this process, for trials.")                                \
+    X("execution.checkpointing.savepoint-dir", TEXT, NULL, 0, 0, NULL, "Where savepoints are made when nobody says.")   \
+    X("execution.savepoint.path", TEXT, NULL, 0, 0, NULL, "The savepoint that a job with no history begins from.")     \
     X("execution.savepoint.ignore-unclaimed-state", BOOL, "false", 0, 0, NULL,                                         \
       "Give up state of the checkpoint that the job no longer declares.")                                              \
     X("execution.buffer-timeout", DURATION, "5ms", 0, 60000, NULL,                                                     \
@@ -78,7 +80,10 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
     X("ledger.anchor-interval", DURATION, "1s", 0, 0, NULL,                                                            \
       "Time between two notes of the outputs' end offsets; 0 = none.")                                                 \
     X("start.takeover", BOOL, "false", 0, 0, NULL, "Take a job over that belongs to another store or plan.")           \
-    X("start.position", CHOICE, "verify", 0, 0, "verify|ledger|group", "Which position counts where they differ.")     \
+    X("start.position", CHOICE, "verify", 0, 0, "verify|ledger|group|start",                                           \
+      "Which position counts where they differ; start: of a savepoint, its state, and positions as for a new job.")    \
+    X("start.share-output", BOOL, "false", 0, 0, NULL,                                                                 \
+      "Begin from the savepoint of another job although it writes to the same output.")                                \
     X("start.fresh", BOOL, "false", 0, 0, NULL, "Begin anew, whatever the ledger says; output may repeat.")            \
     X("start.bounded", BOOL, "false", 0, 0, NULL, "End at the end offsets found at the start.")
 

@@ -233,6 +233,7 @@ static void notify(struct weir_job *job, const struct commit_action *action)
     job->rewrite_mirrors = false;
     job->founded |= action->epoch == 0;
     job->tickets.done = job->tickets.in_flight;
+    job_savepoint_committed(job, action->final);
     CRASH_POINT(commit_acknowledged);
     if (!note_retained(job)) {
         job_no_memory(job, "the list of retained checkpoints");
@@ -486,12 +487,6 @@ static bool take_task_letter(struct weir_job *job, struct letter_from_task *lett
     return false;
 }
 
-static void take_checkpoint(struct weir_job *job, uint64_t ticket)
-{
-    if (ticket > job->tickets.taken) job->tickets.taken = ticket;
-    job_coordinator_event(job, COORDINATOR_ON_TRIGGER, 0, 0);
-}
-
 static void take_stop(struct weir_job *job)
 {
     if (!job->started) { /* still opening: nothing has begun */
@@ -501,6 +496,24 @@ static void take_stop(struct weir_job *job)
     }
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_STOP });
     job_coordinator_event(job, COORDINATOR_ON_STOP, 0, 0);
+}
+
+void job_ask_for_checkpoint(struct weir_job *job, uint64_t ticket, bool stops)
+{
+    if (ticket > job->tickets.taken) job->tickets.taken = ticket;
+    if (stops)
+        take_stop(job);
+    else
+        job_coordinator_event(job, COORDINATOR_ON_TRIGGER, 0, 0);
+}
+
+static void take_cancel(struct weir_job *job)
+{
+    job_savepoint_give_up(job, "the job was cancelled before the savepoint was whole");
+    if (job->started)
+        job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_CANCEL });
+    else
+        job->ended = true;
 }
 
 static void take_work(struct weir_job *job, struct work *work)
@@ -516,14 +529,10 @@ static void take_letter(struct weir_job *job, struct mail *mail)
     switch ((enum letter_type)mail->type) {
     case LETTER_WORK_DONE: take_work(job, (struct work *)mail); return;
     case LETTER_DECIDER: take_decider_event(job, &((struct letter_decider *)mail)->event); break;
-    case LETTER_CHECKPOINT: take_checkpoint(job, ((struct letter_checkpoint *)mail)->ticket); break;
+    case LETTER_CHECKPOINT: job_ask_for_checkpoint(job, ((struct letter_checkpoint *)mail)->ticket, false); break;
+    case LETTER_SAVEPOINT: job_savepoint_asked(job, (struct letter_savepoint *)mail); break;
     case LETTER_STOP: take_stop(job); break;
-    case LETTER_CANCEL_JOB:
-        if (job->started)
-            job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_CANCEL });
-        else
-            job->ended = true;
-        break;
+    case LETTER_CANCEL_JOB: take_cancel(job); break;
     default:
         if (take_task_letter(job, (struct letter_from_task *)mail)) return;
     }
@@ -581,11 +590,27 @@ static int64_t next_timer_us(const struct weir_job *job)
 
 /* ---- The thread ----------------------------------------------------------------------------------------------------- */
 
+/* One that was asked for and not begun comes to nothing. */
+static void end_savepoints(struct weir_job *job)
+{
+    static const char why[] = "the job ended before the savepoint could be taken";
+    pthread_mutex_lock(&job->status_mutex);
+    job->savepoints_closed = true;
+    const bool is_in_the_mail = job->savepoint_status.state == WEIR_SAVEPOINT_WAITING;
+    if (is_in_the_mail) {
+        job->savepoint_status.state = WEIR_SAVEPOINT_FAILED;
+        weir_error_set(&job->savepoint_status.error, WEIR_FAILED, WEIR_REMEDY_STOP, "%s", why);
+    }
+    pthread_mutex_unlock(&job->status_mutex);
+    job->taking.in_flight = false; /* the worker has stopped */
+    job_savepoint_give_up(job, why);
+}
+
 static void run_job(void *argument)
 {
     struct weir_job *job = argument;
     job_open(job);
-    while (!job->ended) {
+    while (!job->ended || job_savepoint_is_copying(job)) {
         struct mail *mail = mailbox_take(&job->mailbox);
         if (mail != NULL) {
             take_letter(job, mail);
@@ -600,6 +625,7 @@ static void run_job(void *argument)
     worker_stop(job->base_writer);
     worker_stop(job->log_writer);
     job->environment_worker = job->base_writer = job->log_writer = NULL;
+    end_savepoints(job);
     publish(job);
     job_close(job);
 

@@ -9,12 +9,14 @@
  *             commit_step:      what is done about it, in which order
  *
  *   job.c              the thread, its letters, the executor of both machines' actions
- *   job_environment.c  blocking work: opening connectors and store, finding the commit point, restoring
+ *   job_environment.c  blocking work: opening connectors and store, finding the commit point
+ *   job_restore.c      a checkpoint becomes tasks with state
  *   job_attempt.c      tasks and channels of one attempt: made, started, cancelled
  *   job_frame.c        what tasks reported becomes a frame, or an early part of one, and a ledger record
  *   job_append.c       frames and early parts on their way into the log
  *   job_states.c       the states of the job and those of a checkpoint
  *   job_base.c         when a base is written, which shard is next
+ *   job_savepoint.c    savepoints: taking one, and beginning from one
  *
  * The job thread owns everything below except what says otherwise, and never blocks. Workers see the job only through their
  * work's arguments, and `store`, whose functions say which thread may call them. */
@@ -29,6 +31,7 @@
 #include "checkpoint/restart.h"
 #include "checkpoint/retained.h"
 #include "checkpoint/retention.h"
+#include "checkpoint/savepoint.h"
 #include "checkpoint/store.h"
 #include "checkpoint/strategy.h"
 #include "graph/plan.h"
@@ -91,6 +94,26 @@ struct job_dump {
     struct store_base *file; /* base writer's */
     bool written;            /* finished: joins the bases at the next barrier */
     struct job_base base;
+};
+
+/* The savepoint that is being taken, at most one (job_savepoint.c). */
+struct job_taking {
+    enum { TAKING_NOTHING, TAKING_PREPARES, TAKING_WAITS, TAKING_COPIES } phase;
+    bool stops;              /* the checkpoint is the last one before the job ends */
+    bool in_flight;          /* a piece of work is with the base writer */
+    bool given_up;
+    uint64_t ticket;         /* WAITS: of the checkpoint */
+    char *directory;
+    struct savepoint *copy;  /* COPIES; the base writer's while in flight */
+};
+
+/* The savepoint that the job is to begin from. Read once, when the job is opened. */
+struct job_from {
+    const char *path; /* NULL = none */
+    bool was_read;
+    char missing[1000]; /* why it cannot be; "" = it can */
+    struct savepoint_mark mark; /* the beginning of its id alone, when it is missing */
+    struct store *store;
 };
 
 /* Percentiles of the last samples. */
@@ -180,6 +203,8 @@ struct weir_job {
     VEC(struct job_keyed) keyed;
     VEC(struct job_shard) shards;
     struct job_dump dump;
+    struct job_taking taking;
+    struct job_from from;
     VEC(struct letter_from_task *) acks; /* per task: of the epoch in flight */
     struct job_parts parts;
     struct job_closing closing;
@@ -223,6 +248,8 @@ struct weir_job {
     /* Read by any thread under the mutex, written by the job thread (listed in lib/README.md). */
     pthread_mutex_t status_mutex;
     struct weir_job_status status;
+    struct weir_savepoint_status savepoint_status;
+    bool savepoints_closed; /* the job has ended: none is begun any more */
     struct weir_error outcome; /* once ended_descriptor is readable */
     bool ended;                /* job thread */
 };
@@ -236,6 +263,8 @@ void job_commit_event(struct weir_job *job, struct commit_event event);
 /* FAILED, from whatever part. */
 void job_failed(struct weir_job *job, const struct weir_error *error);
 void job_no_memory(struct weir_job *job, const char *what);
+/* A ticket that was given; then the job ends, or it does not. */
+void job_ask_for_checkpoint(struct weir_job *job, uint64_t ticket, bool stops);
 void job_coordinator_event(struct weir_job *job, enum coordinator_event_type type, uint64_t epoch, uint32_t subtask);
 /* Hands work to a worker on behalf of the attempt. */
 void job_submit(struct weir_job *job, struct worker *worker, struct work *work);
@@ -252,8 +281,26 @@ uint32_t job_handles_named(const struct weir_job *job); /* by job->facts: the la
 void job_resolve(struct weir_job *job); /* then RESOLVED or FAILED */
 void job_found(struct weir_job *job);   /* then SNAPSHOT 0 */
 void job_restore(struct weir_job *job, uint64_t epoch); /* then RESTORED */
+/* Environment worker: looks for splits of one source, and merges what is found into what is known. */
+enum weir_code job_discover_into(struct weir_job *job, struct job_source *source, bool founding, bool verify,
+                                 struct weir_error *error);
+/* Positions of the group instead of the frame's (--position group). */
+void job_take_group_positions(struct weir_job *job, struct weir_splits *splits);
+/* The list of files that retention works on: nothing restored, so everything that is there may go one day. */
+enum weir_code job_start_retention(struct weir_job *job, uint64_t incarnation, struct weir_error *error);
 void job_discover(struct weir_job *job);
 void job_commit_lag(struct weir_job *job);
+
+/* ---- job_restore.c -------------------------------------------------------------------------------------------------- */
+
+struct job_restored {
+    bool is_complete, was_complete; /* as the job's */
+};
+
+/* Environment worker. Makes the tasks for open epoch `epoch`, with the state of a checkpoint in `store`: of the job's own, or
+ * of the savepoint that it is founded from. */
+enum weir_code job_restore_checkpoint(struct weir_job *job, struct store *store, const struct weir_frame_name *name,
+                                      uint64_t epoch, struct job_restored *restored, struct weir_error *error);
 
 /* ---- job_attempt.c -------------------------------------------------------------------------------------------------- */
 
@@ -318,6 +365,27 @@ void job_base_consider(struct weir_job *job);                                  /
 void job_base_chunk(struct weir_job *job, struct letter_from_task *letter);    /* from the task that dumps */
 void job_base_join(struct weir_job *job);                                      /* at a barrier: what is written counts */
 void job_base_cancel(struct weir_job *job);
+/* Describes a base of one subtask's shard; its file is not known yet. */
+struct job_base job_base_of(const struct weir_job *job, const struct job_keyed *keyed, uint32_t subtask,
+                            uint64_t redo_epoch);
 void job_delete_files(struct weir_job *job);                                   /* R3: after a commit only */
+
+/* ---- job_savepoint.c ------------------------------------------------------------------------------------------------ */
+
+void job_savepoint_asked(struct weir_job *job, struct letter_savepoint *letter);
+/* A checkpoint is committed. */
+void job_savepoint_committed(struct weir_job *job, bool final);
+/* What had to wait for the end of an attempt. */
+void job_savepoint_go_on(struct weir_job *job);
+/* True while a copy is made: the store keeps everything, and the job does not end. */
+bool job_savepoint_is_copying(const struct weir_job *job);
+void job_savepoint_give_up(struct weir_job *job, const char *why);
+
+/* Environment worker. Where the job is to begin from; what is wrong with it is kept for who needs it. */
+void job_savepoint_read(struct weir_job *job);
+/* Holds clusters and outputs of the savepoint against the job's. */
+enum weir_code job_savepoint_check(const struct weir_job *job, const struct manifest *manifest, struct weir_error *error);
+/* Makes the tasks with the savepoint's state, and bases of it in the job's own store. */
+enum weir_code job_savepoint_found(struct weir_job *job, struct weir_error *error);
 
 #endif

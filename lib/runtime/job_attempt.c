@@ -258,4 +258,5 @@ void job_look_unwound(struct weir_job *job)
     job->unwinding = false;
     job->proceeded = 0;
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_TASKS_GONE });
+    job_savepoint_go_on(job);
 }

@@ -56,6 +56,7 @@ static void delete_files(struct weir_job *job, struct retention_names *names)
 void job_delete_files(struct weir_job *job)
 {
     struct retention_names names = { 0 };
+    if (job_savepoint_is_copying(job)) return; /* a later commit collects what became superfluous meanwhile */
     retention_collect(&job->retention, &names);
     delete_files(job, &names);
 }
@@ -182,6 +183,15 @@ static void discard_chunk(struct work *work)
     store_base_abandon(chunk->file);
 }
 
+struct job_base job_base_of(const struct weir_job *job, const struct job_keyed *keyed, uint32_t subtask,
+                            uint64_t redo_epoch)
+{
+    const uint32_t parallelism = job->plan->vertices[keyed->vertex].parallelism;
+    const uint32_t first = key_group_first(job->plan->max_parallelism, parallelism, subtask);
+    const uint32_t end = key_group_first(job->plan->max_parallelism, parallelism, subtask + 1);
+    return (struct job_base){ .group_first = first, .group_count = end - first, .redo_epoch = redo_epoch };
+}
+
 void job_base_chunk(struct weir_job *job, struct letter_from_task *letter)
 {
     struct weir_error error;
@@ -199,12 +209,7 @@ void job_base_chunk(struct weir_job *job, struct letter_from_task *letter)
         job_failed(job, &error);
         return;
     }
-    const struct job_shard *shard = &job->shards.items[job->dump.shard];
-    const uint32_t parallelism = job->plan->vertices[dumped(job)->vertex].parallelism;
-    const uint32_t key_groups = job->plan->max_parallelism;
-    job->dump.base.group_first = key_group_first(key_groups, parallelism, shard->subtask);
-    job->dump.base.group_count = key_group_first(key_groups, parallelism, shard->subtask + 1) - job->dump.base.group_first;
-    job->dump.base.redo_epoch = letter->redo_epoch;
+    job->dump.base = job_base_of(job, dumped(job), job->shards.items[job->dump.shard].subtask, letter->redo_epoch);
     work->work.discard = discard_chunk;
     work->job = job;
     work->chunk = letter->chunk;

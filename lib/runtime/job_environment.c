@@ -10,7 +10,7 @@ struct job_work {
     struct work work;
     struct weir_job *job;
     uint64_t epoch;
-    bool is_complete, was_complete; /* of a restore: as job's */
+    struct job_restored restored;
 };
 
 static void submit_for_job(struct weir_job *job, struct worker *worker, uint64_t epoch,
@@ -164,6 +164,7 @@ static enum weir_code run_open(struct work *work)
 {
     struct weir_job *job = ((struct job_work *)work)->job;
     enum weir_code code = open_store(job, &work->error);
+    job_savepoint_read(job);
     if (code == WEIR_OK) code = open_decider(job, &work->error);
     for (uint32_t v = 0; v < job->plan->vertex_count; v++) {
         if (code == WEIR_OK) code = open_source(job, v, &work->error);
@@ -225,6 +226,9 @@ void job_close(struct weir_job *job)
     }
     if (job->decider != NULL) job->decider_type->close(job->decider);
     if (job->dump.file != NULL) store_base_abandon(job->dump.file);
+    savepoint_abandon(job->taking.copy);
+    store_close(job->from.store);
+    job->from.store = NULL;
     store_close(job->store);
     for (size_t i = 0; i < job->keyed.count; i++) vec_free(&job->keyed.items[i].bases);
     vec_free(&job->keyed);
@@ -239,6 +243,7 @@ void job_close(struct weir_job *job)
 
 struct facts {
     struct restart_facts facts;
+    struct restart_savepoint savepoint;
     struct weir_ledger_entry *entries;
     VEC(struct restart_frame) frames;
 };
@@ -249,6 +254,18 @@ static void facts_clear(struct facts *facts)
     free(facts->entries);
     for (size_t i = 0; i < facts->frames.count; i++) weir_splits_clear(&facts->frames.items[i].positions);
     vec_free(&facts->frames);
+    weir_splits_clear(&facts->savepoint.frame.positions);
+}
+
+static void fill_savepoint(const struct weir_job *job, struct facts *facts)
+{
+    const struct job_from *from = &job->from;
+    if (from->path == NULL) return;
+    facts->savepoint = (struct restart_savepoint){ .place = from->path, .store = from->mark.store,
+                                                   .missing = from->missing[0] == '\0' ? NULL : from->missing,
+                                                   .frame = { .name = from->mark.frame } };
+    (void)snprintf(facts->savepoint.id, sizeof(facts->savepoint.id), "%s", from->mark.id);
+    facts->facts.savepoint = &facts->savepoint;
 }
 
 static enum weir_code facts_fill(struct weir_job *job, struct facts *facts, struct weir_error *error)
@@ -275,6 +292,7 @@ static enum weir_code facts_fill(struct weir_job *job, struct facts *facts, stru
                     : strcmp(position, "group") == 0 ? RESTART_POSITION_GROUP
                                                      : RESTART_POSITION_UNSET;
     for (size_t i = 0; i < job->sources.count; i++) out->mirrors_expected |= job->sources.items[i].in_transaction;
+    fill_savepoint(job, facts);
     if (job->facts.record_count == 0) return WEIR_OK;
     facts->entries = calloc(job->facts.record_count, sizeof(*facts->entries));
     if (facts->entries == NULL)
@@ -336,7 +354,8 @@ static bool copy_positions(const struct weir_job *job, const struct manifest *ma
     return true;
 }
 
-static void verify_frame(struct weir_job *job, const struct weir_frame_name *name, struct restart_frame *out)
+static void verify_frame(const struct weir_job *job, struct store *store, const struct weir_frame_name *name,
+                         struct restart_frame *out)
 {
     struct weir_error error = { .code = WEIR_OK };
     struct buffer frame;
@@ -345,7 +364,7 @@ static void verify_frame(struct weir_job *job, const struct weir_frame_name *nam
     buffer_init(&frame);
     arena_init(&arena, 16 * 1024);
     *out = (struct restart_frame){ .name = *name };
-    enum weir_code code = store_read_frame(job->store, name, &frame, &error);
+    enum weir_code code = store_read_frame(store, name, &frame, &error);
     if (code == WEIR_OK)
         code = manifest_decode((struct weir_bytes){ frame.data, frame.size }, name, &arena, &manifest, &error);
     if (code == WEIR_OK && manifest.is_part)
@@ -380,6 +399,12 @@ static void mark_ancestors(struct weir_job *job, struct facts *facts)
     store_chain_clear(&chain);
 }
 
+static void verify_savepoint(const struct weir_job *job, struct restart_savepoint *savepoint)
+{
+    verify_frame(job, job->from.store, &job->from.mark.frame, &savepoint->frame);
+    if (savepoint->frame.state != RESTART_FRAME_VERIFIED) savepoint->missing = savepoint->frame.problem;
+}
+
 static enum weir_code run_resolve(struct work *work)
 {
     struct weir_job *job = ((struct job_work *)work)->job;
@@ -395,8 +420,9 @@ static enum weir_code run_resolve(struct work *work)
             code = weir_error_set(&work->error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory to look at frames");
             break;
         }
-        verify_frame(job, &names[i], frame);
+        verify_frame(job, job->store, &names[i], frame);
     }
+    if (code == WEIR_OK && job->from.store != NULL) verify_savepoint(job, &facts.savepoint);
     if (code == WEIR_OK) {
         mark_ancestors(job, &facts);
         facts.facts.frames = facts.frames.items;
@@ -480,8 +506,7 @@ void job_resolve(struct weir_job *job) { submit_for_job(job, job->environment_wo
 
 /* ---- Splits --------------------------------------------------------------------------------------------------------- */
 
-/* Positions of the group instead of the frame's (--position group). */
-static void take_group_positions(struct weir_job *job, struct weir_splits *splits)
+void job_take_group_positions(struct weir_job *job, struct weir_splits *splits)
 {
     for (size_t i = 0; i < job->facts.mirror_count; i++)
         for (size_t k = 0; k < splits->count; k++)
@@ -513,9 +538,8 @@ static bool add_or_update(struct weir_splits *splits, const struct weir_split *f
     return weir_splits_add(splits, found);
 }
 
-/* Looks for splits of one source and merges what is found into what is known. */
-static enum weir_code discover_into(struct weir_job *job, struct job_source *source, bool founding, bool verify,
-                                    struct weir_error *error)
+enum weir_code job_discover_into(struct weir_job *job, struct job_source *source, bool founding, bool verify,
+                                 struct weir_error *error)
 {
     struct weir_splits found = { 0 };
     enum weir_code code = source->spec->source.type->discover(source->instance, &source->splits, founding, verify,
@@ -532,24 +556,27 @@ static enum weir_code run_found(struct work *work)
 {
     struct weir_job *job = ((struct job_work *)work)->job;
     weir_output_totals_clear(&job->totals);
+    for (size_t i = 0; i < job->keyed.count; i++) job->keyed.items[i].bases.count = 0;
+    job->is_complete = job->was_complete = false;
+    if (job->decision.from_savepoint) return job_savepoint_found(job, &work->error);
+    job_states_found(job, 0);
     for (size_t i = 0; i < job->sources.count; i++) {
         struct job_source *source = &job->sources.items[i];
         weir_splits_clear(&source->splits);
-        const enum weir_code code = discover_into(job, source, true, true, &work->error);
+        const enum weir_code code = job_discover_into(job, source, true, true, &work->error);
         if (code != WEIR_OK) return code;
-        if (job->decision.positions_from_group) take_group_positions(job, &source->splits);
+        if (job->decision.positions_from_group) job_take_group_positions(job, &source->splits);
     }
     return WEIR_OK;
 }
 
-/* The list of files that retention works on: nothing restored, so everything that is there may go one day. */
 static void list_file(void *user, const char *file)
 {
     struct weir_job *job = user;
     retention_found(&job->retention, file);
 }
 
-static enum weir_code start_retention(struct weir_job *job, uint64_t incarnation, struct weir_error *error)
+enum weir_code job_start_retention(struct weir_job *job, uint64_t incarnation, struct weir_error *error)
 {
     if (job->retention_ready) retention_deinit(&job->retention);
     retention_init(&job->retention, incarnation,
@@ -563,10 +590,7 @@ static void found_done(struct work *work, void *user)
     struct weir_job *job = user;
     if (is_stale(job, work)) return;
     enum weir_code code = work->code;
-    if (code == WEIR_OK) code = start_retention(job, job->commit.incarnation, &work->error);
-    for (size_t i = 0; i < job->keyed.count; i++) job->keyed.items[i].bases.count = 0;
-    job->is_complete = job->was_complete = false;
-    job_states_found(job, 0);
+    if (code == WEIR_OK) code = job_start_retention(job, job->commit.incarnation, &work->error);
     if (code != WEIR_OK) {
         job_failed(job, &work->error);
         return;
@@ -702,238 +726,11 @@ void job_commit_lag(struct weir_job *job)
 
 /* ---- Restoring ------------------------------------------------------------------------------------------------------ */
 
-struct restoring {
-    struct weir_job *job;
-    struct manifest manifest;
-    struct weir_frame_name name;
-    const struct job_keyed *keyed;
-    struct state_mapping mapping[JOB_STATES_WRITTEN_MAX];
-    uint32_t mapping_count;
-    bool base_begun; /* its states have been read */
-    uint64_t redo_epoch;
-    uint64_t frames, log_bytes; /* that were replayed */
-    bool was_complete;
-};
-
-static void map_states(struct restoring *restoring, const struct manifest_state *written, size_t count)
-{
-    restoring->mapping_count = count < JOB_STATES_WRITTEN_MAX ? (uint32_t)count : JOB_STATES_WRITTEN_MAX;
-    job_states_map(restoring->keyed, written, count, restoring->mapping);
-}
-
-/* Every subtask takes what is in its key groups and skips the rest. */
-static enum weir_code apply_units(struct restoring *restoring, struct weir_bytes units, struct weir_error *error)
-{
-    struct weir_job *job = restoring->job;
-    const struct job_keyed *keyed = restoring->keyed;
-    const uint32_t first = job->vertex_first[keyed->vertex];
-    for (uint32_t i = 0; i < job->plan->vertices[keyed->vertex].parallelism; i++) {
-        struct shard *shard = chain_shard(task_chain(job->tasks.items[first + i]), keyed->stage);
-        const enum weir_code code = shard_apply(shard, units, restoring->mapping, restoring->mapping_count, error);
-        if (code != WEIR_OK) return weir_error_wrap(error, "operator '%s'", keyed->spec->name), code;
-    }
-    return WEIR_OK;
-}
-
-/* The first chunk of a base: whose units follow. */
-static enum weir_code begin_base(struct restoring *restoring, struct weir_bytes chunk, struct weir_error *error)
-{
-    struct arena arena;
-    struct manifest_state *states;
-    size_t count;
-    arena_init(&arena, 2 * 1024);
-    const bool good = manifest_states_decode(chunk, &arena, &states, &count);
-    if (good) map_states(restoring, states, count);
-    arena_deinit(&arena);
-    restoring->base_begun = true;
-    return good ? WEIR_OK
-                : weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP, "damaged state: a base does not begin with its states");
-}
-
-static enum weir_code apply_chunk(void *user, struct weir_bytes chunk, struct weir_error *error)
-{
-    struct restoring *restoring = user;
-    return restoring->base_begun ? apply_units(restoring, chunk, error) : begin_base(restoring, chunk, error);
-}
-
-static enum weir_code restore_bases(struct restoring *restoring, struct weir_error *error)
-{
-    struct weir_job *job = restoring->job;
-    for (size_t i = 0; i < job->keyed.count; i++) {
-        restoring->keyed = &job->keyed.items[i];
-        const struct manifest_operator *written =
-            manifest_find_operator(&restoring->manifest, restoring->keyed->spec->name);
-        if (written == NULL) continue;
-        enum weir_code code = WEIR_OK;
-        for (size_t b = 0; code == WEIR_OK && b < written->base_count; b++) {
-            restoring->base_begun = false;
-            code = store_read_base(job->store, &written->bases[b], apply_chunk, restoring, error);
-            CRASH_POINT(restore_base_applied);
-        }
-        if (code != WEIR_OK) return code;
-    }
-    return WEIR_OK;
-}
-
-static enum weir_code replay_frame(struct restoring *restoring, const struct weir_frame_name *name, struct buffer *bytes,
-                                   struct arena *arena, struct weir_error *error)
-{
-    struct weir_job *job = restoring->job;
-    struct manifest manifest;
-    arena_reset(arena);
-    enum weir_code code = store_read_frame(job->store, name, bytes, error);
-    if (code == WEIR_OK)
-        code = manifest_decode((struct weir_bytes){ bytes->data, bytes->size }, name, arena, &manifest, error);
-    for (size_t i = 0; code == WEIR_OK && i < job->keyed.count; i++) {
-        restoring->keyed = &job->keyed.items[i];
-        const struct manifest_operator *written = manifest_find_operator(&manifest, restoring->keyed->spec->name);
-        if (written == NULL) continue;
-        map_states(restoring, written->states, written->state_count);
-        for (size_t d = 0; code == WEIR_OK && d < written->delta_count; d++) {
-            restoring->log_bytes += written->deltas[d].size;
-            code = apply_units(restoring, written->deltas[d], error);
-        }
-    }
-    restoring->frames++;
-    return code;
-}
-
-/* What is replayed is retained, and the checkpoints before it as far as they are wanted and still there. */
-static enum weir_code replay_deltas(struct restoring *restoring, struct weir_error *error)
-{
-    struct weir_job *job = restoring->job;
-    struct store_chain chain = { 0 };
-    struct buffer bytes;
-    struct arena arena;
-    buffer_init(&bytes);
-    arena_init(&arena, 64 * 1024);
-    enum weir_code code = store_chain(job->store, &restoring->name, restoring->redo_epoch + 1, &chain, error);
-    for (size_t i = 0; code == WEIR_OK && i < chain.frames.count; i++) {
-        code = replay_frame(restoring, &chain.frames.items[i], &bytes, &arena, error);
-        if (i == chain.frames.count / 2) CRASH_POINT(restore_half_replayed);
-    }
-    if (code == WEIR_OK) code = retained_restore(job->store, &chain, &restoring->manifest, &job->retention, error);
-    store_chain_clear(&chain);
-    arena_deinit(&arena);
-    buffer_deinit(&bytes);
-    return code;
-}
-
-static enum weir_code restore_splits(struct weir_job *job, const struct manifest *manifest, struct weir_error *error)
-{
-    for (size_t i = 0; i < job->sources.count; i++) {
-        struct job_source *source = &job->sources.items[i];
-        const struct manifest_source *written = manifest_find_source(manifest, source->spec->name);
-        weir_splits_clear(&source->splits);
-        for (size_t k = 0; written != NULL && k < written->splits.count; k++)
-            if (!weir_splits_add(&source->splits, &written->splits.items[k]))
-                return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for splits");
-        if (job->decision.positions_from_group) take_group_positions(job, &source->splits);
-        const enum weir_code code = discover_into(job, source, false, true, error);
-        if (code != WEIR_OK) return code;
-    }
-    return WEIR_OK;
-}
-
-static bool restore_totals(struct weir_job *job, const struct manifest *manifest)
-{
-    weir_output_totals_clear(&job->totals);
-    for (size_t i = 0; i < manifest->totals.count; i++) {
-        const struct weir_output_total *total = &manifest->totals.items[i];
-        if (!weir_output_totals_add(&job->totals, total->name, total->count, total->digest)) return false;
-    }
-    return true;
-}
-
-/* What the store has of each operator, as the restored manifest names it. */
-static bool take_over_bases(struct weir_job *job, const struct manifest *manifest)
-{
-    for (size_t i = 0; i < job->keyed.count; i++) {
-        struct job_keyed *keyed = &job->keyed.items[i];
-        const struct manifest_operator *written = manifest_find_operator(manifest, keyed->spec->name);
-        keyed->bases.count = 0;
-        for (size_t b = 0; written != NULL && b < written->base_count; b++) {
-            const struct manifest_base *from = &written->bases[b];
-            struct job_base *base = vec_push(&keyed->bases);
-            if (base == NULL) return false;
-            *base = (struct job_base){ .file = { .incarnation = from->incarnation, .length = from->length,
-                                                 .hash = from->hash },
-                                       .group_first = from->group_first, .group_count = from->group_count,
-                                       .redo_epoch = from->redo_epoch };
-            snprintf(base->file.name, sizeof(base->file.name), "%s", from->name);
-        }
-    }
-    return true;
-}
-
-static enum weir_code check_fit(const struct weir_job *job, const struct manifest *manifest, struct weir_error *error)
-{
-    if (manifest->max_parallelism != job->plan->max_parallelism)
-        return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
-                              "job '%s': the checkpoint has %u key groups, the plan %u; set pipeline.max-parallelism to %u",
-                              job->name, manifest->max_parallelism, job->plan->max_parallelism, manifest->max_parallelism);
-    return WEIR_OK;
-}
-
-/* Is every split at its end, as far as ends are known? */
-static bool has_no_input(const struct weir_job *job)
-{
-    for (size_t i = 0; i < job->sources.count; i++)
-        for (size_t k = 0; k < job->sources.items[i].splits.count; k++) {
-            const struct weir_split *split = &job->sources.items[i].splits.items[k];
-            if (split->end == WEIR_POSITION_NONE || split->position < split->end) return false;
-        }
-    return true;
-}
-
-static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, struct weir_error *error)
-{
-    struct weir_job *job = restoring->job;
-    enum weir_code code = check_fit(job, &restoring->manifest, error);
-    if (code == WEIR_OK) code = job_states_claim(job, &restoring->manifest, epoch, error);
-    if (code == WEIR_OK) code = restore_splits(job, &restoring->manifest, error);
-    restoring->was_complete = code == WEIR_OK && restoring->manifest.is_complete && has_no_input(job);
-    if (code == WEIR_OK && (!restore_totals(job, &restoring->manifest) || !take_over_bases(job, &restoring->manifest)))
-        code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory to restore");
-    if (code == WEIR_OK) code = start_retention(job, job->decision.incarnation, error);
-    if (code == WEIR_OK) code = job_make_tasks(job, epoch, restoring->was_complete, error);
-    restoring->redo_epoch = manifest_redo_epoch(&restoring->manifest);
-    if (code == WEIR_OK) code = restore_bases(restoring, error);
-    if (code == WEIR_OK) code = replay_deltas(restoring, error);
-    if (code != WEIR_OK) return code;
-    for (size_t i = 0; i < job->shards.count; i++) {
-        const struct job_keyed *keyed = &job->keyed.items[job->shards.items[i].keyed];
-        struct task *task = job->tasks.items[job->vertex_first[keyed->vertex] + job->shards.items[i].subtask];
-        code = shard_restored(chain_shard(task_chain(task), keyed->stage), epoch, job->generation, error);
-        if (code != WEIR_OK) return code;
-        /* What this start had to replay counts, or a job that is restarted often would never write a base. */
-        job->shards.items[i].frames = restoring->frames;
-        job->shards.items[i].log_bytes = restoring->log_bytes / job->shards.count;
-    }
-    return job_states_deal_out(job, &restoring->manifest, error);
-}
-
 static enum weir_code run_restore(struct work *work)
 {
     struct job_work *restore = (struct job_work *)work;
-    struct restoring restoring = { .job = restore->job, .name = restore->job->decision.frame };
-    struct buffer bytes;
-    struct arena arena;
-    buffer_init(&bytes);
-    arena_init(&arena, 64 * 1024);
-    enum weir_code code = store_read_frame(restore->job->store, &restoring.name, &bytes, &work->error);
-    if (code == WEIR_OK)
-        code = manifest_decode((struct weir_bytes){ bytes.data, bytes.size }, &restoring.name, &arena,
-                               &restoring.manifest, &work->error);
-    if (code == WEIR_OK) code = restore_from(&restoring, restore->epoch, &work->error);
-    restore->is_complete = restoring.manifest.is_complete;
-    restore->was_complete = restoring.was_complete;
-    arena_deinit(&arena);
-    buffer_deinit(&bytes);
-    if (code != WEIR_OK) weir_error_wrap(&work->error, "restoring checkpoint %llu of incarnation %llu",
-                                         (unsigned long long)restoring.name.epoch,
-                                         (unsigned long long)restoring.name.incarnation);
-    return code;
+    return job_restore_checkpoint(restore->job, restore->job->store, &restore->job->decision.frame, restore->epoch,
+                                  &restore->restored, &work->error);
 }
 
 static void restore_done(struct work *work, void *user)
@@ -947,8 +744,8 @@ static void restore_done(struct work *work, void *user)
     }
     job->closing.name = job->decision.frame;
     job->closing.durable = true;
-    job->is_complete = ((struct job_work *)work)->is_complete;
-    job->was_complete = ((struct job_work *)work)->was_complete;
+    job->is_complete = ((struct job_work *)work)->restored.is_complete;
+    job->was_complete = ((struct job_work *)work)->restored.was_complete;
     if (job->was_complete)
         job_log(job, WEIR_LOG_INFO, "job '%s': was complete already, and nothing has come since", job->name);
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_RESTORED });

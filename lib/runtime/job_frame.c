@@ -290,7 +290,7 @@ bool job_encode_frame(struct weir_job *job, uint64_t epoch)
     struct manifest *manifest = &closing->manifest;
     if (!take_all_positions(job, epoch) || (epoch > 0 && !add_totals(job))) return false;
     *manifest = manifest_of(job, epoch);
-    job->is_complete = manifest->is_complete = epoch > 0 && (have_ended(job) || job->is_complete);
+    job->is_complete = manifest->is_complete = job->is_complete || (epoch > 0 && have_ended(job));
     manifest->parent = end_of(&closing->parts, &closing->before);
     manifest->totals = job->totals;
     if (!fill_sources(job, manifest) || !fill_operators(job, manifest, epoch)) return false;
@@ -349,6 +349,7 @@ static void fill_entry(struct weir_job *job, struct weir_ledger_entry *entry, en
     entry->plan_hash = job->plan->hash;
     entry->wall_ms = job->environment.wall_ms(job->environment.user);
     entry->exactly_once = job->exactly_once;
+    snprintf(entry->origin, sizeof(entry->origin), "%s", job->decision.history);
 }
 
 bool job_ledger_commit(struct weir_job *job, char key[LEDGER_KEY_MAX], struct weir_bytes *value)

@@ -32,6 +32,7 @@ void letter_destroy(struct mail *mail)
     }
     case LETTER_DECIDER: weir_decider_event_clear(&((struct letter_decider *)mail)->event); break;
     case LETTER_WORK_DONE: work_destroy((struct work *)mail); return;
+    case LETTER_SAVEPOINT: free(((struct letter_savepoint *)mail)->directory); break;
     case LETTER_CHECKPOINT:
     case LETTER_STOP:
     case LETTER_CANCEL_JOB: break;

@@ -4,7 +4,7 @@
  *   task ──> job      OPENED, ACK, PART, INPUT_ENDED, ENDED, FAILED, ACTIVITY, BYTES, CHUNK, GONE
  *   worker ──> job    WORK_DONE
  *   decider ──> job   DECIDER
- *   user ──> job      CHECKPOINT, STOP, CANCEL_JOB */
+ *   user ──> job      CHECKPOINT, SAVEPOINT, STOP, CANCEL_JOB */
 #ifndef RUNTIME_LETTERS_H
 #define RUNTIME_LETTERS_H
 
@@ -31,6 +31,7 @@ enum letter_type {
     LETTER_WORK_DONE,
     LETTER_DECIDER,
     LETTER_CHECKPOINT,
+    LETTER_SAVEPOINT,
     LETTER_STOP,
     LETTER_CANCEL_JOB,
 };
@@ -69,6 +70,12 @@ struct letter_decider {
 struct letter_checkpoint {
     struct mail mail;
     uint64_t ticket;
+};
+
+struct letter_savepoint {
+    struct mail mail;
+    char *directory;
+    bool stops; /* and ends the job with it */
 };
 
 /* Frees any letter, contents too. */

@@ -34,6 +34,7 @@ void local_job_begin(void)
 {
     memset(&local_job, 0, sizeof local_job);
     pthread_mutex_init(&local_job.mutex, NULL);
+    local_job.name = "test";
     snprintf(local_job.directory, sizeof local_job.directory, "weir-job-test-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(local_job.directory));
     local_job.config = weir_config_create();
@@ -62,7 +63,7 @@ weir_job *local_job_create(weir_graph *graph)
 {
     weir_job *job;
     struct weir_error error;
-    struct weir_job_options options = { .size = sizeof options, .name = "test", .log = take_log };
+    struct weir_job_options options = { .size = sizeof options, .name = local_job.name, .log = take_log };
     ck_assert_msg(weir_job_create(graph, local_job.config, &options, &job, &error) == WEIR_OK, "%s", error.text);
     ck_assert_msg(weir_job_start(job, &error) == WEIR_OK, "%s", error.text);
     return job;

@@ -11,7 +11,8 @@
 #include "weir/weir.h"
 
 struct local_job {
-    char directory[64]; /* of checkpoints; the job's own folder in it is "test" */
+    char directory[64]; /* of checkpoints; the job's own folder in it has its name */
+    const char *name;   /* of the job: "test" until somebody says otherwise */
     weir_config *config;
     pthread_mutex_t mutex;
     char log[8000];
@@ -21,7 +22,7 @@ extern struct local_job local_job;
 void local_job_begin(void);
 void local_job_end(void);
 void local_job_set(const char *key, const char *value);
-/* Creates and starts the job "test"; takes the graph. */
+/* Creates and starts the job; takes the graph. */
 weir_job *local_job_create(weir_graph *graph);
 /* The same, and waits for its end. */
 struct weir_error local_job_run(weir_graph *graph, struct weir_job_status *status);

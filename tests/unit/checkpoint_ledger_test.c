@@ -88,6 +88,21 @@ START_TEST(reads_back_what_was_written)
 }
 END_TEST
 
+START_TEST(reads_back_where_a_history_came_from)
+{
+    struct weir_ledger_entry founded = sample, entry;
+    struct weir_error error;
+    struct weir_bytes bytes;
+    (void)strcpy(founded.origin, "ffeeddccbbaa99887766554433221100");
+    ck_assert(weir_ledger_encode(&founded, &bytes));
+    ck_assert_int_eq(weir_ledger_decode(bytes, &entry, &error), WEIR_OK);
+    assert_is_sample(&entry);
+    ck_assert_str_eq(entry.origin, founded.origin);
+    weir_ledger_entry_clear(&entry);
+    free_bytes(bytes);
+}
+END_TEST
+
 START_TEST(finds_every_flipped_bit_and_truncation)
 {
     struct weir_ledger_entry entry;
@@ -207,6 +222,7 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_test(tests, reads_back_what_was_written);
+    tcase_add_test(tests, reads_back_where_a_history_came_from);
     tcase_add_test(tests, finds_every_flipped_bit_and_truncation);
     tcase_add_test(tests, decoding_survives_any_bytes);
     tcase_add_test(tests, refuses_what_others_wrote);

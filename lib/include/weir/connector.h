@@ -217,6 +217,10 @@ struct weir_sink_type {
     void (*writer_close)(void *writer);
 
     const struct weir_decider_type *decider; /* NULL = works with any */
+
+    /* What it writes to, as the names of its totals begin in front of their '/': a topic. NULL = records choose. The
+     * function may be NULL. */
+    const char *(*output)(void *sink);
 };
 
 struct weir_sink_options {
@@ -380,6 +384,7 @@ struct weir_ledger_entry {
     uint64_t anchor_epoch; /* 0 = no anchors here */
     size_t anchor_count;
     struct weir_anchor *anchors;
+    char origin[40]; /* id of the savepoint that this history was founded from; "" = none */
 };
 
 /* Encodes into malloc'ed bytes (free data). False when out of memory. */

@@ -771,6 +771,33 @@ WEIR_API uint64_t weir_job_checkpoint(weir_job *job);
 /* Ends the job where it stands: what is not committed is given up, and a later start goes on from the last commit. The
  * outcome is WEIR_OK. Any thread; not from a signal handler. */
 WEIR_API void weir_job_cancel(weir_job *job);
+/* Asks for a savepoint: a checkpoint with all that it needs, in a new folder of its own in `directory`, from which any job
+ * with that state can begin (execution.savepoint.path). `directory` NULL = execution.checkpointing.savepoint-dir; it is
+ * made when missing. With `stops` the job ends with the checkpoint, when the folder is whole; it runs on when it cannot even
+ * be begun. The job goes on processing meanwhile. Answers at once; how it went the status says. WEIR_FAILED while another
+ * one is taken, and when the job has ended. Any thread. */
+WEIR_API enum weir_code weir_job_savepoint(weir_job *job, const char *directory, bool stops, struct weir_error *error);
+
+enum weir_savepoint_state {
+    WEIR_SAVEPOINT_NONE,    /* nobody has asked */
+    WEIR_SAVEPOINT_WAITING, /* for its checkpoint */
+    WEIR_SAVEPOINT_COPYING,
+    WEIR_SAVEPOINT_DONE,    /* whole and durable */
+    WEIR_SAVEPOINT_FAILED,  /* nothing was left behind; `error` says why */
+};
+
+/* Of the savepoint that was asked for last. */
+struct weir_savepoint_status {
+    size_t size;
+    uint64_t number; /* how many were asked for */
+    enum weir_savepoint_state state;
+    uint64_t epoch;  /* of its checkpoint; from COPYING on */
+    uint64_t bytes;  /* copied so far */
+    char path[1024]; /* its folder; from COPYING on. It can be used when DONE */
+    struct weir_error error;
+};
+WEIR_API void weir_job_savepoint_status(weir_job *job, struct weir_savepoint_status *status);
+
 /* Waits for the end of the job: WEIR_OK, or why it ended. `timeout_ms` < 0 waits for ever; false = still running. */
 WEIR_API bool weir_job_wait(weir_job *job, int64_t timeout_ms, struct weir_error *outcome);
 /* Becomes readable when the job has ended; for the host's own event loop. */
