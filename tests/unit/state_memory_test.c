@@ -231,9 +231,93 @@ START_TEST(no_memory_changes_nothing_and_leaks_nothing)
 }
 END_TEST
 
+/* ---- What expires, and what is dealt out ------------------------------------------------------------------------- */
+
+static struct shard *create_with(const struct state_declaration *states, uint32_t first, uint32_t count)
+{
+    return shard_create(&(struct shard_options){ .states = states, .state_count = STATES, .max_parallelism = 4,
+                                                 .group_first = first, .group_count = count, .epoch = 1 });
+}
+
+static void expire(void)
+{
+    struct state_declaration expiring[STATES];
+    memcpy(expiring, declarations, sizeof expiring);
+    expiring[TEXT].ttl_ms = expiring[LIST].ttl_ms = expiring[MAP].ttl_ms = 10;
+    expiring[TEXT].ttl_on_read = true;
+    for (uint32_t i = 0; i < STATES; i++) expiring[i].ttl_clean_up = 1;
+    struct shard *shard = create_with(expiring, 0, 4);
+    const struct state_key key = of("k", 1);
+    struct buffer delta;
+    buffer_init(&delta);
+    if (shard == NULL) return;
+    shard_set_time(shard, 100);
+    bool good = set(shard, TEXT, &key, weir_text("value"));
+    for (int i = 0; i < 20 && good; i++) good = add_to_list(shard, &key) && add_to_map(shard, &key);
+    if (good && shard_snapshot(shard, 1, &delta)) {
+        shard_set_time(shard, 105);
+        EXPECT(weir_is_set(shard_get(shard, TEXT, &key)));
+        EXPECT(length_of(shard, LIST, &key) == 20 && length_of(shard, MAP, &key) == 20);
+        shard_set_time(shard, 120);
+        EXPECT(!weir_is_set(shard_get(shard, TEXT, &key)));
+        EXPECT(length_of(shard, LIST, &key) == 0 && length_of(shard, MAP, &key) == 0);
+        shard_clean(shard, 1000);
+        EXPECT(length_of(shard, LIST, &key) == 0 && length_of(shard, MAP, &key) == 0);
+    }
+    buffer_deinit(&delta);
+    shard_destroy(shard);
+}
+
+START_TEST(no_memory_shows_nothing_that_has_expired)
+{
+    const uint64_t allocations = failing_malloc_each(expire);
+    ck_assert_msg(wrong == NULL, "%s", wrong);
+    ck_assert_uint_gt(allocations, 30);
+}
+END_TEST
+
+static void deal_out(void)
+{
+    struct state_declaration own[STATES];
+    memcpy(own, declarations, sizeof own);
+    own[LIST].kind = WEIR_STATE_OPERATOR_LIST;
+    own[MAP].kind = WEIR_STATE_BROADCAST;
+    struct shard *shards[2] = { create_with(own, 0, 2), create_with(own, 2, 2) };
+    const struct state_own first = state_own_of(4, 0, 4);
+    const struct state_key key = state_own_key(&first);
+    struct shard *holder = shards[key_group_of(key.hash, 4) / 2];
+    struct state_parcel list, map;
+    state_parcel_init(&list);
+    state_parcel_init(&map);
+    bool good = shards[0] != NULL && shards[1] != NULL;
+    for (int i = 0; i < 20 && good; i++) good = add_to_list(holder, &key) && add_to_map(holder, &key);
+    if (good && state_deal_out(shards, 2, 1, LIST, &list) && state_deal_out(shards, 2, 1, MAP, &map)) {
+        EXPECT(list.count == 20 && map.count == 20);
+        for (uint32_t i = 0; i < 2; i++) {
+            const struct state_own of_shard = state_own_of(4, i * 2, 2);
+            const struct state_key own_key = state_own_key(&of_shard);
+            EXPECT(length_of(shards[i], LIST, &own_key) == 10 && length_of(shards[i], MAP, &own_key) == 20);
+        }
+    }
+    state_parcel_deinit(&map);
+    state_parcel_deinit(&list);
+    shard_destroy(shards[1]);
+    shard_destroy(shards[0]);
+}
+
+START_TEST(no_memory_to_deal_out_is_told)
+{
+    const uint64_t allocations = failing_malloc_each(deal_out);
+    ck_assert_msg(wrong == NULL, "%s", wrong);
+    ck_assert_uint_gt(allocations, 30);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_test(tests, no_memory_changes_nothing_and_leaks_nothing);
+    tcase_add_test(tests, no_memory_shows_nothing_that_has_expired);
+    tcase_add_test(tests, no_memory_to_deal_out_is_told);
 }
 
 int main(void)
