@@ -1,7 +1,10 @@
 /* Savepoints of whole jobs: taken while they run and when they stop, and what may begin from them. */
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness/local_job.h"
@@ -408,6 +411,70 @@ START_TEST(a_job_that_is_cancelled_leaves_no_savepoint_or_a_whole_one)
 }
 END_TEST
 
+/* A process of its own, killed where it says. */
+static void die_at(const char *point)
+{
+    char crash[64];
+    const pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        (void)snprintf(crash, sizeof crash, "%s:1", point);
+        setenv("WEIR_CRASH", crash, 1);
+        weir_job *job = local_job_create(slow());
+        wait_records(job, 500);
+        ask(job, false);
+        (void)weir_job_wait(job, 60000, NULL);
+        _exit(1);
+    }
+    int how;
+    ck_assert_int_eq(waitpid(child, &how, 0), child);
+    ck_assert(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL);
+}
+
+static void keep_path(void *user, const char *path, const struct weir_savepoint *savepoint, const struct weir_error *problem)
+{
+    (void)savepoint, (void)problem;
+    (void)snprintf(user, 256, "%s", path);
+}
+
+static const struct {
+    const char *point;
+    bool is_whole;
+} kills[] = { { "savepoint_begun", false }, { "savepoint_half_written", false }, { "savepoint_marked", true } };
+
+START_TEST(a_kill_leaves_half_a_savepoint_or_a_whole_one)
+{
+    char path[256] = "";
+    struct weir_error error, outcome;
+    int found[2] = { 0, 0 };
+    die_at(kills[_i].point);
+    ck_assert_msg(weir_savepoint_list(savepoints, remember, found, &error) == WEIR_OK, "%s", error.text);
+    ck_assert_int_eq(found[0], kills[_i].is_whole);
+    ck_assert_int_eq(found[1], !kills[_i].is_whole);
+    ck_assert_int_eq(weir_savepoint_list(savepoints, keep_path, path, &error), WEIR_OK);
+    local_job.name = "copy";
+    outcome = run_from(path, NULL);
+    if (kills[_i].is_whole) {
+        local_job_expect_ok(&outcome);
+        ck_assert_int_eq(counted_by_job(), NUMBERS);
+    } else {
+        expect_refused(&outcome, WEIR_ENVIRONMENT, "never finished");
+    }
+    ck_assert_msg(weir_savepoint_dispose(path, &error) == WEIR_OK, "%s", error.text);
+    ck_assert_int_ne(access(path, F_OK), 0);
+}
+END_TEST
+
+START_TEST(a_job_that_was_killed_during_a_savepoint_goes_on)
+{
+    die_at(kills[_i].point);
+    local_job_set("start.bounded", "true");
+    const struct weir_error outcome = local_job_run(fast(), NULL);
+    local_job_expect_ok(&outcome);
+    ck_assert_int_eq(counted_by_job(), NUMBERS);
+}
+END_TEST
+
 /* ---- Damage --------------------------------------------------------------------------------------------------------- */
 
 struct damage {
@@ -494,6 +561,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_savepoint_that_cannot_be_begun_leaves_the_job_running);
     tcase_add_test(tests, one_savepoint_is_taken_at_a_time);
     tcase_add_test(tests, a_job_that_is_cancelled_leaves_no_savepoint_or_a_whole_one);
+    tcase_add_loop_test(tests, a_kill_leaves_half_a_savepoint_or_a_whole_one, 0, 3);
+    tcase_add_loop_test(tests, a_job_that_was_killed_during_a_savepoint_goes_on, 0, 3);
     tcase_add_test(tests, damage_is_found_before_anything_begins);
 }
 
