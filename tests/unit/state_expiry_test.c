@@ -394,6 +394,205 @@ START_TEST(a_snapshot_under_way_has_the_time_of_the_barrier)
 }
 END_TEST
 
+/* ---- From a seed ----------------------------------------------------------------------------------------------------- */
+
+/* What was written, in order; elements of lists are rows of their own. When it was touched is not always known: what was
+ * written while nothing expired counts from the moment when that began, but the log may still hold an older time. */
+struct row {
+    uint32_t state;
+    int key;
+    int64_t number;
+    int64_t oldest_ms, newest_ms; /* when it may have been touched */
+    bool has_no_time;             /* written while nothing expired */
+    bool may_be_gone;             /* it was once so old that it may have been cleaned up */
+};
+
+enum { ROWS_MAX = 4000, KEYS = 5, MEMBERS = 6, STEPS = 4000 };
+static struct row rows[ROWS_MAX];
+static int row_count;
+static uint64_t random_state;
+
+static const struct state_declaration *declared(void) { return &declarations[VALUE]; }
+static const char *key_text(int key)
+{
+    static const char *const keys[KEYS] = { "a", "b", "c", "d", "e" };
+    return keys[key];
+}
+
+static bool is_surely_young(const struct row *row)
+{
+    return declared()->ttl_ms == 0 || now_ms - row->oldest_ms < declared()->ttl_ms;
+}
+
+static bool is_surely_old(const struct row *row)
+{
+    return declared()->ttl_ms > 0 && now_ms - row->newest_ms >= declared()->ttl_ms;
+}
+
+static void drop_row(int index)
+{
+    memmove(&rows[index], &rows[index + 1], (size_t)(--row_count - index) * sizeof rows[0]);
+}
+
+static void drop_rows(uint32_t state, int key, int64_t number)
+{
+    for (int i = row_count; i-- > 0;)
+        if (rows[i].state == state && rows[i].key == key && (state != MAP || number < 0 || rows[i].number == number))
+            drop_row(i);
+}
+
+static void write_row(uint32_t state, int key, int64_t number)
+{
+    if (state != LIST) drop_rows(state, key, number);
+    ck_assert_int_lt(row_count, ROWS_MAX);
+    rows[row_count++] = (struct row){ .state = state, .key = key, .number = number, .oldest_ms = now_ms,
+                                      .newest_ms = now_ms, .has_no_time = declared()->ttl_ms == 0 };
+    put(state, key_text(key), number);
+}
+
+/* It was read, and is there. */
+static void learn(struct row *row)
+{
+    row->may_be_gone = false;
+    if (declared()->ttl_ms == 0) return;
+    if (!declared()->ttl_shows_expired && row->oldest_ms <= now_ms - declared()->ttl_ms)
+        row->oldest_ms = now_ms - declared()->ttl_ms + 1;
+    if (!declared()->ttl_on_read || is_surely_old(row)) return;
+    row->newest_ms = now_ms;
+    if (is_surely_young(row)) row->oldest_ms = now_ms;
+    row->has_no_time = false;
+}
+
+static int64_t next_number(const char **text)
+{
+    char *end;
+    const int64_t number = strtol(*text, &end, 10);
+    if (end == *text) return -1;
+    *text = end;
+    return number;
+}
+
+/* Maps are read in the order of their keys, which are single digits. */
+static int next_row(uint32_t state, int key, int64_t after, int from)
+{
+    int best = -1;
+    for (int i = from; i < row_count; i++) {
+        if (rows[i].state != state || rows[i].key != key) continue;
+        if (state != MAP) return i;
+        if (rows[i].number > after && (best < 0 || rows[i].number < rows[best].number)) best = i;
+    }
+    return best;
+}
+
+static void read_rows(uint32_t state, int key)
+{
+    char text[1000];
+    (void)snprintf(text, sizeof text, "%s", read_all(state, key_text(key)));
+    const char *at_text = text;
+    int64_t found = next_number(&at_text), after = -1;
+    int from = 0;
+    for (int i; (i = next_row(state, key, after, from)) >= 0;) {
+        struct row *row = &rows[i];
+        const bool is_there = found == row->number, is_hidden = !declared()->ttl_shows_expired && is_surely_old(row);
+        ck_assert_msg(!is_there || !is_hidden, "%d %d %d is seen, and has expired", (int)state, key, (int)row->number);
+        ck_assert_msg(is_there || row->may_be_gone || !is_surely_young(row), "%d %d %d is gone, and has not expired",
+                      (int)state, key, (int)row->number);
+        after = row->number;
+        from = state == MAP ? 0 : i;
+        if (!is_there) {
+            drop_row(i);
+            continue;
+        }
+        learn(row);
+        found = next_number(&at_text);
+        if (state != MAP) from = i + 1;
+    }
+    ck_assert_int_eq(found, -1);
+}
+
+static void remove_row(uint32_t state, int key, int64_t number)
+{
+    struct state_key name = key_of(key_text(key));
+    char text[24];
+    if (state == VALUE || unit_chance(&random_state, 20)) {
+        drop_rows(state, key, -1);
+        ck_assert(shard_clear(shard, state, &name));
+    } else if (state == MAP) {
+        (void)snprintf(text, sizeof text, "%d", (int)number);
+        name.element = weir_text(text);
+        drop_rows(state, key, number);
+        ck_assert(shard_map_remove(shard, state, &name));
+    }
+}
+
+/* Whatever is not young may be cleaned up from now on, or left out of a base. */
+static void let_old_go(void)
+{
+    for (int i = 0; i < row_count; i++)
+        if (!is_surely_young(&rows[i])) rows[i].may_be_gone = true;
+}
+
+static int64_t began_ms; /* when values began to expire */
+
+static void declare_anew(void)
+{
+    const bool was_on = declared()->ttl_ms > 0;
+    const bool is_on = unit_chance(&random_state, 75);
+    declare(is_on ? 200 + unit_random_below(&random_state, 3000) : 0, unit_chance(&random_state, 50),
+            unit_chance(&random_state, 30), unit_chance(&random_state, 50) ? 3 : 0);
+    if (is_on && !was_on) began_ms = now_ms;
+    for (uint32_t i = 0; i < STATES; i++) mapping[i].unstamped_ms = began_ms;
+    for (int i = 0; is_on && !was_on && i < row_count; i++) {
+        struct row *row = &rows[i];
+        if (row->has_no_time || row->oldest_ms > began_ms) row->oldest_ms = began_ms;
+        row->newest_ms = began_ms;
+        row->has_no_time = false; /* a base may write the time that it has now */
+    }
+}
+
+static void start_again(void)
+{
+    let_old_go();
+    commit();
+    const bool from_base = unit_chance(&random_state, 50);
+    if (from_base) dump();
+    if (unit_chance(&random_state, 60)) declare_anew();
+    restore_from(from_base ? &base : &deltas);
+    if (!from_base) return;
+    buffer_clear(&deltas); /* what follows is applied to the base */
+    buffer_put(&deltas, base.data, base.size);
+}
+
+START_TEST(any_run_is_what_a_plain_list_of_rows_says)
+{
+    random_state = unit_seed();
+    row_count = 0;
+    declare(TTL, false, false, 3);
+    begin();
+    began_ms = now_ms;
+    for (int step = 0; step < STEPS; step++) {
+        const uint32_t state = unit_random_below(&random_state, STATES);
+        const int key = (int)unit_random_below(&random_state, KEYS);
+        const int64_t number = unit_random_below(&random_state, MEMBERS);
+        switch (unit_random_below(&random_state, 12)) {
+        case 0: case 1: case 2: case 3: write_row(state, key, state == MAP ? number : step); break;
+        case 4: case 5: case 6: read_rows(state, key); break;
+        case 7: remove_row(state, key, number); break;
+        case 8: case 9: at(now_ms - START + unit_random_below(&random_state, 150)); break;
+        case 10:
+            let_old_go();
+            shard_clean(shard, unit_random_below(&random_state, 50));
+            break;
+        default:
+            if (unit_chance(&random_state, 20)) start_again();
+            else commit();
+            break;
+        }
+    }
+    end();
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_test(tests, every_combination_forgets_as_it_says);
@@ -402,6 +601,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, elements_of_a_list_expire_one_by_one_and_its_beginning_moves);
     tcase_add_test(tests, elements_in_the_middle_of_a_list_may_expire_first);
     tcase_add_test(tests, what_nobody_asks_for_is_cleaned_up_little_by_little);
+    tcase_add_test(tests, any_run_is_what_a_plain_list_of_rows_says);
     tcase_add_test(tests, time_to_live_is_switched_on_changed_and_off);
     tcase_add_test(tests, a_snapshot_under_way_has_the_time_of_the_barrier);
 }
