@@ -19,7 +19,7 @@
 enum {
     TRIES_MAX = 100,
     /* A unit takes this many times its written size in memory, in the shard, as it is dumped and as it is sorted. */
-    MEMORY_FACTOR = 8,
+    MEMORY_FACTOR = 16,
     MEMORY_BYTES_DEFAULT = 256 << 20,
     STATES_MAX = 256, /* of one operator */
 };
