@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "checkpoint/savepoint.h"
+#include "checkpoint/survey.h"
 #include "harness/golden_store.h"
 #include "harness/process.h"
 #include "harness/unit.h"
@@ -152,6 +154,29 @@ static void set_up(const char *decider)
 
 static void set_up_decided(void) { set_up("pointer"); }
 static void set_up_undecided(void) { set_up("kafka"); }
+
+/* The newest checkpoint, taken out of the store. */
+static void set_up_savepoint(void)
+{
+    struct weir_error error;
+    struct store *from;
+    struct survey survey;
+    bool done = false;
+    golden_store_write(process_folder(), "pointer");
+    const struct store_options options = { .directory = process_path("golden") };
+    ck_assert_msg(store_open(&options, &from, &error) == WEIR_OK, "%s", error.text);
+    ck_assert_msg(survey_take(from, NULL, false, &survey, &error) == WEIR_OK, "%s", error.text);
+    struct savepoint *savepoint =
+        savepoint_create(from, NULL, process_folder(), &survey.newest, (const uint64_t[]){ 1, 2 });
+    while (!done) ck_assert_msg(savepoint_step(savepoint, 1000, &done, &error) == WEIR_OK, "%s", error.text);
+    store.path = process_path("%s", strrchr(savepoint_path(savepoint), '/') + 1);
+    store.is_decided = true;
+    savepoint_destroy(savepoint);
+    survey_deinit(&survey);
+    store_close(from);
+    load_files();
+    read_all_states();
+}
 
 static void tear_down(void)
 {
@@ -316,9 +341,15 @@ static void add_undecided(TCase *tests)
     add_all(tests);
 }
 
+static void add_savepoint(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, set_up_savepoint, tear_down);
+    add_all(tests);
+}
+
 int main(void)
 {
     seed = unit_seed();
-    const int status = unit_main("state_damage", add_decided);
-    return status != 0 ? status : unit_main("state_damage_undecided", add_undecided);
+    const int status = unit_main("state_damage", add_decided) | unit_main("state_damage_undecided", add_undecided);
+    return status | unit_main("state_damage_savepoint", add_savepoint);
 }
