@@ -6,6 +6,7 @@
 
 #include "cluster.h"
 #include "values.h"
+#include "write.h"
 
 enum { EXIT_DIFFERENT = 1, BUCKETS = 16, TRIES_MAX = 20 };
 
@@ -179,6 +180,11 @@ static void print_summary(const struct weir_inspect_state *state, const struct s
                      ",\"entries\":%" PRIu64 ",\"bytes\":%" PRIu64,
                      weir_state_kind_name(state->kind), weir_codec_name(state->codec), state->version,
                      state->born_epoch, summary->keys, summary->entries, summary->bytes);
+        if (state->codec == WEIR_STRUCT) (void)printf(",\"size\":%" PRIu32, state->value_size_bytes);
+        if (state->object[0] != '\0') {
+            (void)fputs(",\"object\":", stdout);
+            print_json_text(stdout, state->object);
+        }
         print_histogram(summary, group_count, true);
         if (state->expires_since_ms != 0) print_time_json("expires_since", state->expires_since_ms);
         (void)puts("}");
@@ -460,6 +466,7 @@ static int run(int argc, char **argv)
         int (*run)(const struct arguments *arguments);
     } actions[] = { { "ls", list }, { "get", dump }, { "dump", dump }, { "diff", diff } };
     if (argc < 2) return verb_complain(&verb_state, "say what to do", "");
+    if (strcmp(argv[1], "write") == 0) return state_write(argc, argv);
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
         if (strcmp(argv[1], actions[i].name) != 0) continue;
         struct arguments arguments = { .as_json = false };
@@ -478,7 +485,8 @@ const struct verb verb_state = {
     .usage = "weir state ls PATH [--epoch N] [-o table|json]\n"
              "weir state get PATH OPERATOR STATE KEY [--hex] [--epoch N] [-o table|json]\n"
              "weir state dump PATH [OPERATOR [STATE]] [--epoch N] [-o table|json]\n"
-             "weir state diff PATH PATH [-o table|json]\n",
+             "weir state diff PATH PATH [-o table|json]\n"
+             "weir state write DIR --job JOB [--max-parallelism N] [FILE]\n",
     .about = "the state in a checkpoint or a savepoint",
     .help =
         "PATH is a job's own folder in its checkpoint directory, or a savepoint. Nothing is written there. The job may be\n"
@@ -489,6 +497,9 @@ const struct verb verb_state = {
         "  get       what one key has in one state\n"
         "  dump      every entry, always in the same order; only some key groups are in memory at a time\n"
         "  diff      what was added (+), removed (-) and changed (~) from the first to the second\n"
+        "  write     makes a savepoint in DIR, for a job to begin with, and prints its path. FILE (or stdin) holds lines of\n"
+        "            JSON as ls and dump print them: first the states, then their entries. Lists get their elements in the\n"
+        "            order of the lines. All of it is in memory until it is written\n"
         "\n"
         "options\n"
         "  --epoch N                   this retained checkpoint (weir checkpoint ls) instead of the newest one\n"
