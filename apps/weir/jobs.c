@@ -3,12 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "values.h"
 #include "verbs.h"
 #include "weir/control.h"
 
-enum { PATIENCE_MS = 2000 };
+enum { PATIENCE_MS = 2000, CONTROL_REQUEST_MAX = 4096 };
 
 static int finish(enum weir_code code, const struct weir_error *error)
 {
@@ -23,6 +24,7 @@ static int finish(enum weir_code code, const struct weir_error *error)
 struct arguments {
     const char *job;         /* NULL = none was named */
     const char *parallelism; /* -p N; NULL = not said */
+    const char *savepoints;  /* --savepoint DIR; NULL = not said */
     bool json;
 };
 
@@ -33,6 +35,10 @@ static int parse(const struct verb *verb, int argc, char **argv, bool takes_job,
         if (verb_takes_format(argc, argv, &i, &arguments->json)) continue;
         if (verb == &verb_rescale && i + 1 < argc && strcmp(argv[i], "-p") == 0) {
             arguments->parallelism = argv[++i];
+            continue;
+        }
+        if (verb == &verb_stop && i + 1 < argc && strcmp(argv[i], "--savepoint") == 0) {
+            arguments->savepoints = argv[++i];
             continue;
         }
         if (argv[i][0] == '-')
@@ -52,7 +58,7 @@ static int parse(const struct verb *verb, int argc, char **argv, bool takes_job,
 /* What is text in a status; all else is a number, true or false. */
 static bool is_text(const char *key)
 {
-    static const char *const keys[] = { "name", "program", "directory" };
+    static const char *const keys[] = { "name", "program", "directory", "path" };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (strcmp(key, keys[i]) == 0) return true;
     return false;
@@ -170,6 +176,25 @@ int verb_ask_job(const struct verb *verb, int argc, char **argv)
     return status != EXIT_SUCCESS ? status : ask(&arguments, verb->name);
 }
 
+/* The job has another working directory. */
+int verb_ask_savepoint(const char *job, const char *directory, bool stops, bool as_json)
+{
+    char request[CONTROL_REQUEST_MAX], here[CONTROL_REQUEST_MAX] = "";
+    const struct arguments arguments = { .job = job, .json = as_json };
+    if (directory != NULL && directory[0] != '/' && getcwd(here, sizeof here) == NULL) {
+        (void)fprintf(stderr, "weir: the working directory is gone: give a whole path\n");
+        return VERB_USAGE;
+    }
+    const int size = snprintf(request, sizeof request, "%s%s%s%s%s", stops ? "stop-savepoint" : "savepoint",
+                              directory == NULL ? "" : " ", here, here[0] == '\0' ? "" : "/",
+                              directory == NULL ? "" : directory);
+    if (size < 0 || (size_t)size >= sizeof request) {
+        (void)fprintf(stderr, "weir: the path is too long\n");
+        return VERB_USAGE;
+    }
+    return ask(&arguments, request);
+}
+
 static int run_rescale(int argc, char **argv)
 {
     struct arguments arguments;
@@ -182,7 +207,14 @@ static int run_rescale(int argc, char **argv)
 }
 
 static int run_status(int argc, char **argv) { return verb_ask_job(&verb_status, argc, argv); }
-static int run_stop(int argc, char **argv) { return verb_ask_job(&verb_stop, argc, argv); }
+static int run_stop(int argc, char **argv)
+{
+    struct arguments arguments;
+    const int status = parse(&verb_stop, argc, argv, true, &arguments);
+    if (status != EXIT_SUCCESS) return status;
+    if (arguments.savepoints == NULL) return ask(&arguments, "stop");
+    return verb_ask_savepoint(arguments.job, arguments.savepoints, true, arguments.json);
+}
 static int run_cancel(int argc, char **argv) { return verb_ask_job(&verb_cancel, argc, argv); }
 
 #define ABOUT_JOB                                                                                                      \
@@ -220,9 +252,10 @@ const struct verb verb_rescale = {
 
 const struct verb verb_stop = {
     .name = "stop",
-    .usage = "weir stop JOB [-o table|json]\n",
+    .usage = "weir stop [--savepoint DIR] JOB [-o table|json]\n",
     .about = "ends a job behind a last commit",
-    .help = "The job finishes its epoch, commits and ends; its last numbers are printed then.\n" ABOUT_JOB,
+    .help = "The job finishes its epoch, commits and ends; its last numbers are printed then. With --savepoint it ends with\n"
+            "a savepoint below DIR, whose path is the last line printed; when none can be made, it runs on.\n" ABOUT_JOB,
     .run = run_stop,
 };
 

@@ -18,6 +18,7 @@ struct verb {
 extern const struct verb verb_cancel, verb_list, verb_rescale, verb_status, verb_stop; /* jobs.c */
 extern const struct verb verb_checkpoint;
 extern const struct verb verb_ledger;
+extern const struct verb verb_savepoint;
 extern const struct verb verb_state;
 
 /* Takes "-o table", "-o json" or "--json" at argv[*index], which moves to its last word. False when it is none of them. */
@@ -25,6 +26,8 @@ bool verb_takes_format(int argc, char **argv, int *index, bool *as_json);
 
 /* Puts the verb itself to a running job, "VERB JOB", and prints what it answers. */
 int verb_ask_job(const struct verb *verb, int argc, char **argv);
+/* Asks it for a savepoint below `directory` (NULL: where its configuration says), with which it may end. */
+int verb_ask_savepoint(const char *job, const char *directory, bool stops, bool as_json);
 
 /* Says on stderr what is wrong with the command line, and how it should look. Answers VERB_USAGE. */
 int verb_complain(const struct verb *verb, const char *what, const char *detail);

@@ -23,6 +23,7 @@ enum asker_phase {
     FREE,
     READING,
     WAITING_CHECKPOINT, /* for `ticket` */
+    WAITING_SAVEPOINT,  /* number `ticket`; and for the job's end, when it `stops` */
     WAITING_RESTART,    /* of the job, after the one in hand has ended */
     WAITING_END,        /* of the job */
     WRITING,
@@ -33,6 +34,7 @@ struct asker {
     int descriptor;
     int64_t deadline_ms; /* READING, WRITING */
     uint64_t ticket;
+    bool stops;
     char request[CONTROL_REQUEST_MAX + 1];
     char answer[ANSWER_MAX];
     size_t used, written; /* of the request, or of the answer */
@@ -141,6 +143,20 @@ static void say_status(const struct control *control, struct asker *asker)
 
 /* ---- Requests ---------------------------------------------------------------------------------------------------- */
 
+static void take_savepoint(struct control *control, struct asker *asker, const char *directory, bool stops)
+{
+    struct weir_error error;
+    struct weir_savepoint_status status = { .size = sizeof status };
+    asker->phase = WAITING_SAVEPOINT;
+    asker->stops = stops;
+    if (weir_job_savepoint(control->options.job, directory[0] == '\0' ? NULL : directory, stops, &error) != WEIR_OK) {
+        refuse(control, asker, error.code, error.text);
+        return;
+    }
+    weir_job_savepoint_status(control->options.job, &status);
+    asker->ticket = status.number;
+}
+
 static void rescale(struct control *control, struct asker *asker, const char *parallelism)
 {
     struct weir_error error;
@@ -151,9 +167,17 @@ static void rescale(struct control *control, struct asker *asker, const char *pa
     else control->is_restarting = true;
 }
 
+/* Alone, or with an argument behind it. */
+static bool is_verb(const char *request, const char *verb)
+{
+    const size_t size = strlen(verb);
+    return strncmp(request, verb, size) == 0 && (request[size] == '\0' || request[size] == ' ');
+}
+
 static void take_request(struct control *control, struct asker *asker)
 {
-    const char *request = asker->request;
+    const char *request = asker->request, *argument = strchr(request, ' ');
+    argument = argument == NULL ? "" : argument + 1;
     asker->used = 0;
     if (strcmp(request, "status") == 0) {
         say_status(control, asker);
@@ -162,8 +186,12 @@ static void take_request(struct control *control, struct asker *asker)
         asker->ticket = weir_job_checkpoint(control->options.job);
         asker->phase = WAITING_CHECKPOINT;
         if (asker->ticket == 0) refuse(control, asker, WEIR_NO_MEMORY, "the job has no memory for that");
-    } else if (strncmp(request, "rescale ", 8) == 0) {
-        rescale(control, asker, request + 8);
+    } else if (is_verb(request, "savepoint")) {
+        take_savepoint(control, asker, argument, false);
+    } else if (is_verb(request, "stop-savepoint")) {
+        take_savepoint(control, asker, argument, true);
+    } else if (is_verb(request, "rescale")) {
+        rescale(control, asker, argument);
     } else if (strcmp(request, "stop") == 0 || strcmp(request, "cancel") == 0) {
         asker->phase = WAITING_END;
         if (request[0] == 's') weir_job_stop(control->options.job);
@@ -200,6 +228,21 @@ static void look_at_checkpoint(struct control *control, struct asker *asker)
     if (status.checkpoints_done < asker->ticket) return;
     say(asker, "epoch %llu\nok\n", (unsigned long long)status.epoch_committed);
     begin_writing(control, asker);
+}
+
+static void look_at_savepoint(struct control *control, struct asker *asker, bool has_ended)
+{
+    struct weir_savepoint_status status = { .size = sizeof status };
+    weir_job_savepoint_status(control->options.job, &status);
+    if (status.number != asker->ticket) {
+        refuse(control, asker, WEIR_FAILED, "another savepoint was asked for since");
+    } else if (status.state == WEIR_SAVEPOINT_FAILED) {
+        refuse(control, asker, status.error.code, status.error.text);
+    } else if (status.state == WEIR_SAVEPOINT_DONE && (has_ended || !asker->stops)) {
+        say(asker, "epoch %llu\nbytes %llu\npath %s\nok\n", (unsigned long long)status.epoch,
+            (unsigned long long)status.bytes, status.path);
+        begin_writing(control, asker);
+    }
 }
 
 static void look_at_restart(struct control *control, struct asker *asker)
@@ -266,6 +309,7 @@ static void serve(struct control *control, struct asker *asker)
     case FREE: break;
     case READING: read_some(control, asker); break;
     case WAITING_CHECKPOINT:
+    case WAITING_SAVEPOINT:
     case WAITING_RESTART:
     case WAITING_END: hear_waiting(asker); break;
     case WRITING: write_some(asker); break;
@@ -305,6 +349,7 @@ void control_step(struct control *control)
         struct asker *asker = &control->askers[i];
         const bool has_deadline = asker->phase == READING || asker->phase == WRITING;
         if (asker->phase == WAITING_CHECKPOINT) look_at_checkpoint(control, asker);
+        else if (asker->phase == WAITING_SAVEPOINT) look_at_savepoint(control, asker, false);
         else if (asker->phase == WAITING_RESTART) look_at_restart(control, asker);
         else if (has_deadline && now_ms() >= asker->deadline_ms) drop(asker);
     }
@@ -411,6 +456,8 @@ void control_close(struct control *control, const struct weir_error *outcome)
     for (size_t i = 0; i < CONTROL_ASKERS_MAX; i++) {
         struct asker *asker = &control->askers[i];
         if (asker->phase == WAITING_CHECKPOINT) look_at_checkpoint(control, asker);
+        if (asker->phase == WAITING_SAVEPOINT && outcome->code == WEIR_OK) look_at_savepoint(control, asker, true);
+        if (asker->phase == WAITING_SAVEPOINT && outcome->code != WEIR_OK) asker->phase = WAITING_END;
         if (asker->phase == WAITING_RESTART && outcome->code != WEIR_OK) asker->phase = WAITING_END;
         if (asker->phase == WAITING_END && outcome->code == WEIR_OK) {
             say_status(control, asker);

@@ -12,12 +12,13 @@
 #include "weir/control.h"
 
 static struct weir_error error;
-static char heard_parallelism[16], heard_epoch[32];
+static char heard_parallelism[16], heard_epoch[32], heard_path[1100];
 
 static void hear(void *user, const char *key, const char *value)
 {
     (void)user;
     if (strcmp(key, "parallelism") == 0) (void)snprintf(heard_parallelism, sizeof heard_parallelism, "%s", value);
+    if (strcmp(key, "path") == 0) (void)snprintf(heard_path, sizeof heard_path, "%s", value);
     if (strcmp(key, "epoch") == 0) (void)snprintf(heard_epoch, sizeof heard_epoch, "%s", value);
 }
 
@@ -135,6 +136,55 @@ START_TEST(a_cancelled_job_loses_nothing)
 }
 END_TEST
 
+/* A savepoint of a job that goes on, then one that ends it; the second is continued elsewhere, the first begins a copy. */
+START_TEST(savepoints_are_taken_of_a_running_job)
+{
+    struct process process;
+    struct words_job job = words_job(2, 1), copy;
+    char request[1200], first[1100];
+    start(&job, &process);
+    words_put_many(job.input, 0, "a b", 10);
+    words_await(job.output, 1, "a=10 b=10");
+    (void)snprintf(request, sizeof request, "savepoint %s", process_path("savepoints"));
+    expect_answer(&job, request);
+    (void)snprintf(first, sizeof first, "%s", heard_path);
+    words_put_many(job.input, 1, "a", 5);
+    words_await(job.output, 1, "a=15 b=10");
+    (void)snprintf(request, sizeof request, "stop-savepoint %s", process_path("savepoints"));
+    expect_answer(&job, request);
+    ck_assert_str_ne(heard_path, first);
+    ck_assert_int_eq(process_wait(&process), 0);
+    process_free(&process);
+
+    words_set(&job, "--from-savepoint", heard_path); /* the job has ended with it: another store may go on */
+    job.options.checkpoints = process_path("elsewhere");
+    words_put(job.input, 0, "b");
+    words_run(&job);
+    ck_assert_str_eq(words_read(job.output, 1), "a=15 b=11");
+    words_expect_all_committed(&job);
+
+    copy = words_job(2, 1); /* another name and another output, the same input */
+    copy.options.input = copy.input = job.input;
+    words_set(&copy, "--from-savepoint", first);
+    words_run(&copy);
+    ck_assert_str_eq(words_read(copy.output, 1), "a=15 b=11");
+    ck_assert_str_eq(words_read_all(copy.output, 1), "a=15 b=11"); /* it began at ten of each */
+}
+END_TEST
+
+START_TEST(a_savepoint_that_cannot_be_made_leaves_the_job_as_it_is)
+{
+    static const char *const wrong[] = { "savepoint /dev/null/x", "stop-savepoint /dev/null/x", "savepoint", "savepoint " };
+    struct process process;
+    struct words_job job = words_job(1, 1);
+    start(&job, &process);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) ck_assert(ask(&job, wrong[i]) != WEIR_OK);
+    words_put(job.input, 0, "a");
+    words_await(job.output, 1, "a=1");
+    process_stop(&process);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_set_timeout(tests, 240);
@@ -143,6 +193,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_parallelism_that_cannot_be_leaves_the_job_as_it_is);
     tcase_add_test(tests, a_job_that_is_killed_while_it_is_rescaled_goes_on);
     tcase_add_test(tests, a_cancelled_job_loses_nothing);
+    tcase_add_test(tests, savepoints_are_taken_of_a_running_job);
+    tcase_add_test(tests, a_savepoint_that_cannot_be_made_leaves_the_job_as_it_is);
 }
 
 int main(void)

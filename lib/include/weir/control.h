@@ -21,6 +21,9 @@ typedef void weir_control_fn(void *user, const char *key, const char *value);
  *
  *   status       name, program, pid, directory, and every number of weir_job_status
  *   checkpoint   takes one now; answers `epoch` when it is committed
+ *   savepoint [DIR]       takes one in a new folder below DIR, or where the job's configuration says; answers `epoch`,
+ *                         `bytes` and `path` when it is whole
+ *   stop-savepoint [DIR]  the same, and ends the job with it; answers when it has ended
  *   rescale N    commits, and goes on with parallelism N in the same process; answers the status when it runs again
  *   stop         commits the epoch and ends the job; answers when it has ended
  *   cancel       ends it where it stands; answers when it has ended
