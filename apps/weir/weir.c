@@ -12,7 +12,8 @@
 #include "weir/weir.h"
 
 static const struct verb *const verbs[] = {
-    &verb_list, &verb_status, &verb_checkpoint, &verb_savepoint, &verb_rescale, &verb_stop, &verb_cancel, &verb_state, &verb_ledger,
+    &verb_list, &verb_status, &verb_checkpoint, &verb_savepoint, &verb_rescale, &verb_stop, &verb_cancel,
+    &verb_state, &verb_ledger,
 };
 
 enum { VERB_COUNT = sizeof verbs / sizeof verbs[0] };
