@@ -229,6 +229,77 @@ static void take_collect(weir_test *test, const char *topic, int32_t partition, 
                                                sum, of_key->largest));
 }
 
+/* ---- State of the operator itself -------------------------------------------------------------------------------- */
+
+enum { HELD_MAX = 20, SUBTASKS_MAX = 3 };
+
+/* Records that wait until there are enough of them, wherever a start with another parallelism has put them. */
+static const struct weir_state held = { .name = "held", .kind = WEIR_STATE_OPERATOR_UNION, .codec = WEIR_I64 };
+
+static int64_t count_held(void *task, bool of_all)
+{
+    struct weir_iterator at = { 0 };
+    int64_t value, count = 0;
+    while (of_all ? weir_operator_union_next_object(task, &held, &at, &value)
+                  : weir_operator_list_next_object(task, &held, &at, &value))
+        count++;
+    return count;
+}
+
+/* What this one has, all have together: as much or more. */
+static enum weir_code look_at_held(void *task)
+{
+    const int64_t own = count_held(task, false), all = count_held(task, true);
+    if (own > all || (own < all && weir_subtask_count(task) == 1))
+        return weir_fail(task, "holds %" PRId64 " records of %" PRId64, own, all);
+    return WEIR_OK;
+}
+
+static enum weir_code hold(weir_task *task, const struct weir_record *record)
+{
+    struct weir_iterator at = { 0 };
+    int64_t value;
+    if (!weir_bytes_to_i64(record->value, &value)) return weir_fail(task, "not a number");
+    weir_operator_list_add_i64(task, &held, value);
+    if (count_held(task, false) < HELD_MAX) return WEIR_OK;
+    while (weir_operator_list_next_object(task, &held, &at, &value))
+        weir_emit(task, .key = weir_text("held"), .value = weir_format_i64(task, value));
+    weir_operator_list_clear(task, &held);
+    return WEIR_OK;
+}
+
+static void define_hold(weir_graph *graph, const weir_config *config)
+{
+    (void)config;
+    weir_kafka_sink(weir_process(input(graph, "in0"), .name = "hold", .process = hold, .open = look_at_held,
+                                 .states = { &held }),
+                    .name = "copies", .topic = "out0");
+}
+
+/* What was taken in and did not come out is held; nothing comes out twice. */
+static int64_t *held_of(weir_test *test) { return weir_test_value(test, "held", WEIR_EMPTY, sizeof(int64_t)); }
+
+static void take_held(weir_test *test, const char *topic, int32_t partition, const struct weir_record *record)
+{
+    (void)topic, (void)partition;
+    ++*(int64_t *)weir_test_value(test, "taken", record->value, sizeof(int64_t));
+    ++*held_of(test);
+}
+
+static void put_held(weir_test *test, const char *topic, int32_t partition, const struct weir_record *record)
+{
+    (void)topic, (void)partition;
+    if (--*(int64_t *)weir_test_value(test, "taken", record->value, sizeof(int64_t)) < 0)
+        weir_test_fail(test, "%.*s came out, and is not held", (int)record->value.size, record->value.data);
+    --*held_of(test);
+}
+
+static void end_held(weir_test *test)
+{
+    if (*held_of(test) > SUBTASKS_MAX * (HELD_MAX - 1))
+        weir_test_fail(test, "%d records are held, or lost", (int)*held_of(test));
+}
+
 /* ---- Last words -------------------------------------------------------------------------------------------------- */
 
 static enum weir_code say_the_end(weir_task *task, const struct weir_record *record)
@@ -302,6 +373,8 @@ const struct weir_test_job sim_jobs[] = {
     { JOB("copy", define_copy, take_copy), .inputs = { { "in0", 0 } }, .outputs = { { "out0", 0 } } },
     { JOB("collect", define_collect, take_collect), .inputs = { { "in0", 0 } }, .outputs = { { "out0", 0 } } },
     { JOB("ending", define_ending, take_ending), .put = put_ending, .decided = decide_ending, .inputs = { { "in0", 0 } },
+      .outputs = { { "out0", 0 } } },
+    { JOB("hold", define_hold, take_held), .put = put_held, .end = end_held, .inputs = { { "in0", 0 } },
       .outputs = { { "out0", 0 } } },
     { JOB("union", define_union, take_union), .inputs = { { "in0", 0 }, { "in1", 0 } },
       .outputs = { { "out0", 0 }, { "out1", 0 } } },
