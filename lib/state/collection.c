@@ -27,11 +27,11 @@ struct unit shard_head_unit(uint32_t state, const struct state_key *key, struct 
 }
 
 /* NULL when there is none. */
-static struct head *find_head(const struct shard *shard, uint32_t state, const struct state_key *key)
+static struct head *find_head(struct shard *shard, uint32_t state, const struct state_key *key)
 {
     struct state_key name;
     const struct unit unit = shard_head_unit(state, key, &name);
-    const uint32_t reference = shard_find(shard, &unit);
+    const uint32_t reference = shard_look(shard, &unit);
     if (reference == SLAB_NONE) return NULL;
     struct entry *entry = entry_at(&shard->entries, reference);
     return entry->flags & ENTRY_REMOVED ? NULL : entry_head(entry);
@@ -40,7 +40,7 @@ static struct head *find_head(const struct shard *shard, uint32_t state, const s
 /* The head's entry; made, with a generation of its own, where there is none. SLAB_NONE when there is no memory. */
 static uint32_t open_head(struct shard *shard, const struct unit *unit, bool is_list)
 {
-    uint32_t reference = shard_find(shard, unit);
+    uint32_t reference = shard_look(shard, unit);
     if (LIKELY(reference != SLAB_NONE) && LIKELY(!(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)))
         return reference;
     const struct head head = { .generation = shard->generation + 1, .first = is_list, .next = is_list };
@@ -109,6 +109,7 @@ static void drop_element(struct shard *shard, const struct unit *unit, uint32_t 
     shard->changed_bytes -= shard_pending_bytes(shard, unit, entry);
     shard_save(shard, entry, unit->key->hash);
     entry_remove_value(&shard->entries, entry);
+    entry->flags &= (uint8_t)~ENTRY_DIRTY;
     shard->entry_count--;
     const bool is_listed = (entry->flags & (shard->changed_flag | ENTRY_LISTED)) != 0;
     if (!is_frozen && !is_listed) {
@@ -173,8 +174,9 @@ static bool clear_collection(struct shard *shard, uint32_t state, const struct s
 {
     struct state_key name;
     const struct unit unit = shard_head_unit(state, key, &name);
-    const uint32_t reference = shard_find(shard, &unit);
+    const uint32_t reference = shard_look(shard, &unit);
     if (reference == SLAB_NONE || (entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)) return true;
+    const bool is_stored = entry_at(&shard->entries, reference)->version > 0;
 
     const struct head *head = entry_head(entry_at(&shard->entries, reference));
     struct remains remains = { .state = state, .hash = key->hash, .generation = head->generation, .first = head->first,
@@ -185,6 +187,7 @@ static bool clear_collection(struct shard *shard, uint32_t state, const struct s
     if (!at_once && !remember_remains(shard, &remains)) return false;
     const bool is_gone = shard_take_away(shard, &unit, reference);
     CHECK(is_gone);
+    if (is_stored) cache_remove_elements(shard, state, key, remains.generation);
     shard->order_stamp++;
     while (at_once && drop_one(shard, &remains)) continue;
     return true;
@@ -206,12 +209,21 @@ static struct state_key list_name(const struct state_key *key, const struct head
     return element_name(key, head->generation, list_element_encode(sequence, bytes));
 }
 
+/* The element's entry; brought in with those behind it where it is in the store alone. */
+static uint32_t find_of_list(struct shard *shard, uint32_t state, const struct unit *unit)
+{
+    const uint32_t reference = shard_find(shard, unit);
+    if (LIKELY(reference != SLAB_NONE) || !shard->holds_units) return reference;
+    cache_load_run(shard, state, unit->key);
+    return shard_find(shard, unit);
+}
+
 /* Is there still something in the place of this element of a list? `also_shown`: what has expired goes, though it may be
  * seen. Without memory it stays for another time. */
 static bool drop_if_expired(struct shard *shard, uint32_t state, const struct state_key *name, bool also_shown)
 {
     const struct unit unit = shard_unit(shard, state, name);
-    const uint32_t reference = shard_find(shard, &unit);
+    const uint32_t reference = find_of_list(shard, state, &unit);
     if (reference == SLAB_NONE) return true;
     const struct entry *entry = entry_at(&shard->entries, reference);
     if (entry->flags & ENTRY_REMOVED) return true;
@@ -341,7 +353,7 @@ uint32_t shard_list_step(struct shard *shard, uint32_t state, const struct state
         char bytes[LIST_ELEMENT_BYTES];
         const struct state_key name = list_name(key, head, cursor->at++, bytes);
         const struct unit unit = shard_unit(shard, state, &name);
-        uint32_t reference = shard_find(shard, &unit);
+        uint32_t reference = find_of_list(shard, state, &unit);
         if (reference != SLAB_NONE && has_ttl(shard, state)) reference = shard_admit(shard, &unit, reference);
         if (reference != SLAB_NONE && !(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)) return reference;
     }

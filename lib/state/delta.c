@@ -136,6 +136,35 @@ char *delta_write(char *at, const struct entry *entry, uint32_t group, uint32_t 
     return at;
 }
 
+static void append_bytes(struct buffer *out, struct weir_bytes bytes)
+{
+    buffer_varint(out, bytes.size);
+    buffer_put(out, bytes.data, bytes.size);
+}
+
+void delta_append(struct buffer *out, const struct delta_unit *unit)
+{
+    const struct state_key *key = &unit->key;
+    const bool is_null = weir_is_null(unit->value), is_removed = !weir_is_set(unit->value);
+    unsigned flags = is_removed ? FLAG_REMOVED : is_null ? FLAG_NULL_VALUE : 0;
+    if (weir_is_null(key->key)) flags |= FLAG_NULL_KEY;
+    if (weir_is_set(key->name_space)) flags |= FLAG_NAME_SPACE;
+    if (weir_is_set(key->element)) flags |= FLAG_ELEMENT;
+    if (key->generation > 0) flags |= FLAG_GENERATION;
+    if (unit->has_version) flags |= FLAG_VERSION;
+    if (unit->has_stamp) flags |= FLAG_STAMP;
+    buffer_u8(out, (uint8_t)flags);
+    buffer_varint(out, unit->state);
+    buffer_varint(out, unit->group);
+    if (!weir_is_null(key->key)) append_bytes(out, key->key);
+    if (weir_is_set(key->name_space)) append_bytes(out, key->name_space);
+    if (key->generation > 0) buffer_varint(out, key->generation);
+    if (weir_is_set(key->element)) append_bytes(out, key->element);
+    if (unit->has_version) buffer_varint(out, unit->version);
+    if (unit->has_stamp) buffer_i64(out, unit->stamp_ms);
+    if (!is_removed && !is_null) append_bytes(out, unit->value);
+}
+
 /* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 static struct weir_bytes take_bytes(struct reader *reader)

@@ -50,6 +50,9 @@ size_t delta_size(const struct entry *entry, uint32_t group, uint32_t version);
 /* Answers the end of what it wrote. */
 char *delta_write(char *at, const struct entry *entry, uint32_t group, uint32_t version);
 
+/* The same for a unit that is no entry; the value of a head is as head_encode makes it. */
+void delta_append(struct buffer *out, const struct delta_unit *unit);
+
 /* Reads one unit; its bytes are borrowed from the input. NULL, or what is wrong: the rest of a sentence that begins
  * "the unit ...". */
 const char *delta_read(struct reader *reader, struct delta_unit *unit);

@@ -4,7 +4,8 @@
  *        0     4   identity: state (8 bits) | shape (8) | size of the name area's content (16)
  *        4     2   size of a value that lies inline
  *        6     1   flags
- *        7     1   version of the value, where it is an old one (ENTRY_OLD): index into the state's list
+ *        7     1   version of the value, where it is an old one (ENTRY_OLD): index into the state's list;
+ *                  of a head: 1 = the store may have elements
  *        8     t   when the value was touched last, milliseconds since 1970: 8 bytes where values of the state expire
  *                  (SHAPE_STAMP), else none; they count as content of the name area
  *      8+t     n   name: the key alone, or parts (SHAPE_NAME_SPACE, SHAPE_ELEMENT):
@@ -40,6 +41,7 @@ enum entry_flag {
     ENTRY_CHANGED_ODD = 16, /* as ENTRY_CHANGED, in an odd stretch */
     ENTRY_LISTED = 32,      /* an early part of the epoch has written it */
     ENTRY_OLD = 64,         /* the value was written by an older version of its codec */
+    ENTRY_DIRTY = 128,      /* the store has something else: never without a store */
 
     /* An element that died and was dropped, in a list of changes still: nothing is written of it. */
     ENTRY_FORGOTTEN = ENTRY_REMOVED | ENTRY_NULL

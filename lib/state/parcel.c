@@ -79,7 +79,7 @@ static bool make_old(struct shard *shard, uint32_t reference, const struct state
     struct entry *entry = entry_at(&shard->entries, reference);
     const struct unit unit = { .key = key };
     const size_t bytes_before = shard_pending_bytes(shard, &unit, entry);
-    if (!shard_note_version(&shard->states[entry_state(entry)], entry, version)) return false;
+    if (!shard_note_version(shard, reference, version)) return false;
     shard->changed_bytes += shard_pending_bytes(shard, &unit, entry) - bytes_before;
     return true;
 }

@@ -22,23 +22,44 @@ static uint32_t put(struct shard *shard, const struct unit *unit, struct weir_by
 {
     bool is_new;
     const uint32_t reference = shard_find_or_create(shard, unit, value.size, &is_new);
-    if (reference == SLAB_NONE || shard_write(shard, unit, reference, value)) return reference;
+    if (reference == SLAB_NONE) return SLAB_NONE;
+    if (shard_write(shard, unit, reference, value)) {
+        entry_at(&shard->entries, reference)->flags |= shard->dirty_flag;
+        return reference;
+    }
     if (is_new) shard_discard(shard, unit, reference);
     return SLAB_NONE;
 }
 
-static void drop(struct shard *shard, const struct unit *unit)
+/* The store has to hear of it. False when there is no memory. */
+static bool drop_stored(struct shard *shard, const struct unit *unit)
 {
+    bool is_new;
+    const bool is_head = (unit->identity >> 8 & SHAPE_HEAD) != 0; /* which has to lie in its cell, once there is one again */
+    const uint32_t reference = shard_find_or_create(shard, unit, is_head ? sizeof(struct head) : 0, &is_new);
+    if (reference == SLAB_NONE) return false;
+    struct entry *entry = entry_at(&shard->entries, reference);
+    if (!(entry->flags & ENTRY_REMOVED)) shard_erase(shard, unit, reference);
+    entry->flags |= ENTRY_DIRTY;
+    return true;
+}
+
+static bool drop(struct shard *shard, const struct unit *unit)
+{
+    if (shard->holds_units) return drop_stored(shard, unit);
     const uint32_t reference = shard_find(shard, unit);
-    if (reference == SLAB_NONE) return;
+    if (reference == SLAB_NONE) return true;
     shard_erase(shard, unit, reference);
     shard_discard(shard, unit, reference);
+    return true;
 }
 
 /* ---- Versions ---------------------------------------------------------------------------------------------------- */
 
-bool shard_note_version(struct shard_state *state, struct entry *entry, uint32_t version)
+bool shard_note_version(struct shard *shard, uint32_t reference, uint32_t version)
 {
+    struct entry *entry = entry_at(&shard->entries, reference);
+    struct shard_state *state = &shard->states[entry_state(entry)];
     size_t index = 0;
     while (index < state->versions.count && state->versions.items[index] != version) index++;
     if (index == state->versions.count) {
@@ -98,7 +119,7 @@ static const char *apply_head(struct shard *shard, const struct unit *unit, stru
 static const char *apply_value(struct shard *shard, const struct unit *unit, const struct state_mapping *mapping,
                                const struct delta_unit *read, enum weir_code *code)
 {
-    struct shard_state *state = &shard->states[mapping->state];
+    const struct shard_state *state = &shard->states[mapping->state];
     const uint32_t version = read->has_version ? read->version : mapping->version;
     if (!has_right_size(&state->declaration, mapping, read, version)) return "has a value of another size than its state";
     const bool is_old = version != state->declaration.version;
@@ -107,7 +128,7 @@ static const char *apply_value(struct shard *shard, const struct unit *unit, con
         return NULL;
     }
     const uint32_t reference = put(shard, unit, read->value);
-    if (reference == SLAB_NONE || (is_old && !shard_note_version(state, entry_at(&shard->entries, reference), version)))
+    if (reference == SLAB_NONE || (is_old && !shard_note_version(shard, reference, version)))
         *code = WEIR_NO_MEMORY;
     else if (unit_is_stamped(unit))
         entry_set_stamp(entry_at(&shard->entries, reference), read->has_stamp ? read->stamp_ms : mapping->unstamped_ms);
@@ -134,7 +155,7 @@ static const char *apply_unit(const struct applying *applying, struct delta_unit
                                      : shard_unit(shard, mapping->state, &read->key);
     if (read->key.generation > shard->generation) shard->generation = read->key.generation;
     if (!weir_is_set(read->value)) {
-        drop(shard, &unit);
+        if (!drop(shard, &unit)) *code = WEIR_NO_MEMORY;
         return NULL;
     }
     return is_head ? apply_head(shard, &unit, read->value, code)
@@ -160,6 +181,7 @@ enum weir_code shard_apply(struct shard *shard, struct weir_bytes units, const s
         if (UNLIKELY(code == WEIR_NO_MEMORY)) return no_memory(shard, error);
         if (UNLIKELY(code == WEIR_FOREIGN))
             return cannot_migrate(&shard->states[mapping[read.state].state].declaration, error);
+        if (shard->holds_units && cache_settle(shard, false, error) != WEIR_OK) return shard->cache.failure.code;
     }
     return WEIR_OK;
 }
@@ -210,5 +232,6 @@ enum weir_code shard_restored(struct shard *shard, uint64_t epoch, uint64_t gene
 {
     shard->epoch = epoch;
     if (generation > shard->generation) shard->generation = generation;
+    if (shard->holds_units) return cache_settle(shard, true, error);
     return !has_collections(shard) || attach_all(shard) ? WEIR_OK : no_memory(shard, error);
 }

@@ -47,7 +47,8 @@ struct shard *shard_create(const struct shard_options *options)
     changes_init(&shard->listed);
     changes_init(&shard->snapshot.frozen);
     shard->store = store_hashmap_create();
-    CHECK(!shard->store->operations->holds_units);
+    buffer_init(&shard->cache.values);
+    buffer_init(&shard->cache.head);
 
     shard->tables = malloc(shard->group_count * sizeof *shard->tables);
     shard->states = calloc(shard->state_count + 1, sizeof *shard->states);
@@ -86,6 +87,8 @@ void shard_destroy(struct shard *shard)
     }
     shard_forget_remains(shard);
     shard->store->operations->destroy(shard->store);
+    buffer_deinit(&shard->cache.values);
+    buffer_deinit(&shard->cache.head);
     changes_deinit(&shard->changes);
     changes_deinit(&shard->listed);
     changes_deinit(&shard->snapshot.frozen);
@@ -181,7 +184,7 @@ void shard_note_change(struct shard *shard, const struct unit *unit, uint32_t re
 {
     struct entry *entry = entry_at(&shard->entries, reference);
     if (!(entry->flags & shard->changed_flag)) {
-        entry->flags |= shard->changed_flag;
+        entry->flags |= shard->changed_flag | shard->dirty_flag;
         changes_push(&shard->changes, (struct change){ .reference = reference, .hash = unit->key->hash });
     }
     shard->changed_bytes += shard_pending_bytes(shard, unit, entry) - bytes_before;
@@ -255,7 +258,7 @@ void *shard_open_value(struct shard *shard, const struct unit *unit, uint32_t re
 static __attribute__((noinline)) void *value_slow(struct shard *shard, uint32_t state, const struct state_key *key)
 {
     const struct unit unit = shard_unit(shard, state, key);
-    return shard_open_value(shard, &unit, shard_find(shard, &unit));
+    return shard_open_value(shard, &unit, shard_look(shard, &unit));
 }
 
 /* Every record of a counting job comes here: a short way for what is nearly always so, without a call. */
@@ -308,7 +311,7 @@ struct weir_bytes shard_get(struct shard *shard, uint32_t state, const struct st
 {
     CHECK_HOT(state < shard->state_count);
     const struct unit unit = shard_unit(shard, state, key);
-    uint32_t reference = shard_find(shard, &unit);
+    uint32_t reference = shard_look(shard, &unit);
     if (reference != SLAB_NONE && UNLIKELY(unit_is_stamped(&unit))) reference = shard_admit(shard, &unit, reference);
     if (reference == SLAB_NONE) return (struct weir_bytes){ 0 };
     return shard_value_of(shard, entry_at(&shard->entries, reference));
@@ -327,7 +330,7 @@ bool shard_remove(struct shard *shard, uint32_t state, const struct state_key *k
 {
     CHECK(state < shard->state_count);
     const struct unit unit = shard_unit(shard, state, key);
-    return shard_take_away(shard, &unit, shard_find(shard, &unit));
+    return shard_take_away(shard, &unit, shard_look(shard, &unit));
 }
 
 /* ---- Scans ------------------------------------------------------------------------------------------------------- */

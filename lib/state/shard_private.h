@@ -3,10 +3,11 @@
  *   shard.c        creation, values, scans          snapshot.c   changes, deltas
  *   collection.c   lists, maps, what is dead        dump.c       bases
  *   expiry.c       time to live                     restore.c    deltas and bases back into tables
- *   parcel.c       elements from shard to shard */
+ *   parcel.c       elements from shard to shard     cache.c      what the store has */
 #ifndef STATE_SHARD_PRIVATE_H
 #define STATE_SHARD_PRIVATE_H
 
+#include "state/cache.h"
 #include "state/changes.h"
 #include "state/delta.h"
 #include "state/entry.h"
@@ -33,15 +34,9 @@ struct remains {
     char *copy; /* malloc'ed: where key and name space lie, once it is kept */
 };
 
-/* Where a dump stands: everything in key groups before `group`, in segments before `position` and in slots before
- * `slot` has been written. Slots count for the segment with this stamp only: when it was rebuilt meanwhile, the dump
- * begins it anew. */
 struct dump {
     bool is_open;
-    uint32_t group; /* index among the shard's */
-    uint64_t position;
-    uint32_t slot;
-    uint32_t stamp;
+    struct walk walk;
 };
 
 /* Where shard_clean goes on. It may miss what moves meanwhile: there is another round. */
@@ -67,8 +62,8 @@ struct snapshot {
  *   2. An entry is in `changes` exactly when it has the flag of the open stretch. One with the flag of the stretch before
  *      is in `frozen`, behind the place that the snapshot has reached. One that an early part of the open epoch has
  *      looked at is in `listed`, once, and has ENTRY_LISTED; the barrier's snapshot empties the list. A tombstone has at
- *      least one of the three.
- *   3. entry_count and the order lists count exactly the entries that are no tombstones.
+ *      least one of the three, or is dirty, or is the cache's (cache.h).
+ *   3. entry_count and the order lists count exactly the entries that are no tombstones: what the store alone has is in none.
  *   4. changed_bytes is the exact size of the delta that a snapshot would append now; the delta of a snapshot that is
  *      under way has room for all of its stretch.
  *   5. A live element of a map is in the order of its head. An element whose head is gone, or has another generation,
@@ -100,6 +95,9 @@ struct shard {
     state_migrate_fn *migrate;
     void *migrate_user;
     struct state_store *store;
+    bool holds_units;   /* the store does: what is not in a table may be there */
+    uint8_t dirty_flag; /* ENTRY_DIRTY with such a store, else 0 */
+    struct cache cache;
     char *zeroes; /* as many as the largest fixed value has */
 };
 
@@ -165,6 +163,13 @@ static inline struct unit shard_unit(const struct shard *shard, uint32_t state, 
     return unit;
 }
 
+/* shard_find, and the store is asked too. */
+static inline __attribute__((always_inline)) uint32_t shard_look(struct shard *shard, const struct unit *unit)
+{
+    const uint32_t reference = shard_find(shard, unit);
+    return LIKELY(reference != SLAB_NONE) || !shard->holds_units ? reference : cache_load(shard, unit);
+}
+
 static inline uint8_t shard_frozen_flag(const struct shard *shard)
 {
     return (uint8_t)(shard->changed_flag ^ (ENTRY_CHANGED | ENTRY_CHANGED_ODD));
@@ -227,12 +232,16 @@ static inline bool shard_is_open(const struct shard *shard, const struct entry *
 
 /* ---- expiry.c ---- */
 
-/* Its time is over. Differences are taken without a sign: a damaged time is no undefined one. */
+/* The time of what was touched then is over. Differences are taken without a sign: a damaged time is no undefined one. */
+static inline bool shard_is_over(const struct shard *shard, uint32_t state, int64_t stamp_ms)
+{
+    const int64_t age_ms = (int64_t)((uint64_t)shard->now_ms - (uint64_t)stamp_ms);
+    return age_ms >= shard->states[state].declaration.ttl_ms;
+}
+/* Its time is over. */
 static inline bool shard_has_expired(const struct shard *shard, const struct entry *entry)
 {
-    if (LIKELY(!entry_is_stamped(entry))) return false;
-    const int64_t age_ms = (int64_t)((uint64_t)shard->now_ms - (uint64_t)entry_stamp(entry));
-    return age_ms >= shard->states[entry_state(entry)].declaration.ttl_ms;
+    return UNLIKELY(entry_is_stamped(entry)) && shard_is_over(shard, entry_state(entry), entry_stamp(entry));
 }
 /* The same, and nobody may see it. */
 static inline bool shard_is_hidden(const struct shard *shard, const struct entry *entry)
@@ -243,6 +252,52 @@ static inline bool shard_is_hidden(const struct shard *shard, const struct entry
 
 /* For a reader of the stamped unit: `reference`, touched if need be, or SLAB_NONE when it is hidden, and taken away. */
 uint32_t shard_admit(struct shard *shard, const struct unit *unit, uint32_t reference);
+
+/* ---- dump.c ---- */
+
+static inline void shard_fetch_slots(const struct shard *shard, const struct segment *segment, uint32_t first)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = first; i < first + SHARD_BLOCK && i <= segment->mask; i++) {
+        const uint32_t reference = segment->slots[i].reference;
+        if (reference > SLAB_RESERVED) sum += shard_fetch_one(shard, reference);
+    }
+    shard_fetched(sum);
+}
+
+/* Visits the entry of a slot in key group `group` (an index), and answers how much work that was; it may remove entries. */
+typedef size_t shard_walk_fn(struct shard *shard, uint32_t group, const struct slot *slot, void *user);
+#define SHARD_WALK_STOP SIZE_MAX /* the slot is visited again */
+
+/* Goes on until about `work_max` is done, or `visit` stops: false. True behind the last entry. A slot counts as one, so
+ * that a walk through empty tables ends too. Whoever was not touched since the walk began is never missed: entries do not
+ * move between key groups nor past each other's segments, and within a segment slots move only when it is rebuilt or
+ * split, which shows in its stamp: then it is begun anew. */
+static inline __attribute__((always_inline)) bool shard_walk(struct shard *shard, struct walk *walk, size_t work_max,
+                                                             shard_walk_fn *visit, void *user)
+{
+    size_t work = 0;
+    while (walk->group < shard->group_count) {
+        const struct table *table = &shard->tables[walk->group];
+        const struct segment *segment = table_segment(table, (uint32_t)walk->position);
+        if (segment->stamp != walk->stamp) walk->slot = 0;
+        walk->stamp = segment->stamp;
+        for (; walk->slot <= segment->mask; walk->slot++) {
+            if (work >= work_max) return false;
+            if (walk->slot % SHARD_BLOCK == 0) shard_fetch_slots(shard, segment, walk->slot);
+            const struct slot *slot = &segment->slots[walk->slot];
+            const size_t done = slot->reference > SLAB_RESERVED ? visit(shard, walk->group, slot, user) : 0;
+            if (done == SHARD_WALK_STOP) return false;
+            work += done + 1;
+        }
+        walk->slot = 0;
+        walk->position = table_segment_end(table, (uint32_t)walk->position);
+        if (walk->position <= UINT32_MAX) continue;
+        walk->position = 0;
+        walk->group++;
+    }
+    return true;
+}
 
 /* ---- collection.c ---- */
 
@@ -265,6 +320,6 @@ void shard_forget_remains(struct shard *shard);
 /* ---- restore.c ---- */
 
 /* Notes that an older version wrote the entry's value. False when there is no memory. */
-bool shard_note_version(struct shard_state *state, struct entry *entry, uint32_t version);
+bool shard_note_version(struct shard *shard, uint32_t reference, uint32_t version);
 
 #endif

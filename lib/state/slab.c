@@ -81,14 +81,17 @@ uint32_t slab_alloc(struct slab *slab, size_t size_bytes)
     CHECK(size_bytes <= SLAB_CELL_MAX);
     const uint32_t class_index = class_of(size_bytes);
     struct slab_class *class = &slab->classes[class_index];
+    const uint64_t bytes = (uint64_t)class->cell_units * UNIT;
     if (class->free != SLAB_NONE) {
         const uint32_t reference = class->free;
         memcpy(&class->free, slab_at(slab, reference), sizeof class->free);
+        slab->used_bytes += bytes;
         return reference;
     }
     if (class->next == class->end && !add_span(slab, class_index)) return SLAB_NONE;
     const uint32_t reference = class->next;
     class->next += class->cell_units;
+    slab->used_bytes += bytes;
     return reference;
 }
 
@@ -98,6 +101,7 @@ void slab_free(struct slab *slab, uint32_t reference)
     struct slab_class *class = &slab->classes[slab->span_classes.items[reference >> SLAB_SPAN_BITS]];
     memcpy(slab_at(slab, reference), &class->free, sizeof class->free);
     class->free = reference;
+    slab->used_bytes -= (uint64_t)class->cell_units * UNIT;
 }
 
 uint64_t slab_bytes(const struct slab *slab)

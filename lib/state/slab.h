@@ -32,6 +32,7 @@ struct slab {
     VEC(char *) chunks;
     VEC(uint8_t) span_classes; /* which cell size a span has */
     struct slab_class classes[SLAB_CLASSES];
+    uint64_t used_bytes; /* of cells that are not free */
 };
 
 void slab_init(struct slab *slab); /* allocates nothing */

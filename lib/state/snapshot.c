@@ -82,10 +82,11 @@ void shard_save(struct shard *shard, struct entry *entry, uint32_t hash)
     if (UNLIKELY(entry->flags & shard_frozen_flag(shard))) write_entry(shard, entry, hash);
 }
 
-/* A tombstone that is in no list any more has done its duty. */
+/* A tombstone that is in no list any more has done its duty. With a store it is the cache's. */
 static void discard_removed(struct shard *shard, const struct change *change, const struct entry *entry)
 {
     if (LIKELY((entry->flags & (ENTRY_REMOVED | ENTRY_LISTED | shard->changed_flag)) != ENTRY_REMOVED)) return;
+    if (shard->holds_units && (entry->flags & ENTRY_FORGOTTEN) != ENTRY_FORGOTTEN) return;
     struct state_key key = entry_key(entry);
     key.hash = change->hash;
     const struct unit unit = shard_unit(shard, entry_state(entry), &key);

@@ -27,7 +27,7 @@
  *   between ──> shard_dump_step: some key groups -> base           (in slices; no pause)
  *   restart ──> shard_apply(base ...), shard_apply(delta ...)      (foreign key groups are skipped: clipping)
  *
- * Owner of a shard: the task thread of its operator. No locks, no clock, no I/O. */
+ * Owner of a shard: the task thread of its operator. No locks, no clock; no I/O but what a store does. */
 #ifndef STATE_STATE_H
 #define STATE_STATE_H
 
@@ -86,6 +86,7 @@ struct state_key {
 };
 
 struct shard;
+struct state_store;
 
 /* Time to live. An entry of a state with `ttl_ms` holds when it was touched last. Who finds that it has expired takes it
  * away, as a change like any other: so what was once not there stays so, whatever the clock or the declaration says
@@ -93,6 +94,16 @@ struct shard;
 
 struct shard *shard_create(const struct shard_options *options); /* NULL when there is no memory */
 void shard_destroy(struct shard *shard);
+/* Puts a store behind an empty shard, which owns it from then on: what is in memory is a cache of about `budget_bytes`
+ * then. Whatever fails in it is answered as "there is none", so shard_failure is to be asked before anything that came
+ * out of the shard is made durable. */
+void shard_use(struct shard *shard, struct state_store *store, uint64_t budget_bytes);
+bool shard_has_store(const struct shard *shard);
+const struct weir_error *shard_failure(const struct shard *shard); /* sticky; NULL = none */
+/* Between records: writes down and evicts some, when the budget is nearly used up. Values and cursors are gone then. */
+void shard_tend(struct shard *shard);
+/* For who knows the next keys of a value state: brings at most 256 of them in from the store with one question. */
+void shard_load(struct shard *shard, uint32_t state, const struct state_key *keys, uint32_t count);
 
 /* The value of a fixed-size state, made as zero bytes when there is none; it counts as changed in the open epoch.
  * Valid until the next call on this shard. NULL when there is no memory. This is the hot path: 15 to 20 ns in a table
@@ -212,8 +223,11 @@ bool shard_each_changed(struct shard *shard, uint32_t state, shard_visit_fn *vis
  * that the next call goes on there; the shard must not change in between. */
 bool shard_each_changed_from(struct shard *shard, uint32_t state, size_t *position, shard_visit_fn *visit, void *user);
 
-uint64_t shard_entry_count(const struct shard *shard);   /* units: heads too, and what is dead and not dropped yet */
+uint64_t shard_entry_count(const struct shard *shard);   /* units in memory: heads too, and what is dead and not dropped yet */
 uint64_t shard_bytes(const struct shard *shard);         /* memory held */
+uint64_t shard_state_bytes(const struct shard *shard);   /* the same, or what the store holds, if that is more */
+uint64_t shard_store_reads(const struct shard *shard);   /* units and runs of elements that the tables did not have */
+uint64_t shard_evictions(const struct shard *shard);
 uint64_t shard_changed_bytes(const struct shard *shard); /* what a snapshot or a part would append now */
 uint64_t shard_epoch(const struct shard *shard);         /* the open one */
 uint64_t shard_generation(const struct shard *shard);    /* the highest that was given: part of every checkpoint */

@@ -3,17 +3,16 @@
  *
  *   record ──> table ── miss ──────────────> get
  *              table ── eviction of dirty ──> put, remove ... flush     (rarely, in big batches)
- *   scans      merge what the table has with scan and scan_group; the table's word wins, its tombstones too
- *   base       each_in_group, for what is not in the table
+ *   scan       brings the elements of a collection in; the table's word wins, its tombstones too
+ *   base       a walk over everything, once all is flushed
  *
  *   store_hashmap   holds nothing: everything stays in the table, so a miss is final and nothing is ever evicted
  *   store_rocksdb   one database for each shard
  *
- * A store is told of a removal by `remove`, never by silence; except of elements that died with their collection: of
- * those it hears no more, and may drop them whenever it finds that their head is gone or has another generation. Byte
- * order is that of memcmp, a shorter part before its extensions, an unset one before all; a generation is a number, so a
- * head comes before its elements. The value of a head is what head_encode makes of it. `version` is that of the value's
- * codec: a store keeps it beside the value.
+ * A store is told of a removal by `remove`, or by `remove_elements` of those that died with their collection; a few such
+ * may be left, which nobody asks for any more. Byte order is that of memcmp, a shorter part before its extensions, an
+ * unset one before all; a generation is a number, so a head comes before its elements. The value of a head is what
+ * head_encode makes of it. `version` is that of the value's codec: a store keeps it beside the value.
  *
  * Failure is sticky: after the first error of a call that writes, every call answers it again, and the shard is to be
  * restored. Owner: the shard's thread. */
@@ -55,19 +54,28 @@ struct store_operations {
                           struct weir_bytes value, uint32_t version, struct weir_error *error);
     enum weir_code (*remove)(struct state_store *store, uint32_t state, const struct state_key *key,
                              struct weir_error *error);
+    /* All elements of key's name space and generation, those too that were put since the last flush. */
+    enum weir_code (*remove_elements)(struct state_store *store, uint32_t state, const struct state_key *key,
+                                      struct weir_error *error);
     enum weir_code (*flush)(struct state_store *store, struct weir_error *error);
 
     /* In byte order, until `visit` answers false: the units of from's key, name space and generation with element >=
-     * from->element; those of one key group and name space by (element, key), of states that are ordered_in_group; all
-     * those of one key group, state by state. Of those that are ordered_in_group there is no `scan`. What `visit` is
-     * handed is good until it returns, and it may not call the store. */
+     * from->element; those of one key group and name space by (element, key), of states that are ordered_in_group. Of
+     * those there is no `scan`. What `visit` is handed is good until it returns, and it may not call the store. */
     enum weir_code (*scan)(struct state_store *store, uint32_t state, const struct state_key *from,
                            store_visit_fn *visit, void *user, struct weir_error *error);
     enum weir_code (*scan_group)(struct state_store *store, uint32_t state, uint32_t group, struct weir_bytes name_space,
                                  struct weir_bytes from_element, store_visit_fn *visit, void *user,
                                  struct weir_error *error);
-    enum weir_code (*each_in_group)(struct state_store *store, uint32_t group, store_visit_fn *visit, void *user,
-                                    struct weir_error *error);
+
+    /* A walk over everything that was flushed when it began, state by state, in slices that end when `visit` answers
+     * false; of what is flushed meanwhile it may see some. One at a time. */
+    void (*walk_begin)(struct state_store *store);
+    enum weir_code (*walk_on)(struct state_store *store, store_visit_fn *visit, void *user, bool *is_over,
+                              struct weir_error *error);
+    void (*walk_end)(struct state_store *store);
+
+    uint64_t (*bytes)(const struct state_store *store); /* on disk, about */
     void (*destroy)(struct state_store *store);
 };
 

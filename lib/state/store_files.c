@@ -195,3 +195,51 @@ enum weir_code store_files_make(const char *directory, struct weir_error *error)
 {
     return mkdir(directory, 0777) < 0 ? refuse(error, "make the folder", directory, "") : WEIR_OK;
 }
+
+enum weir_code store_files_make_missing(const char *directory, struct weir_error *error)
+{
+    if (mkdir(directory, 0777) == 0 || errno == EEXIST) return WEIR_OK;
+    return refuse(error, "make the folder", directory, "");
+}
+
+typedef void each_fn(const char *path, const char *name, void *user);
+
+static void each_in(const char *directory, each_fn *each, void *user)
+{
+    DIR *folder = opendir(directory);
+    if (folder == NULL) return;
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        char path[STORE_PATH_MAX];
+        if (entry->d_name[0] != '.' && path_of(path, directory, entry->d_name)) each(path, entry->d_name, user);
+    }
+    (void)closedir(folder);
+}
+
+static void remove_store(const char *path, const char *name, void *user)
+{
+    (void)name, (void)user;
+    (void)store_files_remove(path, NULL);
+}
+
+struct sweep {
+    const char *prefix;
+    uint64_t last;
+};
+
+static void sweep_one(const char *path, const char *name, void *user)
+{
+    const struct sweep *sweep = user;
+    const size_t size = strlen(sweep->prefix);
+    char *end;
+    if (strncmp(name, sweep->prefix, size) != 0) return;
+    const unsigned long long number = strtoull(name + size, &end, 10);
+    if (end == name + size || *end != '\0' || number > sweep->last) return;
+    each_in(path, remove_store, NULL);
+    (void)rmdir(path);
+}
+
+void store_files_sweep(const char *directory, const char *prefix, uint64_t last)
+{
+    struct sweep sweep = { .prefix = prefix, .last = last };
+    each_in(directory, sweep_one, &sweep);
+}

@@ -41,5 +41,8 @@ enum weir_code store_files_link(const char *source, const char *target, const st
 /* Removes the folder and the files in it; fine when it is not there. Its own folders, by these names, one deep. */
 enum weir_code store_files_remove(const char *directory, struct weir_error *error);
 enum weir_code store_files_make(const char *directory, struct weir_error *error);
+enum weir_code store_files_make_missing(const char *directory, struct weir_error *error); /* fine when it is there */
+/* Removes the folders PREFIX<N> of `directory` with N up to `last`, and in each the folders of stores. As far as it can. */
+void store_files_sweep(const char *directory, const char *prefix, uint64_t last);
 
 #endif

@@ -32,6 +32,12 @@ static enum weir_code remove_nothing(struct state_store *store, uint32_t state, 
     return WEIR_OK;
 }
 
+static enum weir_code remove_elements(struct state_store *store, uint32_t state, const struct state_key *key,
+                                      struct weir_error *error)
+{
+    return remove_nothing(store, state, key, error);
+}
+
 static enum weir_code flush(struct state_store *store, struct weir_error *error)
 {
     (void)store, (void)error;
@@ -53,11 +59,23 @@ static enum weir_code scan_group(struct state_store *store, uint32_t state, uint
     return WEIR_OK;
 }
 
-static enum weir_code each_in_group(struct state_store *store, uint32_t group, store_visit_fn *visit, void *user,
-                                    struct weir_error *error)
+static void walk_no_way(struct state_store *store)
 {
-    (void)store, (void)group, (void)visit, (void)user, (void)error;
+    (void)store;
+}
+
+static enum weir_code walk_on(struct state_store *store, store_visit_fn *visit, void *user, bool *is_over,
+                              struct weir_error *error)
+{
+    (void)store, (void)visit, (void)user, (void)error;
+    *is_over = true;
     return WEIR_OK;
+}
+
+static uint64_t no_bytes(const struct state_store *store)
+{
+    (void)store;
+    return 0;
 }
 
 static void destroy(struct state_store *store)
@@ -69,8 +87,9 @@ struct state_store *store_hashmap_create(void)
 {
     static const struct store_operations operations = {
         .name = "hashmap", .holds_units = false, .get = get, .get_many = get_many, .put = put,
-        .remove = remove_nothing, .flush = flush, .scan = scan, .scan_group = scan_group,
-        .each_in_group = each_in_group, .destroy = destroy,
+        .remove = remove_nothing, .remove_elements = remove_elements, .flush = flush, .scan = scan,
+        .scan_group = scan_group, .walk_begin = walk_no_way, .walk_on = walk_on, .walk_end = walk_no_way,
+        .bytes = no_bytes, .destroy = destroy,
     };
     static struct state_store hashmap = { .operations = &operations };
     return &hashmap;

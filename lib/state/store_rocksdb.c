@@ -34,8 +34,12 @@ struct rocks {
     char directory[STORE_PATH_MAX];
     uint64_t batch_number;
     VEC(struct pending) pending;
+    VEC(struct pending) cleared; /* collections: a prefix, and where their names end */
     struct buffer collected;
+    rocksdb_iterator_t *walking; /* NULL: the state's walk has not begun */
+    uint32_t walk_state;
     struct buffer name, scratch;
+    bool has_base;
     struct weir_error failure; /* code WEIR_OK = none */
 };
 
@@ -51,13 +55,19 @@ static enum weir_code no_memory(struct weir_error *error)
     return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "state: out of memory");
 }
 
+/* What was linked from a base is damaged there, too; all else is made anew by a restore. */
+static enum weir_remedy damage_remedy(const struct rocks *rocks)
+{
+    return rocks->has_base ? WEIR_REMEDY_STOP : WEIR_REMEDY_REPLAY;
+}
+
 /* Takes RocksDB's message; fine when there is none. */
 static enum weir_code answer(const struct rocks *rocks, char *message, const char *what, struct weir_error *error)
 {
     if (message == NULL) return WEIR_OK;
     const bool is_damage = strncmp(message, "Corruption", strlen("Corruption")) == 0;
     const enum weir_code code = weir_error_set(error, is_damage ? WEIR_DAMAGED : WEIR_ENVIRONMENT,
-                                               is_damage ? WEIR_REMEDY_STOP : WEIR_REMEDY_REPLAY,
+                                               is_damage ? damage_remedy(rocks) : WEIR_REMEDY_REPLAY,
                                                "state in %s: cannot %s: RocksDB: %s", rocks->directory, what, message);
     free(message);
     return code;
@@ -257,6 +267,7 @@ static enum weir_code open_in(struct rocks *rocks, const struct store_rocksdb_op
     memcpy(rocks->states, options->states, options->state_count * sizeof *rocks->states);
     rocks->state_count = options->state_count;
     rocks->max_parallelism = options->max_parallelism;
+    rocks->has_base = options->base != NULL;
     set_options(rocks, options);
     enum weir_code code = prepare_directory(rocks, options, db, fresh, error);
     if (code == WEIR_OK) code = open_database(rocks, db, options->base != NULL, error);
@@ -281,7 +292,7 @@ static bool name_unit(struct rocks *rocks, uint32_t state, const struct state_ke
 
 static enum weir_code damaged_unit(const struct rocks *rocks, uint32_t state, const char *how, struct weir_error *error)
 {
-    return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP, "damaged state in %s: a unit of '%s' %s",
+    return weir_error_set(error, WEIR_DAMAGED, damage_remedy(rocks), "damaged state in %s: a unit of '%s' %s",
                           rocks->directory, rocks->states[state].name, how);
 }
 
@@ -294,6 +305,8 @@ static enum weir_code take_value(const struct rocks *rocks, struct store_wanted 
         return damaged_unit(rocks, wanted->state, "has a value that is none", error);
     wanted->found = true;
     wanted->is_null = weir_is_null(value);
+    /* One byte more: an empty value has to lie somewhere. */
+    if (!buffer_reserve(values, value.size + 1)) return no_memory(error);
     wanted->value_at = values->size;
     wanted->value_size = value.size;
     buffer_put(values, value.data, value.size);
@@ -379,38 +392,42 @@ struct walk {
     size_t prefix_size; /* of rocks->name: what all names of the walk begin with */
     store_visit_fn *visit;
     void *user;
-    bool is_over;
 };
 
-static enum weir_code visit_unit(struct walk *walk, rocksdb_iterator_t *at, struct weir_error *error)
+/* Hands the unit out; `*more` is what `visit` answers. */
+static enum weir_code visit_unit(struct rocks *rocks, uint32_t state, const rocksdb_iterator_t *at,
+                                 store_visit_fn *visit, void *user, bool *more, struct weir_error *error)
 {
-    struct rocks *rocks = walk->rocks;
     struct weir_bytes name, bytes, value;
     struct state_key key;
     uint32_t group, version;
     name.data = rocksdb_iter_key(at, &name.size);
-    walk->is_over = name.size < walk->prefix_size || memcmp(name.data, rocks->name.data, walk->prefix_size) != 0;
-    if (walk->is_over) return WEIR_OK;
-    const char *wrong = store_key_decode(name, is_ordered(rocks, walk->state), &rocks->scratch, &group, &key);
-    if (wrong != NULL) return damaged_unit(rocks, walk->state, wrong, error);
+    const char *wrong = store_key_decode(name, is_ordered(rocks, state), &rocks->scratch, &group, &key);
+    if (wrong != NULL) return damaged_unit(rocks, state, wrong, error);
     bytes.data = rocksdb_iter_value(at, &bytes.size);
     if (!store_value_decode(bytes, &version, &value))
-        return damaged_unit(rocks, walk->state, "has a value that is none", error);
-    walk->is_over = !walk->visit(walk->user, walk->state, &key, value, version);
+        return damaged_unit(rocks, state, "has a value that is none", error);
+    *more = visit(user, state, &key, value, version);
     return WEIR_OK;
 }
 
+static bool is_in_prefix(const struct walk *walk, const rocksdb_iterator_t *at)
+{
+    size_t size;
+    const char *name = rocksdb_iter_key(at, &size);
+    return size >= walk->prefix_size && memcmp(name, walk->rocks->name.data, walk->prefix_size) == 0;
+}
+
 /* From rocks->name on, as long as names begin with the first `prefix_size` bytes of it. */
-static enum weir_code walk_on(struct walk *walk, struct weir_error *error)
+static enum weir_code scan_on(struct walk *walk, struct weir_error *error)
 {
     struct rocks *rocks = walk->rocks;
     if (rocks->name.failed) return no_memory(error);
     rocksdb_iterator_t *at = rocksdb_create_iterator_cf(rocks->db, rocks->scanning, rocks->families[walk->state]);
     rocksdb_iter_seek(at, rocks->name.data, rocks->name.size);
     enum weir_code code = WEIR_OK;
-    while (code == WEIR_OK && rocksdb_iter_valid(at)) {
-        code = visit_unit(walk, at, error);
-        if (walk->is_over) break;
+    for (bool more = true; more && code == WEIR_OK && rocksdb_iter_valid(at) && is_in_prefix(walk, at);) {
+        code = visit_unit(rocks, walk->state, at, walk->visit, walk->user, &more, error);
         rocksdb_iter_next(at);
     }
     char *message = NULL;
@@ -431,7 +448,7 @@ static enum weir_code rocks_scan(struct state_store *store, uint32_t state, cons
     store_key_collection_prefix(&rocks->name, key_group_of(from->hash, rocks->max_parallelism), from);
     walk.prefix_size = rocks->name.size;
     store_key_part(&rocks->name, from->element);
-    return walk_on(&walk, error);
+    return scan_on(&walk, error);
 }
 
 static enum weir_code rocks_scan_group(struct state_store *store, uint32_t state, uint32_t group,
@@ -447,22 +464,63 @@ static enum weir_code rocks_scan_group(struct state_store *store, uint32_t state
     store_key_name_space_prefix(&rocks->name, group, name_space);
     walk.prefix_size = rocks->name.size;
     store_key_part(&rocks->name, from_element);
-    return walk_on(&walk, error);
+    return scan_on(&walk, error);
 }
 
-static enum weir_code rocks_each_in_group(struct state_store *store, uint32_t group, store_visit_fn *visit, void *user,
-                                          struct weir_error *error)
+static void rocks_walk_end(struct state_store *store)
+{
+    struct rocks *rocks = rocks_of(store);
+    if (rocks->walking != NULL) rocksdb_iter_destroy(rocks->walking);
+    rocks->walking = NULL;
+}
+
+static void rocks_walk_begin(struct state_store *store)
+{
+    rocks_walk_end(store);
+    rocks_of(store)->walk_state = 0;
+}
+
+/* One state's units; `*more` is false when `visit` has had enough. */
+static enum weir_code walk_state(struct rocks *rocks, store_visit_fn *visit, void *user, bool *more,
+                                 struct weir_error *error)
+{
+    char *message = NULL;
+    enum weir_code code = WEIR_OK;
+    if (rocks->walking == NULL) {
+        rocks->walking = rocksdb_create_iterator_cf(rocks->db, rocks->scanning, rocks->families[rocks->walk_state]);
+        rocksdb_iter_seek_to_first(rocks->walking);
+    }
+    while (*more && code == WEIR_OK && rocksdb_iter_valid(rocks->walking)) {
+        code = visit_unit(rocks, rocks->walk_state, rocks->walking, visit, user, more, error);
+        rocksdb_iter_next(rocks->walking);
+    }
+    if (code == WEIR_OK) rocksdb_iter_get_error(rocks->walking, &message);
+    return code == WEIR_OK ? answer(rocks, message, "walk over its units", error) : code;
+}
+
+static enum weir_code rocks_walk_on(struct state_store *store, store_visit_fn *visit, void *user, bool *is_over,
+                                    struct weir_error *error)
 {
     struct rocks *rocks = rocks_of(store);
     enum weir_code code = check_failure(rocks, error);
-    for (uint32_t state = 0; code == WEIR_OK && state < rocks->state_count; state++) {
-        struct walk walk = { .rocks = rocks, .state = state, .visit = visit, .user = user };
-        buffer_clear(&rocks->name);
-        store_key_group_prefix(&rocks->name, group);
-        walk.prefix_size = rocks->name.size;
-        code = walk_on(&walk, error);
+    for (bool more = true; code == WEIR_OK && more && rocks->walk_state < rocks->state_count;) {
+        code = walk_state(rocks, visit, user, &more, error);
+        if (!more) break;
+        rocks_walk_end(store);
+        rocks->walk_state++;
     }
+    *is_over = rocks->walk_state == rocks->state_count;
     return code;
+}
+
+static uint64_t rocks_bytes(const struct state_store *store)
+{
+    const struct rocks *rocks = (const struct rocks *)(const void *)store;
+    uint64_t sum = 0, bytes;
+    for (uint32_t i = 0; i < rocks->state_count; i++)
+        if (rocksdb_property_int_cf(rocks->db, rocks->families[i], "rocksdb.live-sst-files-size", &bytes) == 0)
+            sum += bytes;
+    return sum;
 }
 
 /* ---- Writing ----------------------------------------------------------------------------------------------------- */
@@ -501,6 +559,27 @@ static enum weir_code rocks_remove(struct state_store *store, uint32_t state, co
     return collect(rocks_of(store), state, key, NULL, 0, error);
 }
 
+/* The names of one generation are a range. */
+static enum weir_code rocks_remove_elements(struct state_store *store, uint32_t state, const struct state_key *key,
+                                            struct weir_error *error)
+{
+    struct rocks *rocks = rocks_of(store);
+    const uint32_t group = key_group_of(key->hash, rocks->max_parallelism);
+    const enum weir_code failed = check_failure(rocks, error);
+    if (failed != WEIR_OK) return failed;
+    CHECK(key->generation > 0 && !is_ordered(rocks, state));
+    struct pending pending = { .state = state, .at = rocks->collected.size };
+    struct state_key behind = *key;
+    behind.generation++;
+    store_key_collection_prefix(&rocks->collected, group, key);
+    pending.name_size = (uint32_t)(rocks->collected.size - pending.at);
+    store_key_collection_prefix(&rocks->collected, group, &behind);
+    struct pending *item = rocks->collected.failed ? NULL : vec_push(&rocks->cleared);
+    if (item != NULL) *item = pending;
+    else (void)no_memory(&rocks->failure);
+    return check_failure(rocks, error);
+}
+
 static int compare_names(const char *data, const struct pending *a, const struct pending *b)
 {
     if (a->state != b->state) return a->state < b->state ? -1 : 1;
@@ -533,20 +612,52 @@ static void write_units(const struct rocks *rocks, rocksdb_sstfilewriter_t *writ
     }
 }
 
-/* The pending units [first, end) of one state as one file. */
-static enum weir_code ingest(struct rocks *rocks, size_t first, size_t end, struct weir_error *error)
+static void write_ranges(const struct rocks *rocks, rocksdb_sstfilewriter_t *writer, size_t first, size_t end,
+                         char **message)
+{
+    for (size_t i = first; i < end && *message == NULL; i++) {
+        const struct pending *range = &rocks->cleared.items[i];
+        const char *from = rocks->collected.data + range->at;
+        rocksdb_sstfilewriter_delete_range(writer, from, range->name_size, from + range->name_size, range->name_size,
+                                           message);
+    }
+}
+
+typedef void write_fn(const struct rocks *rocks, rocksdb_sstfilewriter_t *writer, size_t first, size_t end,
+                      char **message);
+
+/* The items [first, end) of one state as one file. */
+static enum weir_code ingest(struct rocks *rocks, uint32_t state, write_fn *write, size_t first, size_t end,
+                             struct weir_error *error)
 {
     char path[STORE_PATH_MAX + 32], *message = NULL;
     (void)snprintf(path, sizeof path, "%s/new/%" PRIu64 ".sst", rocks->directory, rocks->batch_number++);
     rocksdb_sstfilewriter_t *writer = rocksdb_sstfilewriter_create(rocks->files, rocks->options);
     rocksdb_sstfilewriter_open(writer, path, &message);
-    write_units(rocks, writer, first, end, &message);
+    write(rocks, writer, first, end, &message);
     if (message == NULL) rocksdb_sstfilewriter_finish(writer, &message);
     rocksdb_sstfilewriter_destroy(writer);
     if (message == NULL)
-        rocksdb_ingest_external_file_cf(rocks->db, rocks->families[rocks->pending.items[first].state],
-                                        (const char *const[]){ path }, 1, rocks->ingesting, &message);
+        rocksdb_ingest_external_file_cf(rocks->db, rocks->families[state], (const char *const[]){ path }, 1,
+                                        rocks->ingesting, &message);
     return answer(rocks, message, "write back", error);
+}
+
+/* A file for each state, of items that are sorted by state. */
+static enum weir_code ingest_all(struct rocks *rocks, const struct pending *items, size_t count, write_fn *write,
+                                 struct weir_error *error)
+{
+    enum weir_code code = WEIR_OK;
+    for (size_t first = 0, end; code == WEIR_OK && first < count; first = end) {
+        for (end = first + 1; end < count && items[end].state == items[first].state;) end++;
+        code = ingest(rocks, items[first].state, write, first, end, error);
+    }
+    return code;
+}
+
+static void sort(struct rocks *rocks, struct pending *items, size_t count)
+{
+    if (count > 0) qsort_r(items, count, sizeof *items, compare, rocks->collected.data);
 }
 
 static enum weir_code rocks_flush(struct state_store *store, struct weir_error *error)
@@ -555,19 +666,18 @@ static enum weir_code rocks_flush(struct state_store *store, struct weir_error *
     struct weir_error reason = { 0 };
     enum weir_code code = check_failure(rocks, error);
     if (code != WEIR_OK) return code;
-    const struct pending *items = rocks->pending.items;
-    const size_t count = rocks->pending.count;
-    if (count > 0) qsort_r(rocks->pending.items, count, sizeof *items, compare, rocks->collected.data);
-    for (size_t first = 0, end; code == WEIR_OK && first < count; first = end) {
-        for (end = first + 1; end < count && items[end].state == items[first].state;) end++;
-        code = ingest(rocks, first, end, &reason);
-    }
+    sort(rocks, rocks->pending.items, rocks->pending.count);
+    sort(rocks, rocks->cleared.items, rocks->cleared.count);
+    code = ingest_all(rocks, rocks->pending.items, rocks->pending.count, write_units, &reason);
+    /* Behind the units, in files of their own: a range does not cover what is in its own file. */
+    if (code == WEIR_OK)
+        code = ingest_all(rocks, rocks->cleared.items, rocks->cleared.count, write_ranges, &reason);
     if (code == WEIR_OK) code = check_background(rocks, &reason);
     if (code != WEIR_OK) {
         (void)fail(rocks, code, &reason);
         return check_failure(rocks, error);
     }
-    rocks->pending.count = 0;
+    rocks->pending.count = rocks->cleared.count = 0;
     buffer_clear(&rocks->collected);
     return WEIR_OK;
 }
@@ -607,6 +717,7 @@ static void close_database(struct rocks *rocks)
 static void rocks_destroy(struct state_store *store)
 {
     struct rocks *rocks = rocks_of(store);
+    rocks_walk_end(store);
     close_database(rocks);
     if (rocks->options != NULL) {
         rocksdb_envoptions_destroy(rocks->files);
@@ -616,7 +727,9 @@ static void rocks_destroy(struct state_store *store)
         rocksdb_readoptions_destroy(rocks->reading);
         rocksdb_options_destroy(rocks->options);
     }
+    if (rocks->directory[0] != '\0') (void)store_files_remove(rocks->directory, NULL);
     vec_free(&rocks->pending);
+    vec_free(&rocks->cleared);
     buffer_deinit(&rocks->collected);
     buffer_deinit(&rocks->name);
     buffer_deinit(&rocks->scratch);
@@ -625,13 +738,38 @@ static void rocks_destroy(struct state_store *store)
     free(rocks);
 }
 
+#define LOCAL_PREFIX "local-"
+
+enum weir_code store_rocksdb_begin(const char *folder, uint64_t own, struct weir_error *error)
+{
+    char directory[STORE_PATH_MAX];
+    const int size = snprintf(directory, sizeof directory, "%s/" LOCAL_PREFIX "%" PRIu64, folder, own);
+    if (size >= STORE_PATH_MAX)
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "state: the path %s is too long", folder);
+    enum weir_code code = store_files_make_missing(folder, error);
+    if (code != WEIR_OK) return code;
+    if (own > 0) store_files_sweep(folder, LOCAL_PREFIX, own - 1);
+    return store_files_make_missing(directory, error);
+}
+
+void store_rocksdb_end(const char *folder, uint64_t own)
+{
+    store_files_sweep(folder, LOCAL_PREFIX, own);
+}
+
+void store_rocksdb_close(struct state_store *store)
+{
+    rocks_destroy(store);
+}
+
 enum weir_code store_rocksdb_open(const struct store_rocksdb_options *options, struct state_store **store,
                                   struct weir_error *error)
 {
     static const struct store_operations operations = {
         .name = "rocksdb", .holds_units = true, .get = rocks_get, .get_many = rocks_get_many, .put = rocks_put,
-        .remove = rocks_remove, .flush = rocks_flush, .scan = rocks_scan, .scan_group = rocks_scan_group,
-        .each_in_group = rocks_each_in_group, .destroy = rocks_destroy,
+        .remove = rocks_remove, .remove_elements = rocks_remove_elements, .flush = rocks_flush, .scan = rocks_scan,
+        .scan_group = rocks_scan_group, .walk_begin = rocks_walk_begin, .walk_on = rocks_walk_on,
+        .walk_end = rocks_walk_end, .bytes = rocks_bytes, .destroy = rocks_destroy,
     };
     CHECK(options->open_files_max >= OPEN_FILES_MIN && options->max_parallelism <= UINT16_MAX);
     struct rocks *rocks = calloc(1, sizeof *rocks);

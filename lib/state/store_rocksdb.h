@@ -5,13 +5,13 @@
  *   base        <── hard links of DIRECTORY/db, each file with length and hash ── verified, linked ──> the next DIRECTORY
  *
  * The log of frames is the truth, so there is no write-ahead log, and a local directory is never used twice: what a
- * crash left behind holds changes past the last commit, and is removed. Memtables hold nothing but the ranges that a
- * restore clips off. A file that RocksDB is given to move in has no other link: it may write into it (a global sequence
- * number), and that would change a base.
+ * crash left behind holds changes past the last commit, and is removed; so is the directory when the store is destroyed.
+ * Memtables hold nothing but the ranges that a restore clips off. A file that RocksDB is given to move in has no other
+ * link: it may write into it (a global sequence number), and that would change a base.
  *
- * Errors: damage that is found when a block is read, or before opening, is WEIR_DAMAGED with the name of the file; all
- * others are WEIR_ENVIRONMENT, to be answered by a restore. RocksDB is read-only after an error in the background; the
- * store looks for that at each flush and base. */
+ * Errors: damage that is found when a block is read, or before opening, is WEIR_DAMAGED with the name of the file; that
+ * of a base stops the job. All others are WEIR_ENVIRONMENT, to be answered by a restore. RocksDB is read-only after an
+ * error in the background; the store looks for that at each flush and base. */
 #ifndef STATE_STORE_ROCKSDB_H
 #define STATE_STORE_ROCKSDB_H
 
@@ -38,6 +38,11 @@ struct store_rocksdb_options {
     const struct state_files *base_files;
 };
 
+/* Folders of stores, one for each life of a job: FOLDER/local-N/... Begin makes FOLDER/local-<own>, whose grandparent exists,
+ * and removes what earlier lives left; end removes that of `own`, too. Any thread. */
+enum weir_code store_rocksdb_begin(const char *folder, uint64_t own, struct weir_error *error);
+void store_rocksdb_end(const char *folder, uint64_t own);
+
 /* States are found in a base by name; what is not declared is dropped. */
 enum weir_code store_rocksdb_open(const struct store_rocksdb_options *options, struct state_store **store,
                                   struct weir_error *error);
@@ -45,5 +50,8 @@ enum weir_code store_rocksdb_open(const struct store_rocksdb_options *options, s
  * it. Its files are not synced by name: the folder is. */
 enum weir_code store_rocksdb_base(struct state_store *store, const char *directory, struct state_files *files,
                                   struct weir_error *error);
+
+/* For who has opened it, and found nobody to take it. */
+void store_rocksdb_close(struct state_store *store);
 
 #endif

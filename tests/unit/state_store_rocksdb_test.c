@@ -147,6 +147,20 @@ static void flush(struct state_store *store)
     for (uint32_t i = 0; i < ROWS; i++) rows[i].seed = rows[i].seed_pending;
 }
 
+/* All of one generation, whether put before or behind the last flush; of what comes later nothing. */
+static void clear(struct state_store *store, uint64_t *random, uint32_t group_first, uint32_t group_count)
+{
+    const struct row *of = &rows[unit_random_below(random, ROWS)];
+    if (of->key.generation == 0 || of->group - group_first >= group_count) return;
+    check(store->operations->remove_elements(store, of->state, &of->key, &error));
+    for (uint32_t i = 0; i < ROWS; i++)
+        if (rows[i].state == of->state && rows[i].key.generation == of->key.generation &&
+            compare_part(rows[i].key.key, of->key.key) == 0 &&
+            compare_part(rows[i].key.name_space, of->key.name_space) == 0)
+            rows[i].seed_pending = 0;
+    flush(store);
+}
+
 static void change(struct state_store *store, uint64_t *random, uint32_t group_first, uint32_t group_count)
 {
     struct row *row = &rows[unit_random_below(random, ROWS)];
@@ -229,9 +243,24 @@ static bool is_of_name_space(const struct row *row, const struct row *from)
            compare_part(row->key.element, from->key.element) >= 0;
 }
 
-static bool is_of_group(const struct row *row, const struct row *from)
+static bool is_any(const struct row *row, const struct row *from)
 {
-    return row->group == from->group;
+    (void)from;
+    return row != NULL;
+}
+
+/* In slices that end now and then. */
+static void check_whole(struct state_store *store, uint64_t *random)
+{
+    struct expected expected = { .belongs = is_any };
+    store->operations->walk_begin(store);
+    for (bool is_over = false; !is_over;) {
+        expected.visits_max = expected.visits + 1 + unit_random_below(random, 200);
+        check(store->operations->walk_on(store, visit, &expected, &is_over, &error));
+    }
+    store->operations->walk_end(store);
+    skip_to_next(&expected);
+    ck_assert_uint_eq(expected.next, ROWS);
 }
 
 static void check_walk(struct state_store *store, uint64_t *random)
@@ -239,10 +268,10 @@ static void check_walk(struct state_store *store, uint64_t *random)
     const struct row *from = &rows[unit_random_below(random, ROWS)];
     struct expected expected = { .from = from, .visits_max = unit_chance(random, 30) ? 2 : UINT32_MAX };
     if (unit_chance(random, 20)) {
-        expected.belongs = is_of_group;
-        expected.visits_max = UINT32_MAX;
-        check(store->operations->each_in_group(store, from->group, visit, &expected, &error));
-    } else if (from->state == ORDERED) {
+        check_whole(store, random);
+        return;
+    }
+    if (from->state == ORDERED) {
         expected.belongs = is_of_name_space;
         check(store->operations->scan_group(store, ORDERED, from->group, from->key.name_space, from->key.element, visit,
                                             &expected, &error));
@@ -294,6 +323,7 @@ static struct state_store *live(struct state_store *store, uint64_t *random, uin
         if (what < 60)
             for (uint32_t i = unit_random_below(random, 40); i > 0; i--)
                 change(store, random, group_first, group_count);
+        else if (what < 65) clear(store, random, group_first, group_count);
         else if (what < 70) flush(store);
         else if (what < 80) check_get(store, &rows[unit_random_below(random, ROWS)]);
         else if (what < 88) check_get_many(store, random);

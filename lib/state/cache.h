@@ -1,0 +1,77 @@
+/* The tables of a shard as a write-back cache of its store, for the files that implement state.h.
+ *
+ *   miss     get ──> an entry, clean; with the head of a map all its elements, which come and go together
+ *   change   the entry is dirty
+ *   round    WRITING: every dirty entry, a slice at a time ──put, remove──> store, flush
+ *            EVICTING: clean entries, until half of the budget is free
+ *   base     a round, then the store's own walk
+ *
+ * A round begins when the budget is nearly used up, or for a base, and goes on between batches only: what a record is
+ * handed stays where it is until the record is done.
+ *
+ * Invariants
+ *   1. An entry that is not dirty is what the store has, or will have with the next flush. There is an eviction only
+ *      where everything is flushed.
+ *   2. An entry that changed in the open stretch is dirty, and stays so: who has opened it may change it in place without
+ *      another word. It will be in a delta, so that a base need not have it.
+ *   3. A map's head is in the tables with all its elements, or not at all.
+ *   4. States that are ordered_in_group are written to the store for the sake of bases, and never evicted.
+ *   5. A clean tombstone says that the store has none, or will have none with the next flush: it is evicted, never
+ *      discarded. */
+#ifndef STATE_CACHE_H
+#define STATE_CACHE_H
+
+#include "state/entry.h"
+#include "state/store.h"
+
+/* Where a walk over all entries stands: everything in key groups before `group`, in segments before `position` and in
+ * slots before `slot` has been visited. Slots count for the segment with this stamp only: when it was rebuilt meanwhile,
+ * the walk begins it anew. */
+struct walk {
+    uint32_t group; /* index among the shard's */
+    uint64_t position;
+    uint32_t slot;
+    uint32_t stamp;
+};
+
+enum cache_round { ROUND_NONE, ROUND_WRITING, ROUND_EVICTING };
+
+struct cache {
+    uint64_t budget_bytes;
+    uint64_t due_bytes; /* a round begins there */
+    enum cache_round round;
+    struct walk writing;
+    struct walk evicting; /* goes on in the next round where it stopped */
+    uint32_t turns;       /* ends of the tables that this round's eviction has passed */
+    uint64_t batch_bytes; /* handed to the store since its last flush */
+    bool is_walking;      /* the store, for a base */
+    struct buffer values; /* read from the store */
+    struct buffer head;   /* name of the last head of that walk, */
+    uint64_t head_generation; /* and its generation */
+    uint64_t reads;
+    uint64_t evictions;
+    struct weir_error failure; /* sticky; code WEIR_OK = none */
+};
+
+struct shard;
+
+/* Nothing is read after a failure: what is missing then is missing, and the shard is to be restored. */
+
+/* Brings a unit in that no table has. SLAB_NONE when the store has none either. */
+uint32_t cache_load(struct shard *shard, const struct unit *unit);
+/* The next elements of a list, from `key` on. */
+void cache_load_run(struct shard *shard, uint32_t state, const struct state_key *key);
+
+/* The collection's elements are dead. */
+void cache_remove_elements(struct shard *shard, uint32_t state, const struct state_key *key, uint64_t generation);
+
+/* While a shard is being restored: writes everything down and empties the tables when the budget is used up, or
+ * `always`. */
+enum weir_code cache_settle(struct shard *shard, bool always, struct weir_error *error);
+
+/* What shard_dump_begin, _step and _abandon are with a store. */
+void cache_dump_begin(struct shard *shard);
+bool cache_dump_step(struct shard *shard, size_t bytes_max, struct buffer *out);
+void cache_dump_abandon(struct shard *shard);
+
+#endif

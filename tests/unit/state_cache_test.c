@@ -1,0 +1,229 @@
+/* A shard in front of a store in RocksDB. That it holds what it should is in state_model_test.c. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "harness/unit.h"
+#include "state/store_rocksdb.h"
+
+enum { KEYS = 20000, BUDGET = 128 << 10, GROUPS = 4 };
+
+enum { TOTAL, BRIEF, STATES };
+static const struct state_declaration states[STATES] = {
+    [TOTAL] = { .name = "total", .codec = WEIR_I64, .value_size_bytes = 8 },
+    [BRIEF] = { .name = "brief", .codec = WEIR_I64, .value_size_bytes = 8, .ttl_ms = 1000 },
+};
+static char directory[64], path[96];
+static struct store_memory *memory;
+static struct shard *shard;
+
+static void begin(void)
+{
+    struct weir_error error;
+    struct state_store *store;
+    /* In memory where that can be had: RocksDB syncs each file. */
+    (void)snprintf(directory, sizeof directory, "%s/weir-cache-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    (void)snprintf(path, sizeof path, "%s/store", directory);
+    memory = store_memory_create(64 << 10); /* blocks are read again and again */
+    ck_assert_ptr_nonnull(memory);
+    shard = shard_create(&(struct shard_options){ .states = states, .state_count = STATES, .max_parallelism = GROUPS,
+                                                  .group_count = GROUPS, .epoch = 1 });
+    ck_assert_ptr_nonnull(shard);
+    const struct store_rocksdb_options options = { .directory = path, .states = states, .state_count = STATES,
+                                                   .max_parallelism = GROUPS, .group_count = GROUPS, .memory = memory,
+                                                   .open_files_max = 16 };
+    ck_assert_msg(store_rocksdb_open(&options, &store, &error) == WEIR_OK, "%s", error.text);
+    shard_use(shard, store, BUDGET);
+}
+
+static void end(void)
+{
+    shard_destroy(shard);
+    store_memory_destroy(memory);
+    ck_assert_int_eq(rmdir(directory), 0);
+}
+
+/* Good until the next call. */
+static struct state_key key_of(uint32_t number)
+{
+    static char name[16];
+    struct state_key key = { .key = { name, sizeof name } };
+    memset(name, 'k', sizeof name);
+    memcpy(name, &number, sizeof number);
+    key.hash = hash_key(key.key);
+    return key;
+}
+
+static int64_t *value_of(uint32_t number)
+{
+    const struct state_key key = key_of(number);
+    return shard_value(shard, TOTAL, &key);
+}
+
+static void close_epoch(void)
+{
+    struct buffer delta;
+    buffer_init(&delta);
+    shard_tend(shard);
+    ck_assert(shard_snapshot(shard, shard_epoch(shard), &delta));
+    buffer_deinit(&delta);
+}
+
+/* Counts every key once more, in epochs. */
+static void count_all(uint32_t keys_for_each_epoch)
+{
+    for (uint32_t i = 0; i < KEYS; i++) {
+        int64_t *value = value_of(i * 7919 % KEYS);
+        ck_assert_ptr_nonnull(value);
+        ++*value;
+        if (i % 100 == 0) shard_tend(shard);
+        if (i % keys_for_each_epoch == 0) close_epoch();
+    }
+}
+
+START_TEST(memory_stays_near_the_budget)
+{
+    uint64_t most = 0;
+    for (int64_t round = 1; round <= 3; round++) {
+        count_all(500);
+        if (shard_bytes(shard) > most) most = shard_bytes(shard);
+    }
+    ck_assert_ptr_null(shard_failure(shard));
+    ck_assert_uint_lt(most, 3 * BUDGET);
+    ck_assert_uint_gt(shard_store_reads(shard), 2 * KEYS);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        shard_tend(shard);
+        ck_assert_int_eq(*value_of(i), 3);
+        if (i % 500 == 0) close_epoch();
+    }
+}
+END_TEST
+
+START_TEST(an_epoch_larger_than_the_budget_needs_memory_and_is_right)
+{
+    for (int round = 0; round < 2; round++) count_all(KEYS);
+    ck_assert_ptr_null(shard_failure(shard));
+    for (uint32_t i = 0; i < KEYS; i++) ck_assert_int_eq(*value_of(i), 2);
+}
+END_TEST
+
+START_TEST(what_fits_is_never_read)
+{
+    for (int round = 0; round < 50; round++) {
+        for (uint32_t i = 0; i < 1000; i++) ++*value_of(i);
+        close_epoch();
+    }
+    ck_assert_uint_eq(shard_store_reads(shard), 1000); /* once each, to find that there is none */
+    ck_assert_uint_eq(shard_evictions(shard), 0);
+}
+END_TEST
+
+static void touch_all(uint32_t step)
+{
+    for (uint32_t i = 0; i < KEYS; i += step) {
+        const struct state_key key = key_of(i);
+        const int64_t number = i;
+        ck_assert(shard_set(shard, BRIEF, &key, (struct weir_bytes){ (const char *)&number, sizeof number }));
+        if (i % 500 == 0) close_epoch();
+    }
+}
+
+static uint32_t count_living(void)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < KEYS; i++) {
+        const struct state_key key = key_of(i);
+        const struct weir_bytes value = shard_get(shard, BRIEF, &key);
+        if (weir_is_set(value)) ck_assert_mem_eq(value.data, &(int64_t){ i }, sizeof(int64_t));
+        count += weir_is_set(value);
+        if (i % 500 == 0) close_epoch();
+    }
+    ck_assert_ptr_null(shard_failure(shard));
+    return count;
+}
+
+START_TEST(what_expires_on_disk_is_not_seen_again)
+{
+    shard_set_time(shard, 5000);
+    touch_all(1);
+    shard_set_time(shard, 5600);
+    ck_assert_uint_eq(count_living(), KEYS);
+    touch_all(4);
+    shard_set_time(shard, 6100);
+    ck_assert_uint_eq(count_living(), KEYS / 4);
+    shard_set_time(shard, 6599);
+    ck_assert_uint_eq(count_living(), KEYS / 4);
+
+    /* A base leaves out what has expired. */
+    struct buffer base;
+    buffer_init(&base);
+    shard_set_time(shard, 6600);
+    (void)shard_dump_begin(shard);
+    while (!shard_dump_step(shard, 100000, &base)) continue;
+    ck_assert(!base.failed);
+    ck_assert_uint_eq(base.size, 0);
+    buffer_deinit(&base);
+    ck_assert_uint_gt(shard_evictions(shard), KEYS);
+}
+END_TEST
+
+/* Flips a bit in every block of every table. */
+static void damage_tables(void)
+{
+    char folder[128], name[512];
+    (void)snprintf(folder, sizeof folder, "%s/db", path);
+    DIR *open_folder = opendir(folder);
+    ck_assert_ptr_nonnull(open_folder);
+    for (const struct dirent *entry; (entry = readdir(open_folder)) != NULL;) {
+        if (!store_file_is_table(entry->d_name)) continue;
+        (void)snprintf(name, sizeof name, "%s/%s", folder, entry->d_name);
+        const int file = open(name, O_RDWR);
+        struct stat stat;
+        ck_assert_int_eq(fstat(file, &stat), 0);
+        for (off_t at = 100; at < stat.st_size - 1500; at += 1000) {
+            char byte;
+            ck_assert_int_eq(pread(file, &byte, 1, at), 1);
+            byte ^= 16;
+            ck_assert_int_eq(pwrite(file, &byte, 1, at), 1);
+        }
+        (void)close(file);
+    }
+    (void)closedir(open_folder);
+}
+
+START_TEST(a_damaged_store_is_a_failure_and_never_a_wrong_count)
+{
+    count_all(500);
+    ck_assert_ptr_null(shard_failure(shard));
+    damage_tables();
+    for (uint32_t i = 0; i < KEYS && shard_failure(shard) == NULL; i++) {
+        const int64_t value = *value_of(i);
+        ck_assert(value == 1 || shard_failure(shard) != NULL);
+    }
+    const struct weir_error *failure = shard_failure(shard);
+    ck_assert_ptr_nonnull(failure);
+    ck_assert_int_eq(failure->code, WEIR_DAMAGED);
+    ck_assert_int_eq(failure->remedy, WEIR_REMEDY_REPLAY); /* the checkpoint is whole */
+    ck_assert_msg(strstr(failure->text, ".sst") != NULL, "%s", failure->text);
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, begin, end);
+    tcase_add_test(tests, memory_stays_near_the_budget);
+    tcase_add_test(tests, an_epoch_larger_than_the_budget_needs_memory_and_is_right);
+    tcase_add_test(tests, what_fits_is_never_read);
+    tcase_add_test(tests, what_expires_on_disk_is_not_seen_again);
+    tcase_add_test(tests, a_damaged_store_is_a_failure_and_never_a_wrong_count);
+}
+
+int main(void)
+{
+    return unit_main("state_cache", add);
+}
