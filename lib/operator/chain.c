@@ -398,12 +398,41 @@ static void fetch_ahead(const struct shard *shard, const struct weir_batch *batc
     shard_fetch(shard, 0, hashes, count);
 }
 
+/* The same from the store behind the shard, with one question for all of them. */
+static void load_ahead(struct shard *shard, const struct weir_batch *batch, uint32_t from)
+{
+    struct state_key keys[FETCH_AHEAD];
+    const uint32_t count = batch->count - from < FETCH_AHEAD ? batch->count - from : FETCH_AHEAD;
+    for (uint32_t i = 0; i < count; i++)
+        keys[i] = (struct state_key){ .key = batch->records[from + i].key, .hash = batch->records[from + i].key_hash };
+    shard_load(shard, 0, keys, count);
+}
+
+static void tend_shards(struct chain *chain)
+{
+    for (uint32_t i = 0; i < chain->plan->stage_count; i++) {
+        struct shard *shard = chain_stage_at(chain, i)->shard;
+        if (shard != NULL) shard_tend(shard);
+    }
+}
+
+/* What a store failed to read looked like nothing: before it can be made durable, the task ends. */
+static void look_at_stores(struct chain *chain)
+{
+    for (uint32_t i = 0; i < chain->plan->stage_count; i++) {
+        struct weir_task *task = chain_stage_at(chain, i);
+        const struct weir_error *failure = task->shard == NULL ? NULL : shard_failure(task->shard);
+        if (failure != NULL && chain->error.code == WEIR_OK) stage_fail_with(task, failure);
+    }
+}
+
 enum chain_result chain_process(struct chain *chain, uint32_t input, const struct weir_batch *batch, uint32_t *cursor)
 {
     CHECK(input < chain->plan->entry_count && !chain->has_finished);
     const struct stage_output entry = chain->entries[input];
-    const struct shard *shard = chain->entry_shards[input];
+    struct shard *shard = chain->entry_shards[input];
     const uint32_t count = batch->count;
+    tend_shards(chain);
     begin_time(chain);
     if (UNLIKELY(chain->has_ttl) && *cursor == 0) clean_up(chain, count);
     chain->attention = true; /* prepare, or a failure of its own, may have taken a writer's room since the last batch */
@@ -412,11 +441,15 @@ enum chain_result chain_process(struct chain *chain, uint32_t input, const struc
             const enum chain_result result = chain_look(chain);
             if (result != CHAIN_DONE) return result;
         }
-        if (shard != NULL && i % FETCH_AHEAD == 0) fetch_ahead(shard, batch, i);
+        if (shard != NULL && i % FETCH_AHEAD == 0) {
+            if (shard_has_store(shard)) load_ahead(shard, batch, i);
+            fetch_ahead(shard, batch, i);
+        }
         *cursor = i + 1;
         entry.receive(entry.receiver, &batch->records[i]);
         if (chain->scratch.used_bytes > 0) arena_reset(&chain->scratch);
     }
+    look_at_stores(chain);
     return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
 }
 
@@ -481,7 +514,8 @@ static void snapshot_shard(struct weir_task *task, uint64_t epoch, bool is_part,
     }
     snapshot->state_entries += shard_entry_count(task->shard);
     if (shard_generation(task->shard) > snapshot->generation) snapshot->generation = shard_generation(task->shard);
-    snapshot->state_bytes += shard_bytes(task->shard);
+    snapshot->state_bytes += shard_state_bytes(task->shard);
+    snapshot->state_reads += shard_store_reads(task->shard);
 }
 
 static void prepare_writer(struct weir_task *task, uint64_t epoch, struct chain_snapshot *snapshot)
@@ -497,6 +531,7 @@ static enum chain_result begin_snapshot(struct chain *chain, bool is_part, struc
     const uint64_t epoch = chain->epoch;
     CHECK(chain->walk_stage == 0);
     *snapshot = (struct chain_snapshot){ .epoch = epoch, .clock_ms = chain->now_ms };
+    look_at_stores(chain);
     if (chain->error.code != WEIR_OK) return CHAIN_FAILED;
     if (chain->plan->stage_count > 0) {
         snapshot->deltas = calloc(chain->plan->stage_count, sizeof *snapshot->deltas);

@@ -87,7 +87,7 @@ struct chain_snapshot {
     uint32_t stage_count;
     struct buffer *deltas;             /* per stage; empty without state, or when unchanged */
     struct weir_output_totals totals;  /* of all sinks of the chain */
-    uint64_t state_entries, state_bytes;
+    uint64_t state_entries, state_bytes, state_reads;
     uint64_t generation;               /* the highest that a shard of the chain has given */
     int64_t clock_ms;                  /* the latest time that the chain has seen */
 };

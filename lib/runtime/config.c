@@ -39,6 +39,7 @@ static const struct { const char *alias, *key; } aliases[] = {
     { "execution.state-recovery.path", "execution.savepoint.path" },
     { "state.savepoints.dir", "execution.checkpointing.savepoint-dir" },
     { "restart-strategy", "restart-strategy.type" },
+    { "state.backend", "state.backend.type" },
 };
 
 const struct config_key *config_key_at(size_t index) { return index < KEY_COUNT ? &keys[index] : NULL; }

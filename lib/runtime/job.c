@@ -670,6 +670,7 @@ static void publish(struct weir_job *job)
         .records_in = job->records_in_before,
         .bytes_in = job->bytes_in_before,
         .records_out = job->records_out_committed,
+        .state_reads = job->state_reads_before,
         .restarts = job->restarts,
         .commit_latency_ms = job->commit_latency.last_ms,
         .commit_latency_p50_ms = percentile(&job->commit_latency, 0.5),
@@ -696,6 +697,7 @@ static void publish(struct weir_job *job)
             status.lag_records += (int64_t)counters.lag;
         status.state_entries += counters.state_entries;
         status.state_bytes += counters.state_bytes;
+        status.state_reads += counters.state_reads;
         if (counters.gap_max_us > gap_us) gap_us = counters.gap_max_us;
         task_add_gaps(job->tasks.items[i], gaps);
     }

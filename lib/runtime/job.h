@@ -15,6 +15,7 @@
  *   job_frame.c        what tasks reported becomes a frame, or an early part of one, and a ledger record
  *   job_append.c       frames and early parts on their way into the log
  *   job_states.c       the states of the job and those of a checkpoint
+ *   job_stores.c       what lies behind the shards
  *   job_base.c         when a base is written, which shard is next
  *   job_savepoint.c    savepoints: taking one, and beginning from one
  *
@@ -202,6 +203,10 @@ struct weir_job {
     uint64_t proceeded;                  /* newest PROCEED, for tasks that are started later */
     VEC(struct job_keyed) keyed;
     VEC(struct job_shard) shards;
+    struct {
+        struct store_memory *memory;
+        VEC(struct state_store *) open; /* until the tasks are made: in the order of the shards */
+    } stores;
     struct job_dump dump;
     struct job_taking taking;
     struct job_from from;
@@ -242,7 +247,7 @@ struct weir_job {
 
     struct job_latency commit_latency, durable_latency;
     uint64_t attempt_records_out; /* committed by this attempt */
-    uint64_t records_in_before, bytes_in_before, records_out_committed, epochs, restarts, gap_max_us;
+    uint64_t records_in_before, bytes_in_before, state_reads_before, records_out_committed, epochs, restarts, gap_max_us;
     uint64_t gaps_before[GAPS_BUCKETS];
 
     /* Read by any thread under the mutex, written by the job thread (listed in lib/README.md). */
@@ -358,6 +363,15 @@ uint64_t job_states_born(const struct job_keyed *keyed);
 enum weir_code job_states_deal_out(struct weir_job *job, const struct manifest *written, struct weir_error *error);
 void job_states_map(const struct job_keyed *keyed, const struct manifest_state *written, size_t count,
                     struct state_mapping mapping[JOB_STATES_WRITTEN_MAX]);
+
+/* ---- job_stores.c --------------------------------------------------------------------------------------------------- */
+
+void job_stores_note(const struct weir_job *job); /* what the backend's name means, where that is not obvious */
+/* Environment worker. Nothing where state is in memory. */
+enum weir_code job_stores_open(struct weir_job *job, struct weir_error *error);
+void job_stores_use(struct weir_job *job);   /* the tasks were made: their shards take the stores */
+void job_stores_drop(struct weir_job *job);  /* those that nobody took */
+void job_stores_close(struct weir_job *job); /* the tasks are gone: the folders go, too */
 
 /* ---- job_base.c ----------------------------------------------------------------------------------------------------- */
 

@@ -115,6 +115,7 @@ enum weir_code job_make_tasks(struct weir_job *job, uint64_t epoch, bool was_com
     }
     for (uint32_t v = 0; code == WEIR_OK && v < job->plan->vertex_count; v++) code = connect_vertex(job, v, error);
     for (size_t i = 0; code == WEIR_OK && i < job->tasks.count; i++) code = task_connect(job->tasks.items[i], error);
+    if (code == WEIR_OK) job_stores_use(job);
     return code;
 }
 
@@ -233,6 +234,7 @@ void job_destroy_tasks(struct weir_job *job)
         task_read_counters(task, &counters);
         job->records_in_before += counters.records_in;
         job->bytes_in_before += counters.bytes_in;
+        job->state_reads_before += counters.state_reads;
         if (counters.gap_max_us > job->gap_max_us) job->gap_max_us = counters.gap_max_us;
         task_add_gaps(task, job->gaps_before);
         task_join(task);
@@ -240,6 +242,7 @@ void job_destroy_tasks(struct weir_job *job)
     }
     for (size_t i = 0; i < job->channels.count; i++)
         if (job->channels.items[i] != NULL) channel_destroy(job->channels.items[i]);
+    job_stores_drop(job);
     job_drop_acks(job);
     job_parts_clear(&job->parts);
     vec_free(&job->acks);

@@ -71,6 +71,7 @@ static enum weir_code open_store(struct weir_job *job, struct weir_error *error)
         .environment = &job->environment,
     };
     if (job->store != NULL) return WEIR_OK;
+    job_stores_note(job);
     const enum weir_code code = store_open(&options, &job->store, error);
     if (code == WEIR_OK && store_is_volatile(job->store))
         job_log(job, WEIR_LOG_WARN, "job '%s': the checkpoint directory '%s' lies in memory: it does not survive a reboot",
@@ -224,6 +225,7 @@ void job_close(struct weir_job *job)
         job->sources.items[i].spec->source.type->close(job->sources.items[i].instance);
         weir_splits_clear(&job->sources.items[i].splits);
     }
+    job_stores_close(job);
     if (job->decider != NULL) job->decider_type->close(job->decider);
     if (job->dump.file != NULL) store_base_abandon(job->dump.file);
     savepoint_abandon(job->taking.copy);
@@ -567,7 +569,7 @@ static enum weir_code run_found(struct work *work)
         if (code != WEIR_OK) return code;
         if (job->decision.positions_from_group) job_take_group_positions(job, &source->splits);
     }
-    return WEIR_OK;
+    return job_stores_open(job, &work->error);
 }
 
 static void list_file(void *user, const char *file)

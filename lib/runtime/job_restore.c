@@ -232,6 +232,7 @@ static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, 
     if (code == WEIR_OK) code = restore_splits(job, &restoring->manifest, founding, error);
     restoring->was_complete = code == WEIR_OK && restoring->manifest.is_complete && has_no_input(job);
     if (code == WEIR_OK && !founding) code = take_over(restoring, error);
+    if (code == WEIR_OK) code = job_stores_open(job, error);
     if (code == WEIR_OK) code = job_make_tasks(job, epoch, restoring->was_complete, error);
     restoring->redo_epoch = manifest_redo_epoch(&restoring->manifest);
     if (code == WEIR_OK) code = restore_bases(restoring, error);

@@ -64,7 +64,7 @@ struct task {
     struct letter_from_task *writing;
     bool part_under_way; /* from its beginning until it is durable */
 
-    _Atomic uint64_t records_in, bytes_in, records_out, lag, gap_max_us, state_entries, state_bytes;
+    _Atomic uint64_t records_in, bytes_in, records_out, lag, gap_max_us, state_entries, state_bytes, state_reads;
 };
 
 /* ---- Making --------------------------------------------------------------------------------------------------------- */
@@ -428,6 +428,7 @@ static bool fill_ack(struct task *task, struct letter_from_task *ack)
     ack->ended = task->ended;
     atomic_store_explicit(&task->state_entries, ack->snapshot.state_entries, memory_order_relaxed);
     atomic_store_explicit(&task->state_bytes, ack->snapshot.state_bytes, memory_order_relaxed);
+    atomic_store_explicit(&task->state_reads, ack->snapshot.state_reads, memory_order_relaxed);
     return task->reader == NULL ||
            task->options.vertex->source->source.type->reader_positions(task->reader, &ack->positions);
 }
@@ -729,6 +730,7 @@ void task_read_counters(const struct task *task, struct task_counters *counters)
     counters->gap_max_us = atomic_load_explicit(&task->gap_max_us, memory_order_relaxed);
     counters->state_entries = atomic_load_explicit(&task->state_entries, memory_order_relaxed);
     counters->state_bytes = atomic_load_explicit(&task->state_bytes, memory_order_relaxed);
+    counters->state_reads = atomic_load_explicit(&task->state_reads, memory_order_relaxed);
 }
 
 void task_add_gaps(const struct task *task, uint64_t sums[static GAPS_BUCKETS]) { gaps_add_to(&task->gaps, sums); }

@@ -77,7 +77,7 @@ struct task_counters {
     uint64_t records_out; /* handed to sinks */
     uint64_t lag;         /* UINT64_MAX = unknown */
     uint64_t gap_max_us;  /* longest time from a batch to the next while input was waiting, emission on commit left out */
-    uint64_t state_entries, state_bytes;
+    uint64_t state_entries, state_bytes, state_reads;
 };
 void task_read_counters(const struct task *task, struct task_counters *counters);
 /* All of these times. */

@@ -41,12 +41,25 @@ void local_job_begin(void)
     local_job_set("execution.checkpointing.dir", local_job.directory);
     local_job_set("execution.checkpointing.interval", "5ms");
     local_job_set("start.bounded", "true");
+    if (getenv("WEIR_TEST_SMALL_CACHE") != NULL) local_job_use_small_cache();
+}
+
+/* In memory where that can be had: RocksDB syncs each file. */
+void local_job_use_small_cache(void)
+{
+    char *stores = local_job.stores;
+    snprintf(stores, sizeof local_job.stores, "%s/weir-job-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    ck_assert_ptr_nonnull(mkdtemp(stores));
+    local_job_set("state.backend.type", "rocksdb");
+    local_job_set("state.backend.memory", "256kb");
+    local_job_set("state.backend.local-dir", stores);
 }
 
 void local_job_end(void)
 {
     weir_config_destroy(local_job.config);
     remove_tree(local_job.directory);
+    if (local_job.stores[0] != '\0') remove_tree(local_job.stores);
 }
 
 static void take_log(void *user, enum weir_log_level level, const char *text)

@@ -13,6 +13,7 @@
 struct local_job {
     char directory[64]; /* of checkpoints; the job's own folder in it has its name */
     const char *name;   /* of the job: "test" until somebody says otherwise */
+    char stores[64];    /* where RocksDB works, in the job's folder again; "" = nowhere */
     weir_config *config;
     pthread_mutex_t mutex;
     char log[8000];
@@ -21,6 +22,8 @@ extern struct local_job local_job;
 
 void local_job_begin(void);
 void local_job_end(void);
+/* State in RocksDB, and next to nothing of it in memory. So is every job where the environment has WEIR_TEST_SMALL_CACHE. */
+void local_job_use_small_cache(void);
 void local_job_set(const char *key, const char *value);
 /* Creates and starts the job; takes the graph. */
 weir_job *local_job_create(weir_graph *graph);

@@ -739,8 +739,9 @@ struct weir_job_status {
     double record_gap_max_ms;   /* longest pause of a task between two records while input was waiting, emission on
                                    commit left out; measured from batch to batch, so an upper bound */
     double record_gap_p99_ms;
-    uint64_t state_entries;
+    uint64_t state_entries;     /* in memory */
     uint64_t state_bytes;
+    uint64_t state_reads;       /* of state that was not in memory */
     uint32_t parallelism;       /* of operators that do not say their own */
     uint32_t max_parallelism;   /* the highest to which the job can be rescaled: it never changes */
     uint64_t checkpoints_done;  /* tickets of weir_job_checkpoint up to this one are committed */

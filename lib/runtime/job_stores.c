@@ -1,0 +1,131 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/job.h"
+#include "state/store_rocksdb.h"
+
+/* The stores behind the shards, where the backend is rocksdb. They are opened by the environment worker, because that
+ * blocks, and taken by the shards when the tasks are made.
+ *
+ *   FOLDER/local-<incarnation>/<attempt>-<shard>      FOLDER: state.backend.local-dir/<job>, or the job's in the
+ *                                                     checkpoint store
+ *
+ * state.backend.memory is for all of them: half for the tables, a quarter for blocks read, and a quarter for batches on
+ * their way and for what cannot be told before. */
+enum { OPEN_FILES = 512, OPEN_FILES_MIN = 16, FOLDER_MAX = 900 };
+
+static bool is_on_disk(const struct weir_job *job)
+{
+    return strcmp(weir_config_text(job->config, "state.backend.type"), "rocksdb") == 0;
+}
+
+void job_stores_note(const struct weir_job *job)
+{
+    const char *type = weir_config_text(job->config, "state.backend.type");
+    if (strcmp(type, "rocksdb") != 0 && strcmp(type, "hashmap") != 0)
+        job_log(job, WEIR_LOG_INFO, "job '%s': state.backend.type '%s' is understood as 'hashmap'", job->name, type);
+}
+
+static void folder_of(const struct weir_job *job, char folder[FOLDER_MAX])
+{
+    const char *local = weir_config_text(job->config, "state.backend.local-dir");
+    if (local == NULL) (void)snprintf(folder, FOLDER_MAX, "%s", store_path(job->store));
+    else (void)snprintf(folder, FOLDER_MAX, "%s/%s", local, job->name);
+}
+
+static uint32_t shard_count(const struct weir_job *job)
+{
+    uint32_t count = 0;
+    for (size_t k = 0; k < job->keyed.count; k++)
+        if (job->keyed.items[k].spec->state_count > 0)
+            count += job->plan->vertices[job->keyed.items[k].vertex].parallelism;
+    return count;
+}
+
+static enum weir_code open_one(struct weir_job *job, const struct job_keyed *keyed, uint32_t subtask,
+                               struct weir_error *error)
+{
+    char folder[FOLDER_MAX], directory[FOLDER_MAX + 96];
+    folder_of(job, folder);
+    (void)snprintf(directory, sizeof(directory), "%s/local-%llu/%u-%zu", folder,
+                   (unsigned long long)job->decision.incarnation, job->attempt, job->stores.open.count);
+    const uint32_t parallelism = job->plan->vertices[keyed->vertex].parallelism;
+    const uint32_t key_groups = job->plan->max_parallelism, files = OPEN_FILES / shard_count(job);
+    const uint32_t first = key_group_first(key_groups, parallelism, subtask);
+    const struct store_rocksdb_options options = {
+        .directory = directory,
+        .states = keyed->spec->states,
+        .state_count = keyed->spec->state_count,
+        .max_parallelism = key_groups,
+        .group_first = first,
+        .group_count = key_group_first(key_groups, parallelism, subtask + 1) - first,
+        .memory = job->stores.memory,
+        .open_files_max = files < OPEN_FILES_MIN ? OPEN_FILES_MIN : (int)files,
+    };
+    struct state_store **store = vec_push(&job->stores.open);
+    if (store == NULL) return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for a store");
+    *store = NULL;
+    const enum weir_code code = store_rocksdb_open(&options, store, error);
+    if (code != WEIR_OK) weir_error_wrap(error, "operator '%s'", keyed->spec->name);
+    return code;
+}
+
+enum weir_code job_stores_open(struct weir_job *job, struct weir_error *error)
+{
+    char folder[FOLDER_MAX];
+    if (!is_on_disk(job) || shard_count(job) == 0) return WEIR_OK;
+    CHECK(job->stores.open.count == 0);
+    if (weir_config_text(job->config, "state.backend.local-dir") == NULL &&
+        strcmp(weir_config_text(job->config, "execution.checkpointing.storage"), "jobmanager") == 0)
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
+                              "job '%s': with checkpoints in memory, state.backend.local-dir has to say where RocksDB works",
+                              job->name);
+    folder_of(job, folder);
+    enum weir_code code = store_rocksdb_begin(folder, job->decision.incarnation, error);
+    if (code == WEIR_OK && job->stores.memory == NULL) {
+        const uint64_t bytes = (uint64_t)weir_config_size_bytes(job->config, "state.backend.memory");
+        job->stores.memory = store_memory_create(bytes / 4);
+        if (job->stores.memory == NULL)
+            code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for a cache of blocks");
+    }
+    for (size_t k = 0; code == WEIR_OK && k < job->keyed.count; k++) {
+        const struct job_keyed *keyed = &job->keyed.items[k];
+        const uint32_t count = keyed->spec->state_count == 0 ? 0 : job->plan->vertices[keyed->vertex].parallelism;
+        for (uint32_t i = 0; code == WEIR_OK && i < count; i++) code = open_one(job, keyed, i, error);
+    }
+    return code;
+}
+
+void job_stores_use(struct weir_job *job)
+{
+    size_t next = 0;
+    const uint64_t bytes = (uint64_t)weir_config_size_bytes(job->config, "state.backend.memory");
+    for (size_t i = 0; i < job->shards.count && next < job->stores.open.count; i++) {
+        const struct job_keyed *keyed = &job->keyed.items[job->shards.items[i].keyed];
+        if (keyed->spec->state_count == 0) continue;
+        struct task *task = job->tasks.items[job->vertex_first[keyed->vertex] + job->shards.items[i].subtask];
+        shard_use(chain_shard(task_chain(task), keyed->stage), job->stores.open.items[next++],
+                  bytes / 2 / shard_count(job));
+    }
+    CHECK(next == job->stores.open.count);
+    vec_free(&job->stores.open);
+}
+
+void job_stores_drop(struct weir_job *job)
+{
+    for (size_t i = 0; i < job->stores.open.count; i++)
+        if (job->stores.open.items[i] != NULL) store_rocksdb_close(job->stores.open.items[i]);
+    vec_free(&job->stores.open);
+}
+
+void job_stores_close(struct weir_job *job)
+{
+    char folder[FOLDER_MAX];
+    job_stores_drop(job);
+    if (job->stores.memory == NULL) return;
+    folder_of(job, folder);
+    store_rocksdb_end(folder, job->decision.incarnation);
+    store_memory_destroy(job->stores.memory);
+    job->stores.memory = NULL;
+}
