@@ -140,6 +140,9 @@ static enum weir_code start_rescaled(struct run *run, struct weir_error *error)
     if (code == WEIR_OK)
         code = weir_config_set(run->config, WEIR_CONFIG_COMMAND_LINE, "pipeline.max-parallelism", run->max_parallelism,
                                "weir rescale", error);
+    /* The history that --fresh asked for is the one that goes on. */
+    if (code == WEIR_OK)
+        code = weir_config_set(run->config, WEIR_CONFIG_COMMAND_LINE, "start.fresh", "false", "weir rescale", error);
     run->parallelism[0] = '\0';
     if (code != WEIR_OK) return code;
     weir_graph *graph = weir_graph_create();

@@ -10,6 +10,7 @@
 #include "harness/reader.h"
 #include "harness/unit.h"
 #include "harness/words.h"
+#include "weir/control.h"
 
 /* ---- The group, as tools change it ---------------------------------------------------------------------------------- */
 
@@ -235,6 +236,29 @@ END_TEST
 
 /* ---- Foundings that failed ------------------------------------------------------------------------------------------ */
 
+/* The same process, the same arguments, and a history that it began itself. */
+START_TEST(a_job_that_is_rescaled_does_not_begin_afresh_again)
+{
+    struct weir_error error;
+    struct process process;
+    char folder[] = "/tmp/weir-run-XXXXXX"; /* the path of a socket must be short */
+    struct words_job job = words_job(1, 1);
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    setenv("WEIR_RUNTIME_DIR", folder, 1);
+    words_set(&job, "--fresh", NULL);
+    words_put(job.input, 0, "a a");
+    words_start_until(&job, &process, "a=2");
+    ck_assert_msg(weir_control_ask(job.job, "rescale 2", PROCESS_DEADLINE_MS, NULL, NULL, &error) == WEIR_OK, "%s",
+                  error.text);
+    words_put(job.input, 0, "a");
+    words_await(job.output, 1, "a=3");
+    ck_assert_str_eq(words_read_all(job.output, 1), "a=2 a=3");
+    process_stop(&process);
+    process_free(&process);
+    (void)rmdir(folder);
+}
+END_TEST
+
 START_TEST(a_founding_that_died_is_begun_again)
 {
     static const char *const points[] = { "frame_durable:1", "ledger_produced:1", "sink_flushed:1", "offsets_sent:1" };
@@ -310,6 +334,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_deleted_ledger_is_founded_anew_from_the_offsets);
     tcase_add_test(tests, without_ledger_and_group_a_store_with_history_is_not_used);
     tcase_add_test(tests, fresh_begins_a_new_history_that_later_starts_continue);
+    tcase_add_test(tests, a_job_that_is_rescaled_does_not_begin_afresh_again);
     tcase_add_test(tests, a_founding_that_died_is_begun_again);
     tcase_add_test(tests, another_store_is_refused_before_anybody_is_fenced);
     tcase_add_test(tests, another_plan_is_refused);
