@@ -349,6 +349,13 @@ void lives_judge(void)
     }
 }
 
+bool lives_is_running(const struct life *life)
+{
+    struct weir_job_status status = { .size = sizeof status };
+    if (life->job != NULL) weir_job_status(life->job, &status);
+    return status.running;
+}
+
 static void trace_status(const struct life *life)
 {
     struct weir_job_status status = { .size = sizeof status };

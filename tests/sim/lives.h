@@ -51,6 +51,8 @@ struct lives_moments {
     uint32_t requests[REQUEST_KIND_COUNT]; /* has acted, and the answer is under way */
 };
 void lives_set_moments(const struct lives_moments *moments);
+/* Its tasks run: it has restored all that there is. */
+bool lives_is_running(const struct life *life);
 /* Starts so far. */
 uint32_t lives_count(void);
 /* Fills in who is alive; answers how many. */

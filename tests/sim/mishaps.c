@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "checkpoint/restart.h"
 #include "sim/cluster.h"
 #include "sim/fate.h"
 #include "sim/load.h"
@@ -32,6 +33,12 @@ struct place {
     int32_t partition;
 };
 
+/* What the group says of a partition. */
+struct mirror {
+    int64_t position;
+    char metadata[256]; /* "" = nothing is known */
+};
+
 static struct {
     const struct weir_test_job *test;
     char ledger[96];
@@ -46,6 +53,7 @@ static struct {
     char path[256]; /* of a damaged file; "" = none */
     void *contents; /* as it was */
     uint64_t size;
+    struct mirror before, now; /* of partition 0 of the first input, as commits left it */
 } mishaps;
 
 static const struct mishap_choice no_choice, fresh = { "start.fresh", "true" },
@@ -152,6 +160,20 @@ static void set_group(int64_t position, const char *metadata)
     CHECK(model_offset_commit(cluster_model(), mishaps.test->name, &offset, 1) == MODEL_OK);
 }
 
+struct search {
+    const char *file; /* the end of a path; NULL = any */
+    uint64_t chosen, count;
+};
+
+static void find_file(void *user, const char *path, uint64_t size)
+{
+    struct search *search = user;
+    const char *name = strrchr(path, '/') + 1;
+    if (strncmp(path, "/data/", 6) != 0 || size == 0 || (search->file != NULL && strcmp(name, search->file) != 0)) return;
+    if (search->count++ != search->chosen) return;
+    (void)snprintf(mishaps.path, sizeof mishaps.path, "%s", path);
+}
+
 /* ---- The group ---------------------------------------------------------------------------------------------------- */
 
 struct metadata {
@@ -195,6 +217,46 @@ static bool offsets_are_moved(void)
     set_group(mishaps.position, metadata.text);
     world_seen()->moved_offsets++;
     return true;
+}
+
+/* What a request of an earlier checkpoint does that comes late. */
+static bool offsets_go_back(void)
+{
+    int64_t position;
+    char store[40];
+    struct weir_frame_name frame;
+    const struct mirror *before = &mishaps.before;
+    mishaps.place = (struct place){ mishaps.test->inputs[0].name, 0 };
+    if (!has_all_mirrors() || !oracle_position(mishaps.place.topic, 0, &position) || position == before->position ||
+        !restart_metadata_parse(before->metadata, store, &frame))
+        return false;
+    struct search search = { .file = frame.file };
+    mishaps.path[0] = '\0';
+    disk_model_each_file(timed_disk_model(), find_file, &search);
+    if (mishaps.path[0] == '\0' || !fate_strikes(FATE_mishaps, "the group goes back to %" PRId64 " in %s/0, '%s'",
+                                                 before->position, mishaps.place.topic, before->metadata))
+        return false;
+    set_group(before->position, before->metadata);
+    world_seen()->late_mirrors++;
+    return true;
+}
+
+static void note_mirror(void *user, const struct model_offset *offset)
+{
+    struct mirror *mirror = user;
+    if (offset->partition != 0 || strcmp(offset->topic, mishaps.test->inputs[0].name) != 0) return;
+    mirror->position = offset->offset;
+    (void)snprintf(mirror->metadata, sizeof mirror->metadata, "%s", offset->metadata);
+}
+
+static void watch_mirror(void)
+{
+    struct mirror now = { 0 };
+    if (model_offset_fetch(cluster_model(), mishaps.test->name, true, note_mirror, &now) != MODEL_OK ||
+        strcmp(now.metadata, mishaps.now.metadata) == 0)
+        return;
+    mishaps.before = mishaps.now;
+    mishaps.now = now;
 }
 
 static void choose_position(void) { mishaps.choice = fate_percent(50) ? by_ledger : by_group; }
@@ -289,23 +351,13 @@ static bool ledger_loses_its_tail(void)
     return true;
 }
 
-static void begin_anew(void) { mishaps.choice = fresh; }
+static void begin_anew(void)
+{
+    mishaps.choice = fresh;
+    mishaps.before = mishaps.now = (struct mirror){ 0 };
+}
 
 /* ---- The store ---------------------------------------------------------------------------------------------------- */
-
-struct search {
-    const char *file; /* the end of a path; NULL = any */
-    uint64_t chosen, count;
-};
-
-static void find_file(void *user, const char *path, uint64_t size)
-{
-    struct search *search = user;
-    const char *name = strrchr(path, '/') + 1;
-    if (strncmp(path, "/data/", 6) != 0 || size == 0 || (search->file != NULL && strcmp(name, search->file) != 0)) return;
-    if (search->count++ != search->chosen) return;
-    (void)snprintf(mishaps.path, sizeof mishaps.path, "%s", path);
-}
 
 /* Keeps a copy of what is about to be damaged. */
 static void keep_copy(void)
@@ -407,8 +459,12 @@ static bool input_is_trimmed(void)
 /* Resets the group to what is left, as a tool does, and lets it decide. */
 static void reset_or_begin_anew(void)
 {
-    mishaps.choice = fate_percent(50) ? fresh : by_group;
-    if (mishaps.choice.key == by_group.key) set_group(mishaps.position, "");
+    if (fate_percent(50)) {
+        begin_anew();
+        return;
+    }
+    mishaps.choice = by_group;
+    set_group(mishaps.position, "");
 }
 
 static bool topic_is_deleted(const struct weir_test_topic topics[WEIR_TEST_TOPICS_MAX])
@@ -460,6 +516,7 @@ static void make_topic_and_begin_anew(void)
 static const struct mishap all[] = {
     { "somebody moved the group's offsets", offsets_are_moved, WEIR_POSITION_LOST, false, choose_position },
     { "the group has lost metadata", metadata_is_lost, WEIR_OK, false, NULL },
+    { "a request came late", offsets_go_back, WEIR_OK, false, NULL },
     { "the ledger is lost", ledger_is_deleted, WEIR_OK, false, NULL },
     { "the ledger has lost its tail", ledger_loses_its_tail, WEIR_OK, false, NULL },
     { "ledger and group are lost", ledger_and_group_are_deleted, WEIR_FOREIGN, false, begin_anew },
@@ -514,6 +571,7 @@ const struct mishap_choice *mishaps_choice(void)
 
 void mishaps_watch(void)
 {
+    watch_mirror();
     if (mishaps.phase == NONE || oracle_progress() == mishaps.progress || oracle_violation() != NULL) return;
     if (mishaps.phase == ANSWERED) mishaps.phase = NONE;
     else if (!mishaps.mishap->may_pass) oracle_fail("the job goes on, though %s", mishaps.mishap->name);

@@ -86,7 +86,9 @@ static void calm(void)
         const uint32_t count = lives_alive(lives);
         if (count == 0) lives_start(false);
         (void)load_end();
-        for (uint32_t i = 0; i < count; i++) lives[i]->stop |= count > 1 || (oracle_has_caught_up() && !mishaps_have_struck());
+        const bool is_done = oracle_has_caught_up() && !mishaps_have_struck();
+        for (uint32_t i = 0; i < count; i++)
+            lives[i]->stop |= count > 1 || (is_done && lives_is_running(lives[i]));
         pass_time(SLICE_US);
         lives_judge();
         mishaps_watch();
