@@ -258,7 +258,7 @@ static enum weir_code id_create(struct store *store, const struct store_options 
     if (result == 0) {
         result = store->disk->rename(store->disk->user, temporary, path, false);
         if (result < 0) (void)store->disk->remove(store->disk->user, temporary);
-        if (result == -EEXIST) result = 0;
+        if (result == -EEXIST || result == -ENOENT) result = 0; /* -ENOENT: another start has swept ours away, too */
     }
     if (result < 0) return stop(error, store_disk_error(store, error, result, "creating", STORE_ID_FILE));
     bool found;

@@ -132,6 +132,33 @@ START_TEST(a_store_keeps_its_id)
 }
 END_TEST
 
+static int (*rename_after_race)(void *user, const char *source, const char *target, bool replace);
+
+/* Another start makes the store just now, and a third one sweeps up what the first two have left. */
+static int rename_too_late(void *user, const char *source, const char *target, bool replace)
+{
+    if (strcmp(target, "/ck/job/store") != 0) return rename_after_race(user, source, target, replace);
+    store_close(open_store());
+    store_close(open_store());
+    return rename_after_race(user, source, target, replace);
+}
+
+START_TEST(of_starts_that_make_the_store_at_once_all_open_the_same)
+{
+    struct store_options options = options_of("job");
+    struct disk late = *options.disk;
+    struct store *store, *other;
+    rename_after_race = late.rename;
+    late.rename = rename_too_late;
+    options.disk = &late;
+    ck_assert_msg(store_open(&options, &store, &error) == WEIR_OK, "%s", error.text);
+    other = open_store();
+    ck_assert_str_eq(store_id(store), store_id(other));
+    store_close(store);
+    store_close(other);
+}
+END_TEST
+
 START_TEST(two_stores_have_different_ids)
 {
     struct store *first = open_store(), *second;
@@ -857,6 +884,7 @@ static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, a_store_keeps_its_id);
+    tcase_add_test(tests, of_starts_that_make_the_store_at_once_all_open_the_same);
     tcase_add_test(tests, two_stores_have_different_ids);
     tcase_add_test(tests, refuses_the_store_of_another_job);
     tcase_add_test(tests, refuses_names_that_are_no_job_names);
