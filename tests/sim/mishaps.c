@@ -228,7 +228,7 @@ static bool offsets_go_back(void)
     const struct mirror *before = &mishaps.before;
     mishaps.place = (struct place){ mishaps.test->inputs[0].name, 0 };
     if (!has_all_mirrors() || !oracle_position(mishaps.place.topic, 0, &position) || position == before->position ||
-        !restart_metadata_parse(before->metadata, store, &frame))
+        !restart_metadata_parse(before->metadata, store, &frame) || frame.incarnation < oracle_founder())
         return false;
     struct search search = { .file = frame.file };
     mishaps.path[0] = '\0';
@@ -351,11 +351,7 @@ static bool ledger_loses_its_tail(void)
     return true;
 }
 
-static void begin_anew(void)
-{
-    mishaps.choice = fresh;
-    mishaps.before = mishaps.now = (struct mirror){ 0 };
-}
+static void begin_anew(void) { mishaps.choice = fresh; }
 
 /* ---- The store ---------------------------------------------------------------------------------------------------- */
 

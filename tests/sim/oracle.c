@@ -54,6 +54,7 @@ static struct {
     VEC(uint64_t) written[WRITTEN_BUCKETS]; /* at least once: hashes of what is in the outputs */
     uint64_t incarnation, epoch; /* of the newest commit */
     uint64_t announced;          /* the newest incarnation */
+    uint64_t founder;
     struct weir_frame_name frame;
     uint32_t foundings_allowed;
     struct oracle_counts counts;
@@ -281,6 +282,7 @@ static void take_commit(const struct weir_ledger_entry *entry)
     if (!oracle.is_founded && entry->epoch != 0)
         oracle_fail("the first commit is epoch %" PRIu64 ", not the founding one", entry->epoch);
     check_name(entry);
+    if (entry->epoch == 0) oracle.founder = entry->incarnation;
     oracle.is_founded = true;
     oracle.is_deciding = true;
     oracle.incarnation = entry->incarnation;
@@ -442,6 +444,7 @@ bool oracle_position(const char *topic, int32_t partition, int64_t *position)
 }
 
 struct weir_frame_name oracle_frame(void) { return oracle.frame; }
+uint64_t oracle_founder(void) { return oracle.founder; }
 void oracle_allow_founding(void) { oracle.foundings_allowed++; }
 void oracle_look(void) { scan_outputs(); }
 

@@ -41,6 +41,8 @@ bool oracle_has_reached(const struct oracle_ends *ends);
 bool oracle_position(const char *topic, int32_t partition, int64_t *position);
 /* The frame of the newest commit. */
 struct weir_frame_name oracle_frame(void);
+/* The incarnation that has founded the history of that. */
+uint64_t oracle_founder(void);
 
 /* ---- What a person has decided ----------------------------------------------------------------------------------- */
 
