@@ -80,15 +80,20 @@ static void ignore_line(void *user, const char *line, size_t size)
     (void)user, (void)line, (void)size;
 }
 
-static void keep_at(int count)
+static weir_graph *keeping(void)
 {
     weir_graph *graph = weir_graph_create();
+    weir_print(weir_process(weir_rebalance(numbers_of(graph)), .name = "keep", .process = keep, .open = look,
+                            .states = { &kept, &known }), .name = "out", .line = ignore_line);
+    return graph;
+}
+
+static void keep_at(int count)
+{
     set_parallelism(count);
     lives++;
     memset(found, 0, sizeof found);
-    weir_print(weir_process(weir_rebalance(numbers_of(graph)), .name = "keep", .process = keep, .open = look,
-                            .states = { &kept, &known }), .name = "out", .line = ignore_line);
-    run(graph);
+    run(keeping());
     const int64_t before = (int64_t)(lives - 1) * STEP, sum = before * (before - 1) / 2;
     struct found all = { 0 };
     for (int i = 0; i < count; i++) {
@@ -131,6 +136,26 @@ START_TEST(lists_are_dealt_out_from_bases_too)
     do keep_at(3);
     while (local_job_count_files("base-") == 0 && lives < LIVES_MAX);
     ck_assert_int_gt(local_job_count_files("base-"), 0);
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) keep_at(counts[i]);
+}
+END_TEST
+
+START_TEST(lists_are_dealt_out_from_savepoints_too)
+{
+    static const int counts[] = { 2, 5, 5, 1 };
+    struct weir_error error, outcome;
+    struct weir_savepoint_status savepoint = { .size = sizeof savepoint };
+    keep_at(3);
+    local_job_set("start.bounded", "false");
+    weir_job *job = local_job_create(keeping());
+    ck_assert_int_eq(weir_job_savepoint(job, local_job.directory, false, &error), WEIR_OK);
+    do weir_job_savepoint_status(job, &savepoint);
+    while (savepoint.state < WEIR_SAVEPOINT_DONE && !weir_job_wait(job, 2, &outcome));
+    ck_assert_msg(savepoint.state == WEIR_SAVEPOINT_DONE, "%s", savepoint.error.text);
+    weir_job_destroy(job);
+    local_job.name = "copy";
+    local_job_set("start.bounded", "true");
+    local_job_set("execution.savepoint.path", savepoint.path);
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) keep_at(counts[i]);
 }
 END_TEST
@@ -222,6 +247,7 @@ static void add(TCase *tests)
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, lists_are_dealt_out_evenly_and_unions_shown_to_all);
     tcase_add_test(tests, lists_are_dealt_out_from_bases_too);
+    tcase_add_test(tests, lists_are_dealt_out_from_savepoints_too);
     tcase_add_test(tests, broadcast_maps_are_the_same_in_every_subtask);
     tcase_add_test(tests, own_states_are_held_against_the_checkpoint_like_others);
 }
