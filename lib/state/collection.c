@@ -218,22 +218,22 @@ static uint32_t find_of_list(struct shard *shard, uint32_t state, const struct u
     return shard_find(shard, unit);
 }
 
-/* Is there still something in the place of this element of a list? `also_shown`: what has expired goes, though it may be
- * seen. Without memory it stays for another time. */
-static bool drop_if_expired(struct shard *shard, uint32_t state, const struct state_key *name, bool also_shown)
+/* Is the place of this element of a list empty now? A reader drops what is hidden. Who cleans drops what is shown, too, and
+ * does not wait for the store. Without memory it stays for another time. */
+static bool drop_if_expired(struct shard *shard, uint32_t state, const struct state_key *name, bool cleans)
 {
     const struct unit unit = shard_unit(shard, state, name);
-    const uint32_t reference = find_of_list(shard, state, &unit);
-    if (reference == SLAB_NONE) return true;
+    const uint32_t reference = cleans ? shard_find(shard, &unit) : find_of_list(shard, state, &unit);
+    if (reference == SLAB_NONE) return !cleans || !shard->holds_units;
     const struct entry *entry = entry_at(&shard->entries, reference);
     if (entry->flags & ENTRY_REMOVED) return true;
-    if (!(also_shown ? shard_has_expired(shard, entry) : shard_is_hidden(shard, entry))) return false;
+    if (!(cleans ? shard_has_expired(shard, entry) : shard_is_hidden(shard, entry))) return false;
     return shard_take_away(shard, &unit, reference);
 }
 
 /* Moves the beginning of a list behind what has expired there, so that a list that is added to for ever does not grow
  * longer than what lives in it. When nothing is left, the head goes. */
-static void drop_front(struct shard *shard, uint32_t state, const struct state_key *key, bool also_shown)
+static void drop_front(struct shard *shard, uint32_t state, const struct state_key *key, bool cleans)
 {
     struct state_key head_name;
     const struct unit unit = shard_head_unit(state, key, &head_name);
@@ -243,7 +243,7 @@ static void drop_front(struct shard *shard, uint32_t state, const struct state_k
     for (; first < head->next; first++) {
         char bytes[LIST_ELEMENT_BYTES];
         const struct state_key name = list_name(key, head, first, bytes);
-        if (!drop_if_expired(shard, state, &name, also_shown)) break;
+        if (!drop_if_expired(shard, state, &name, cleans)) break;
     }
     if (first > head->first && changes_reserve(&shard->changes, 1)) {
         const uint32_t reference = shard_find(shard, &unit);
