@@ -218,6 +218,22 @@ START_TEST(a_copy_under_another_name_ends_with_the_same_state)
 }
 END_TEST
 
+START_TEST(the_backend_may_change)
+{
+    const struct weir_savepoint_status in_memory = stop_with_savepoint();
+    local_job.name = "on-disk";
+    if (local_job.stores[0] == '\0') local_job_use_small_cache();
+    local_job_set("execution.savepoint.path", in_memory.path);
+    const struct weir_savepoint_status on_disk = stop_with_savepoint();
+    ck_assert_int_gt(counted(on_disk.path), counted(in_memory.path));
+    local_job.name = "in-memory";
+    local_job_set("state.backend.type", "hashmap");
+    struct weir_error outcome = run_from(on_disk.path, NULL);
+    local_job_expect_ok(&outcome);
+    ck_assert_int_eq(counted_by_job(), NUMBERS);
+}
+END_TEST
+
 START_TEST(a_savepoint_is_complete_wherever_it_is_moved)
 {
     char moved[128];
@@ -549,6 +565,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_job_goes_on_while_a_savepoint_is_taken);
     tcase_add_test(tests, a_savepoint_holds_bases_and_deltas);
     tcase_add_test(tests, a_copy_under_another_name_ends_with_the_same_state);
+    tcase_add_test(tests, the_backend_may_change);
     tcase_add_test(tests, a_savepoint_is_complete_wherever_it_is_moved);
     tcase_add_test(tests, a_job_that_ended_with_the_savepoint_goes_on);
     tcase_add_test(tests, a_job_that_began_with_the_savepoint_goes_on_although_it_is_gone);
