@@ -45,7 +45,7 @@ static weir_graph *graph_of(uint64_t per_second, const char *operator_name)
     return graph;
 }
 
-static weir_graph *slow(void) { return graph_of(10000, "count"); }
+static weir_graph *slow(void) { return graph_of(4000, "count"); }
 static weir_graph *fast(void) { return graph_of(0, "count"); }
 
 /* What all counts in the newest checkpoint at `path` add up to. */
