@@ -57,7 +57,7 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
       "Restarts before the job fails for good; 0 = no limit.")                                                         \
     X("state.backend.type", CHOICE, "hashmap", 0, 0, "hashmap|rocksdb|filesystem|heap|jobmanager",                     \
       "Where state lives: in memory, or in RocksDB behind a cache. The last three mean hashmap.")                      \
-    X("state.backend.memory", SIZE, "512mb", 65536, 0, NULL,                                                           \
+    X("state.backend.memory", SIZE, "512mb", 4096, 0, NULL,                                                            \
       "Memory for state that is on disk, for the whole process.")                                                      \
     X("state.backend.local-dir", TEXT, NULL, 0, 0, NULL,                                                               \
       "Where RocksDB works; beside the checkpoints by default.")                                                       \

@@ -31,7 +31,7 @@ static struct {
     size_t setting_count;
     int64_t transaction_timeout_ms;
     struct lives_moments moments;
-    uint32_t parallelism_max, bounded_percent;
+    uint32_t parallelism_max, bounded_percent, on_disk_percent;
     bool one_at_a_time;
     bool have_ended_well;
 } lives;
@@ -65,6 +65,8 @@ void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, boo
     lives.parallelism_max = parallelism_max;
     lives.one_at_a_time = one_at_a_time;
     lives.bounded_percent = with_bounded && fate_percent(30) ? 10 + (uint32_t)fate_below(50) : 0;
+    lives.on_disk_percent = fate_percent(50) ? 0 : 20 + (uint32_t)fate_below(80);
+    add_setting("state.backend.memory", 4096 + fate_below(fate_percent(60) ? 4096 : 100000), "");
     add_setting("execution.checkpointing.interval", 5 + fate_below(fate_percent(30) ? 200 : 40), "ms");
     add_setting("pipeline.max-parallelism", 4 + fate_below(12), "");
     add_setting("state.log.segment-size", 64, "kb");
@@ -211,6 +213,7 @@ static void configure(const struct life *life)
     set(config, WEIR_CONFIG_CODE, "parallelism.default", number);
     (void)snprintf(number, sizeof number, "%u", life->ring_size);
     set(config, WEIR_CONFIG_CODE, "sink.ring-size", number);
+    if (life->is_on_disk) set(config, WEIR_CONFIG_CODE, "state.backend.type", "rocksdb");
     for (const struct weir_option *option = lives.test->options; option != NULL && option->name != NULL; option++)
         weir_config_declare(config, option->name, option->default_value);
     for (const char *const *setting = lives.test->settings; setting != NULL && *setting != NULL; setting++) {
@@ -317,6 +320,7 @@ void lives_start(bool is_foreign)
     struct life *life = &lives.items[lives.count];
     *life = (struct life){ .number = lives.count++, .parallelism = most > 0 && most < parallelism ? most : parallelism,
                            .ring_size = 2 + (uint32_t)fate_below(fate_percent(30) ? 3 : 1), .is_foreign = is_foreign,
+                           .is_on_disk = fate_percent(lives.on_disk_percent),
                            .met_bad_disk = weather_disk_is_bad(),
                            .choice = choice != NULL ? *choice : (struct mishap_choice){ 0 } };
     if (choice != NULL && strcmp(choice->key, "start.fresh") == 0) oracle_allow_founding();
@@ -325,8 +329,9 @@ void lives_start(bool is_foreign)
     if (is_foreign) world_seen()->foreign_starts++;
     else world_seen()->starts++;
     if (other_count > 0 && !is_foreign) world_seen()->second_starts++;
-    world_trace("life %u: starts%s%s, parallelism %u, ring of %u%s%s", life->number,
-                is_foreign ? " with another store" : "", life->ends != NULL ? ", bounded" : "", life->parallelism,
+    world_trace("life %u: starts%s%s%s, parallelism %u, ring of %u%s%s", life->number,
+                is_foreign ? " with another store" : "", life->ends != NULL ? ", bounded" : "",
+                life->is_on_disk ? ", state on disk" : "", life->parallelism,
                 life->ring_size, choice != NULL ? ", " : "", choice != NULL ? choice->key : "");
     char name[24];
     (void)snprintf(name, sizeof name, "life %u", life->number);

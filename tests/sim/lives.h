@@ -23,6 +23,7 @@ struct life {
     weir_config *config;
     uint32_t parallelism;
     uint32_t ring_size;
+    bool is_on_disk; /* its state: behind a small cache */
     struct oracle_ends *ends; /* of the inputs when it was started to end there (--bounded); NULL = it was not */
     bool is_foreign; /* has a checkpoint store of its own, and must be refused (R9) */
     bool stop, is_over, is_judged, met_bad_disk;
