@@ -175,6 +175,14 @@ static bool parse_mark(const char sector[MARK_BYTES], uint64_t owner, uint64_t s
            (uint64_t)mark->key_length + mark->value_length <= POINTER_BODY_MAX;
 }
 
+/* Marks are written one after another: beside one that is not the first there is its neighbour. */
+static bool marks_fit(const struct mark marks[2])
+{
+    const uint64_t newest = marks[0].sequence > marks[1].sequence ? marks[0].sequence : marks[1].sequence;
+    const uint64_t other = marks[0].sequence + marks[1].sequence - newest;
+    return newest == 0 || other == newest - 1;
+}
+
 static int write_body(const struct pointer *pointer, const struct body *body, uint64_t epoch, struct mark *mark)
 {
     const size_t size = body->key_length + body->value_length;
@@ -251,7 +259,8 @@ static int read_once(const struct pointer *pointer, int file, uint64_t owner, st
     int result = read_sectors(pointer, file, contents);
     if (result < 0) return result;
     contents->marks_whole = parse_mark(contents->sectors[0], owner, 0, &contents->marks[0]);
-    contents->marks_whole = parse_mark(contents->sectors[1], owner, 1, &contents->marks[1]) && contents->marks_whole;
+    contents->marks_whole = parse_mark(contents->sectors[1], owner, 1, &contents->marks[1]) && contents->marks_whole &&
+                            marks_fit(contents->marks);
     if (!contents->marks_whole) return 0;
     const int newest = contents->marks[1].sequence > contents->marks[0].sequence;
     contents->epoch = contents->marks[newest].epoch;
@@ -274,7 +283,7 @@ static enum weir_code read_open_file(const struct pointer *pointer, int file, ui
         result = read_once(pointer, file, owner, contents);
         const bool is_still = memcmp(before.sectors, contents->sectors, sizeof before.sectors) == 0;
         if (result < 0 || (!is_still && i < TRIES_MAX)) continue;
-        if (!contents->marks_whole) return damaged(pointer, error, owner, "a mark is neither empty nor whole");
+        if (!contents->marks_whole) return damaged(pointer, error, owner, "its marks are not whole, or one is missing");
         if (contents->body_missing)
             return damaged(pointer, error, owner, "its newest mark names a record that is not there");
     }

@@ -27,8 +27,9 @@
  * and sees that mark; if it finds one, it reports FENCED, and the new owner has either seen the mark or not: both are
  * the truth, because the announcement of the new owner names what it saw, in its own file, and settles it.
  *
- * The newest mark's body was durable before the mark was written: if it does not fit, or a mark is neither zero nor
- * whole, the file is damaged and that is an error, never a reason to take the older slot (R6).
+ * The newest mark's body was durable before the mark was written: if it does not fit, if a mark is neither zero nor
+ * whole, or is missing beside one that is not the first, the file is damaged and that is an error, never a reason to take
+ * the older slot (R6).
  *
  * One thread with a mailbox does the work; events are posted from it. */
 #ifndef CHECKPOINT_POINTER_H

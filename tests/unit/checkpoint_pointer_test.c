@@ -393,6 +393,29 @@ START_TEST(a_damaged_mark_is_never_a_reason_to_take_the_older_slot)
 }
 END_TEST
 
+START_TEST(a_mark_that_is_gone_is_never_a_reason_to_take_the_older_slot)
+{
+    struct process process;
+    own(&process);
+    for (uint64_t epoch = 0; epoch < 3; epoch++) ck_assert_int_eq(write_epoch(&process, epoch), WEIR_OK);
+    process_kill(&process);
+    char value[64];
+    for (uint64_t slot = 0; slot < 2; slot++) { /* behind the first two commits each mark has a neighbour */
+        char mark[512] = { 0 }, zeroes[512] = { 0 };
+        const struct disk *table = faulty_disk_table(disk);
+        const int file = table->open(table->user, "/ck/pointer-1", DISK_UPDATE);
+        ck_assert_int_ge(file, 0);
+        ck_assert_int_eq(disk_read_all(table, file, mark, sizeof mark, slot * 4096), 0);
+        ck_assert_int_eq(disk_write_all(table, file, zeroes, sizeof zeroes, slot * 4096), 0);
+        ck_assert_int_eq(look_code(value), WEIR_DAMAGED);
+        ck_assert_int_eq(disk_write_all(table, file, mark, sizeof mark, slot * 4096), 0);
+        table->close(table->user, file);
+    }
+    ck_assert_int_eq(look_code(value), WEIR_OK);
+    ck_assert_str_eq(value, "c=2");
+}
+END_TEST
+
 START_TEST(a_damaged_record_of_the_newest_mark_is_an_error)
 {
     two_commits();
@@ -501,6 +524,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, an_owner_that_died_before_it_announced_is_skipped);
     tcase_add_test(tests, looking_while_another_process_commits_finds_no_damage);
     tcase_add_test(tests, a_damaged_mark_is_never_a_reason_to_take_the_older_slot);
+    tcase_add_test(tests, a_mark_that_is_gone_is_never_a_reason_to_take_the_older_slot);
     tcase_add_test(tests, a_damaged_record_of_the_newest_mark_is_an_error);
     tcase_add_test(tests, the_older_slot_may_be_half_written);
     tcase_add_test(tests, failures_and_power_cuts_lose_no_decision);
