@@ -108,6 +108,7 @@ static uint8_t flags_of(const struct entry *entry)
 {
     const uint32_t shape = entry_shape(entry);
     unsigned flags = 0;
+    if (LIKELY(shape == 0 && !(entry->flags & (ENTRY_REMOVED | ENTRY_NULL | ENTRY_OLD)))) return 0;
     if (entry->flags & ENTRY_REMOVED) flags |= FLAG_REMOVED;
     else if (entry->flags & ENTRY_NULL) flags |= FLAG_NULL_VALUE;
     if (shape & SHAPE_NULL_KEY) flags |= FLAG_NULL_KEY;

@@ -50,7 +50,7 @@ static struct weir_bytes entry_name(const struct entry *entry)
     return (struct weir_bytes){ block->bytes, block->size };
 }
 
-struct state_key entry_key(const struct entry *entry)
+struct state_key entry_key_parted(const struct entry *entry)
 {
     const uint32_t shape = entry_shape(entry);
     const struct weir_bytes name = entry_name(entry);

@@ -189,7 +189,12 @@ static inline struct head *entry_head(struct entry *entry)
 }
 
 /* The parts of the entry's name, borrowed from it; `hash` is left to the caller. */
-struct state_key entry_key(const struct entry *entry);
+struct state_key entry_key_parted(const struct entry *entry); /* the slow path of entry_key */
+static inline struct state_key entry_key(const struct entry *entry)
+{
+    if (UNLIKELY(entry_shape(entry) != 0)) return entry_key_parted(entry);
+    return (struct state_key){ .key = { entry->data, entry->identity >> 16 } };
+}
 
 /* Compares without a call, which would cost every lookup the saving of registers: keys are short. */
 static inline bool bytes_same(const char *a, const char *b, size_t size)
