@@ -14,13 +14,6 @@ struct arguments {
     bool as_json;
 };
 
-static int fail(const struct weir_error *error)
-{
-    (void)fflush(stdout);
-    (void)fprintf(stderr, "weir: %s\n", error->text);
-    return weir_code_exit_status(error->code);
-}
-
 /* ---- ls ---------------------------------------------------------------------------------------------------------- */
 
 static void print_store_json(const struct weir_inspect_store *store)
@@ -73,7 +66,7 @@ static int list(const struct arguments *arguments)
     struct weir_error error;
     struct weir_inspect_store store;
     struct weir_inspect_checkpoint at;
-    if (weir_inspect_open_(&arguments->options, &inspector, &error) != WEIR_OK) return fail(&error);
+    if (weir_inspect_open_(&arguments->options, &inspector, &error) != WEIR_OK) return verb_finish(error.code, &error);
     weir_inspect_store(inspector, &store);
     if (arguments->as_json) {
         print_store_json(&store);
@@ -123,7 +116,7 @@ static int verify(struct arguments *arguments)
     struct weir_error error;
     struct weir_inspect_report report;
     const enum weir_code code = weir_inspect_verify(&arguments->options, print_problem, arguments, &report, &error);
-    if (code != WEIR_OK && code != WEIR_DAMAGED) return fail(&error);
+    if (code != WEIR_OK && code != WEIR_DAMAGED) return verb_finish(error.code, &error);
     print_report(&report, arguments->as_json);
     return weir_code_exit_status(code);
 }

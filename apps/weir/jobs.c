@@ -11,14 +11,6 @@
 
 enum { PATIENCE_MS = 2000, CONTROL_REQUEST_MAX = 4096 };
 
-static int finish(enum weir_code code, const struct weir_error *error)
-{
-    if (code == WEIR_OK) return EXIT_SUCCESS;
-    (void)fflush(stdout);
-    (void)fprintf(stderr, "weir: %s\n", error->text);
-    return weir_code_exit_status(code);
-}
-
 /* ---- Options ------------------------------------------------------------------------------------------------------ */
 
 struct arguments {
@@ -150,13 +142,13 @@ static int run_list(int argc, char **argv)
         (void)fputs("[", stdout);
         const enum weir_code code = weir_control_each(PATIENCE_MS, json_begin, json_line, &json, &error);
         (void)puts(json.count > 0 ? "}]" : "]");
-        return finish(code, &error);
+        return verb_finish(code, &error);
     }
     struct row row = { .rows = 0 };
     const enum weir_code code = weir_control_each(PATIENCE_MS, begin_row, fill_row, &row, &error);
     end_row(&row);
     if (code == WEIR_OK && row.rows == 0) (void)fputs("no job of this user runs on this machine\n", stderr);
-    return finish(code, &error);
+    return verb_finish(code, &error);
 }
 
 static int ask(const struct arguments *arguments, const char *request)
@@ -166,7 +158,7 @@ static int ask(const struct arguments *arguments, const char *request)
     weir_control_fn *line = arguments->json ? json_line : print_line;
     const enum weir_code code = weir_control_ask(arguments->job, request, PATIENCE_MS, line, &json, &error);
     if (json.is_open) (void)puts("}");
-    return finish(code, &error);
+    return verb_finish(code, &error);
 }
 
 int verb_ask_job(const struct verb *verb, int argc, char **argv)

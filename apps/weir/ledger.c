@@ -59,8 +59,7 @@ static int show(const struct arguments *arguments)
 {
     struct weir_error error;
     const enum weir_code code = weir_kafka_ledger_show(&arguments->cluster.options, &error);
-    if (code != WEIR_OK) (void)fprintf(stderr, "weir: %s\n", error.text);
-    return weir_code_exit_status(code);
+    return verb_finish(code, &error);
 }
 
 static int verify(const struct arguments *arguments)
@@ -76,9 +75,8 @@ static int verify(const struct arguments *arguments)
                      report.at_least_once ? " (at-least-once: repeated records are allowed)" : "");
         return EXIT_SUCCESS;
     }
-    (void)fflush(stdout);
-    (void)fprintf(stderr, "weir: %s\n", error.text);
-    return code == WEIR_DAMAGED ? EXIT_VIOLATION : weir_code_exit_status(code);
+    const int status = verb_finish(code, &error);
+    return code == WEIR_DAMAGED ? EXIT_VIOLATION : status;
 }
 
 static int run(int argc, char **argv)

@@ -8,14 +8,6 @@
 #include "verbs.h"
 #include "weir/savepoint.h"
 
-static int finish(enum weir_code code, const struct weir_error *error)
-{
-    if (code == WEIR_OK) return EXIT_SUCCESS;
-    (void)fflush(stdout);
-    (void)fprintf(stderr, "weir: %s\n", error->text);
-    return weir_code_exit_status(code);
-}
-
 /* ---- list --------------------------------------------------------------------------------------------------------- */
 
 struct listing {
@@ -74,13 +66,13 @@ static int list(const char *directory, bool as_json)
     const enum weir_code code = weir_savepoint_list(directory, list_one, &listing, &error);
     if (as_json) (void)puts("]");
     if (code == WEIR_OK && listing.count == 0) (void)fprintf(stderr, "no savepoint in %s\n", directory);
-    return finish(code, &error);
+    return verb_finish(code, &error);
 }
 
 static int dispose(const char *path)
 {
     struct weir_error error;
-    return finish(weir_savepoint_dispose(path, &error), &error);
+    return verb_finish(weir_savepoint_dispose(path, &error), &error);
 }
 
 /* ---- The command line -------------------------------------------------------------------------------------------- */

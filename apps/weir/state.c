@@ -20,13 +20,6 @@ struct arguments {
     char *key; /* malloc'ed: of --hex */
 };
 
-static int fail(const struct weir_error *error)
-{
-    (void)fflush(stdout);
-    (void)fprintf(stderr, "weir: %s\n", error->text);
-    return weir_code_exit_status(error->code);
-}
-
 /* Says which checkpoint is meant, where that is in doubt. */
 static weir_inspector *open_path(const struct arguments *arguments, const char *path, struct weir_error *error)
 {
@@ -255,7 +248,7 @@ static int list(const struct arguments *arguments)
         code = list_once(arguments, &error);
         if (code == WEIR_OK || error.remedy != WEIR_REMEDY_RETRY) break;
     }
-    return code == WEIR_OK ? EXIT_SUCCESS : fail(&error);
+    return verb_finish(code, &error);
 }
 
 /* ---- dump, get --------------------------------------------------------------------------------------------------- */
@@ -266,7 +259,7 @@ static int dump(const struct arguments *arguments)
     struct weir_inspect_state state;
     struct weir_inspect_entry entry;
     weir_inspector *inspector = open_path(arguments, arguments->paths[0], &error);
-    if (inspector == NULL) return fail(&error);
+    if (inspector == NULL) return verb_finish(error.code, &error);
     uint64_t count = 0;
     if (weir_inspect_begin(inspector, &arguments->filter, &error) == WEIR_OK)
         for (; weir_inspect_next(inspector, &entry, &error); count++) {
@@ -274,7 +267,7 @@ static int dump(const struct arguments *arguments)
             print_entry(arguments, &state, &entry);
         }
     weir_inspect_close(inspector);
-    if (error.code != WEIR_OK) return fail(&error);
+    if (error.code != WEIR_OK) return verb_finish(error.code, &error);
     if (count > 0 || !weir_is_set(arguments->filter.key)) return EXIT_SUCCESS;
     (void)fputs("weir: there is nothing for this key\n", stderr);
     return EXIT_DIFFERENT;
@@ -371,7 +364,7 @@ static int diff(const struct arguments *arguments)
     if (error.code == WEIR_OK) error.code = check_groups(sides, &error);
     if (error.code == WEIR_OK) changes = merge(arguments, sides, &error);
     for (int i = 0; i < 2; i++) weir_inspect_close(sides[i].inspector);
-    if (error.code != WEIR_OK) return fail(&error);
+    if (error.code != WEIR_OK) return verb_finish(error.code, &error);
     return changes == 0 ? EXIT_SUCCESS : EXIT_DIFFERENT;
 }
 

@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#include "weir/weir.h"
+
 enum { VERB_USAGE = 2 }; /* the exit code for what was typed wrongly */
 
 struct verb {
@@ -29,6 +31,8 @@ int verb_ask_job(const struct verb *verb, int argc, char **argv);
 /* Asks it for a savepoint below `directory` (NULL: where its configuration says), with which it may end. */
 int verb_ask_savepoint(const char *job, const char *directory, bool stops, bool as_json);
 
+/* The exit code of what a verb has done; an error is said on stderr, behind what stands on stdout. */
+int verb_finish(enum weir_code code, const struct weir_error *error);
 /* Says on stderr what is wrong with the command line, and how it should look. Answers VERB_USAGE. */
 int verb_complain(const struct verb *verb, const char *what, const char *detail);
 

@@ -40,6 +40,14 @@ static void print_help(void)
     for (int i = 0; i < VERB_COUNT; i++) (void)printf("  %-10s %s\n", verbs[i]->name, verbs[i]->about);
 }
 
+int verb_finish(enum weir_code code, const struct weir_error *error)
+{
+    if (code == WEIR_OK) return EXIT_SUCCESS;
+    (void)fflush(stdout);
+    (void)fprintf(stderr, "weir: %s\n", error->text);
+    return weir_code_exit_status(code);
+}
+
 int verb_complain(const struct verb *verb, const char *what, const char *detail)
 {
     (void)fprintf(stderr, "weir: %s%s%s\n", what, detail[0] == '\0' ? "" : ": ", detail);

@@ -192,14 +192,13 @@ static int write_from(const struct weir_savepoint_writer_options *options, FILE 
     if (code == WEIR_OK) code = take_lines(&writing, file);
     if (code == WEIR_OK) code = weir_savepoint_finish(writing.writer, &path, &writing.error);
     if (code == WEIR_OK) (void)puts(path);
-    else (void)fprintf(stderr, "weir: %s\n", writing.error.text);
     for (size_t i = 0; i < writing.state_count; i++) {
         free(writing.states[i].operator_name);
         free(writing.states[i].name);
     }
     free(writing.states);
     weir_savepoint_writer_destroy(writing.writer);
-    return weir_code_exit_status(code);
+    return verb_finish(code, &writing.error);
 }
 
 static bool parse_groups(const char *text, uint32_t *groups)

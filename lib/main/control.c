@@ -9,8 +9,9 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "main/clock.h"
 
 enum {
     ANSWER_MAX = 8192,
@@ -49,13 +50,6 @@ struct control {
     struct asker askers[CONTROL_ASKERS_MAX];
 };
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* ---- Answers ----------------------------------------------------------------------------------------------------- */
 
 static void WEIR_PRINTF(2, 3) say(struct asker *asker, const char *format, ...)
@@ -93,7 +87,7 @@ static void begin_writing(struct control *control, struct asker *asker)
     struct epoll_event event = { .events = EPOLLOUT, .data.ptr = asker };
     asker->phase = WRITING;
     asker->written = 0;
-    asker->deadline_ms = now_ms() + SPEAK_MS;
+    asker->deadline_ms = clock_now_ms() + SPEAK_MS;
     if (epoll_ctl(control->poll, EPOLL_CTL_MOD, asker->descriptor, &event) == 0) write_some(asker);
     else drop(asker);
 }
@@ -291,7 +285,7 @@ static void let_in(struct control *control)
     }
     asker->phase = READING;
     asker->descriptor = descriptor;
-    asker->deadline_ms = now_ms() + SPEAK_MS;
+    asker->deadline_ms = clock_now_ms() + SPEAK_MS;
     asker->used = 0;
 }
 
@@ -320,7 +314,7 @@ int control_timeout_ms(const struct control *control)
 {
     if (control == NULL) return -1;
     int64_t timeout_ms = -1;
-    const int64_t now = now_ms();
+    const int64_t now = clock_now_ms();
     for (size_t i = 0; i < CONTROL_ASKERS_MAX; i++) {
         const struct asker *asker = &control->askers[i];
         int64_t due_ms = LOOK_MS;
@@ -351,7 +345,7 @@ void control_step(struct control *control)
         if (asker->phase == WAITING_CHECKPOINT) look_at_checkpoint(control, asker);
         else if (asker->phase == WAITING_SAVEPOINT) look_at_savepoint(control, asker, false);
         else if (asker->phase == WAITING_RESTART) look_at_restart(control, asker);
-        else if (has_deadline && now_ms() >= asker->deadline_ms) drop(asker);
+        else if (has_deadline && clock_now_ms() >= asker->deadline_ms) drop(asker);
     }
 }
 

@@ -9,9 +9,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "main/clock.h"
 #include "main/control.h"
 
 enum { LINE_MAX_BYTES = 8192, SOCKETS_ASKED_MAX = 1024 };
@@ -23,13 +23,6 @@ struct sockets {
 };
 
 /* ---- One conversation -------------------------------------------------------------------------------------------- */
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* A connection to the socket; -errno. Nobody listens any more at a socket whose process died: it is removed. */
 static int reach(const struct sockets *sockets, const char *name)
@@ -96,7 +89,7 @@ static bool hear(int descriptor, int64_t until_ms, struct hearing *hearing)
     size_t used = 0;
     while (!hearing->ended) {
         struct pollfd readable = { .fd = descriptor, .events = POLLIN };
-        const int64_t left_ms = until_ms - now_ms();
+        const int64_t left_ms = until_ms - clock_now_ms();
         const int ready = poll(&readable, 1, until_ms < 0 ? -1 : left_ms > 0 ? (int)left_ms : 0);
         if (ready < 0 && errno == EINTR) continue;
         const ssize_t size = ready <= 0 ? -1 : recv(descriptor, text + used, sizeof text - 1 - used, 0);
@@ -127,7 +120,7 @@ static enum weir_code converse(const struct sockets *sockets, const char *name, 
     const int descriptor = reach(sockets, name);
     int result = descriptor < 0 ? descriptor : send_line(descriptor, request);
     bool is_whole = false;
-    if (result == 0) is_whole = hear(descriptor, takes_long(request) ? -1 : now_ms() + patience_ms, hearing);
+    if (result == 0) is_whole = hear(descriptor, takes_long(request) ? -1 : clock_now_ms() + patience_ms, hearing);
     if (descriptor >= 0) close(descriptor);
     if (is_whole) return hearing->code;
     return weir_error_set(hearing->error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "the job at %s/%s does not answer: %s",

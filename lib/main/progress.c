@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "main/clock.h"
+
 struct progress {
     pthread_mutex_t mutex; /* lines of several threads do not mix */
     const struct main_options *options;
@@ -16,13 +18,6 @@ struct progress {
     uint64_t last_in, last_out;
 };
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 struct progress *progress_create(const struct main_options *options)
 {
     struct progress *progress = calloc(1, sizeof(*progress));
@@ -32,7 +27,7 @@ struct progress *progress_create(const struct main_options *options)
     progress->terminal = isatty(STDERR_FILENO);
     progress->interval_ms = options->progress_ms >= 0 ? options->progress_ms : progress->terminal ? 500 : 10000;
     if (options->quiet && options->progress_ms < 0) progress->interval_ms = 0;
-    progress->begun_ms = progress->last_ms = now_ms();
+    progress->begun_ms = progress->last_ms = clock_now_ms();
     progress->due_ms = progress->begun_ms + progress->interval_ms;
     return progress;
 }
@@ -48,7 +43,7 @@ void progress_destroy(struct progress *progress)
 int progress_timeout_ms(struct progress *progress)
 {
     if (progress->interval_ms == 0) return -1;
-    const int64_t left = progress->due_ms - now_ms();
+    const int64_t left = progress->due_ms - clock_now_ms();
     return left < 0 ? 0 : (int)left;
 }
 
@@ -97,7 +92,7 @@ void progress_restart(struct progress *progress)
 
 void progress_show(struct progress *progress, weir_job *job)
 {
-    const int64_t now = now_ms();
+    const int64_t now = clock_now_ms();
     if (progress->interval_ms == 0 || now < progress->due_ms) return;
     struct weir_job_status status = { .size = sizeof(status) };
     weir_job_status(job, &status);
@@ -159,5 +154,5 @@ void progress_summary(struct progress *progress, weir_job *job)
     printf("%s: job '%s' done: %llu records in, %llu out, %llu commits, epoch %llu, %.1f s\n",
            progress->options->program, progress->options->job, (unsigned long long)status.records_in,
            (unsigned long long)status.records_out, (unsigned long long)status.epochs,
-           (unsigned long long)status.epoch_committed, (double)(now_ms() - progress->begun_ms) / 1000.0);
+           (unsigned long long)status.epoch_committed, (double)(clock_now_ms() - progress->begun_ms) / 1000.0);
 }
