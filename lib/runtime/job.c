@@ -60,12 +60,20 @@ void job_submit(struct weir_job *job, struct worker *worker, struct work *work)
 
 /* ---- The machines --------------------------------------------------------------------------------------------------- */
 
+static bool is_running(const struct weir_job *job)
+{
+    return job->commit.phase == COMMIT_RUNNING && job->tasks_started > 0;
+}
+
 void job_commit_event(struct weir_job *job, struct commit_event event)
 {
     struct commit_actions actions;
+    const bool was_running = is_running(job);
     event.attempt = job->attempt;
     commit_step(&job->commit, &event, &actions);
     execute_commit(job, &actions);
+    /* Whoever sees the job's first output may ask for its status at once. */
+    if (is_running(job) != was_running) job->publish_us = 0;
 }
 
 /* The broker's clock for a transaction runs from the first request in it, not from our BEGIN (R7). */
@@ -681,7 +689,7 @@ static void publish(struct weir_job *job)
         .parallelism = (uint32_t)weir_config_i64(job->config, "parallelism.default"),
         .max_parallelism = job->plan->max_parallelism,
         .checkpoints_done = job->tickets.done,
-        .running = job->commit.phase == COMMIT_RUNNING && job->tasks_started > 0,
+        .running = is_running(job),
         .was_complete = job->was_complete,
     };
     uint64_t written = 0, gap_us = job->gap_max_us, gaps[GAPS_BUCKETS];
