@@ -3,6 +3,7 @@
 
 #include "base/crash.h"
 #include "runtime/job.h"
+#include "state/replay.h"
 
 /* A checkpoint becomes tasks with state. Environment worker.
  *
@@ -16,7 +17,6 @@ struct restoring {
     const struct job_keyed *keyed;
     struct state_mapping mapping[JOB_STATES_WRITTEN_MAX];
     uint32_t mapping_count;
-    bool base_begun; /* its states have been read */
     uint64_t redo_epoch;
     uint64_t frames, log_bytes; /* that were replayed */
     bool was_complete;
@@ -44,25 +44,11 @@ static enum weir_code apply_units(struct restoring *restoring, struct weir_bytes
     return WEIR_OK;
 }
 
-/* The first chunk of a base: whose units follow. */
-static enum weir_code begin_base(struct restoring *restoring, struct weir_bytes chunk, struct weir_error *error)
-{
-    struct arena arena;
-    struct manifest_state *states;
-    size_t count;
-    arena_init(&arena, 2 * 1024);
-    const bool good = manifest_states_decode(chunk, &arena, &states, &count);
-    if (good) map_states(restoring, states, count);
-    arena_deinit(&arena);
-    restoring->base_begun = true;
-    return good ? WEIR_OK
-                : weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP, "damaged state: a base does not begin with its states");
-}
-
-static enum weir_code apply_chunk(void *user, struct weir_bytes chunk, struct weir_error *error)
+static enum weir_code apply_piece(void *user, const struct replay_piece *piece, struct weir_error *error)
 {
     struct restoring *restoring = user;
-    return restoring->base_begun ? apply_units(restoring, chunk, error) : begin_base(restoring, chunk, error);
+    map_states(restoring, piece->states, piece->state_count);
+    return apply_units(restoring, piece->units, error);
 }
 
 static enum weir_code restore_bases(struct restoring *restoring, struct weir_error *error)
@@ -75,8 +61,7 @@ static enum weir_code restore_bases(struct restoring *restoring, struct weir_err
         if (written == NULL) continue;
         enum weir_code code = WEIR_OK;
         for (size_t b = 0; code == WEIR_OK && b < written->base_count; b++) {
-            restoring->base_begun = false;
-            code = store_read_base(restoring->store, &written->bases[b], apply_chunk, restoring, error);
+            code = replay_base(restoring->store, &written->bases[b], apply_piece, restoring, error);
             CRASH_POINT(restore_base_applied);
         }
         if (code != WEIR_OK) return code;

@@ -1,17 +1,18 @@
 #include "state/replay.h"
 
 /* What is wrong with units is told with the file that they are in. */
-static enum weir_code hand_out(const struct replay *replay, const struct replay_piece *piece, const char *file,
+static enum weir_code hand_out(replay_fn *each, void *user, const struct replay_piece *piece, const char *file,
                                struct weir_error *error)
 {
-    const enum weir_code code = replay->each(replay->user, piece, error);
+    const enum weir_code code = each(user, piece, error);
     return code == WEIR_OK ? code : weir_error_wrap(error, "%s", file);
 }
 
 /* ---- Bases ------------------------------------------------------------------------------------------------------- */
 
 struct base_walk {
-    const struct replay *replay;
+    replay_fn *each;
+    void *user;
     const char *name;
     struct arena arena;
     bool has_begun; /* the writer's states have been read */
@@ -39,14 +40,15 @@ static enum weir_code walk_chunk(void *user, struct weir_bytes chunk, struct wei
     struct base_walk *walk = user;
     if (!walk->has_begun) return begin_base(walk, chunk, error);
     walk->piece.units = chunk;
-    return hand_out(walk->replay, &walk->piece, walk->name, error);
+    return hand_out(walk->each, walk->user, &walk->piece, walk->name, error);
 }
 
-static enum weir_code walk_base(const struct replay *replay, const struct manifest_base *base, struct weir_error *error)
+enum weir_code replay_base(struct store *store, const struct manifest_base *base, replay_fn *each, void *user,
+                           struct weir_error *error)
 {
-    struct base_walk walk = { .replay = replay, .name = base->name };
+    struct base_walk walk = { .each = each, .user = user, .name = base->name };
     arena_init(&walk.arena, 2 * 1024);
-    const enum weir_code code = store_read_base(replay->store, base, walk_chunk, &walk, error);
+    const enum weir_code code = store_read_base(store, base, walk_chunk, &walk, error);
     arena_deinit(&walk.arena);
     return code;
 }
@@ -66,7 +68,7 @@ static enum weir_code walk_deltas(const struct replay *replay, const struct mani
     enum weir_code code = WEIR_OK;
     for (size_t i = 0; written != NULL && code == WEIR_OK && i < written->delta_count; i++) {
         const struct replay_piece piece = { written->states, written->state_count, written->deltas[i] };
-        code = hand_out(replay, &piece, file, error);
+        code = hand_out(replay->each, replay->user, &piece, file, error);
     }
     return code;
 }
@@ -93,6 +95,7 @@ enum weir_code replay_run(const struct replay *replay, struct weir_error *error)
 {
     enum weir_code code = WEIR_OK;
     for (size_t i = 0; code == WEIR_OK && i < replay->of->base_count; i++)
-        if (overlaps(replay, &replay->of->bases[i])) code = walk_base(replay, &replay->of->bases[i], error);
+        if (overlaps(replay, &replay->of->bases[i]))
+            code = replay_base(replay->store, &replay->of->bases[i], replay->each, replay->user, error);
     return code == WEIR_OK ? walk_chain(replay, error) : code;
 }

@@ -17,6 +17,10 @@ struct replay_piece {
 
 typedef enum weir_code replay_fn(void *user, const struct replay_piece *piece, struct weir_error *error);
 
+/* The units of one base, a chunk at a time. What `each` answers ends it, unless it is WEIR_OK. Errors as store_read_base. */
+enum weir_code replay_base(struct store *store, const struct manifest_base *base, replay_fn *each, void *user,
+                           struct weir_error *error);
+
 struct replay {
     struct store *store;
     const struct manifest_operator *of;  /* in the manifest of the checkpoint */
