@@ -17,7 +17,8 @@
  *   job_states.c       the states of the job and those of a checkpoint
  *   job_stores.c       what lies behind the shards
  *   job_base.c         when a base is written, which shard is next
- *   job_savepoint.c    savepoints: taking one, and beginning from one
+ *   job_savepoint.c    taking savepoints
+ *   job_begin.c        beginning from one
  *
  * The job thread owns everything below except what says otherwise, and never blocks. Workers see the job only through their
  * work's arguments, and `store`, whose functions say which thread may call them. */
@@ -395,11 +396,13 @@ void job_savepoint_go_on(struct weir_job *job);
 bool job_savepoint_is_copying(const struct weir_job *job);
 void job_savepoint_give_up(struct weir_job *job, const char *why);
 
-/* Environment worker. Where the job is to begin from; what is wrong with it is kept for who needs it. */
-void job_savepoint_read(struct weir_job *job);
+/* ---- job_begin.c: environment worker ------------------------------------------------------------------------------- */
+
+/* Where the job is to begin from; what is wrong with it is kept for who needs it. */
+void job_begin_read(struct weir_job *job);
 /* Holds clusters and outputs of the savepoint against the job's. */
-enum weir_code job_savepoint_check(const struct weir_job *job, const struct manifest *manifest, struct weir_error *error);
+enum weir_code job_begin_check(const struct weir_job *job, const struct manifest *manifest, struct weir_error *error);
 /* Makes the tasks with the savepoint's state, and bases of it in the job's own store. */
-enum weir_code job_savepoint_found(struct weir_job *job, struct weir_error *error);
+enum weir_code job_begin_found(struct weir_job *job, struct weir_error *error);
 
 #endif

@@ -165,7 +165,7 @@ static enum weir_code run_open(struct work *work)
 {
     struct weir_job *job = ((struct job_work *)work)->job;
     enum weir_code code = open_store(job, &work->error);
-    job_savepoint_read(job);
+    job_begin_read(job);
     if (code == WEIR_OK) code = open_decider(job, &work->error);
     for (uint32_t v = 0; v < job->plan->vertex_count; v++) {
         if (code == WEIR_OK) code = open_source(job, v, &work->error);
@@ -560,7 +560,7 @@ static enum weir_code run_found(struct work *work)
     weir_output_totals_clear(&job->totals);
     for (size_t i = 0; i < job->keyed.count; i++) job->keyed.items[i].bases.count = 0;
     job->is_complete = job->was_complete = false;
-    if (job->decision.from_savepoint) return job_savepoint_found(job, &work->error);
+    if (job->decision.from_savepoint) return job_begin_found(job, &work->error);
     job_states_found(job, 0);
     for (size_t i = 0; i < job->sources.count; i++) {
         struct job_source *source = &job->sources.items[i];

@@ -212,7 +212,7 @@ static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, 
     struct weir_job *job = restoring->job;
     const bool founding = is_founding(restoring);
     enum weir_code code = check_fit(job, &restoring->manifest, error);
-    if (code == WEIR_OK && founding) code = job_savepoint_check(job, &restoring->manifest, error);
+    if (code == WEIR_OK && founding) code = job_begin_check(job, &restoring->manifest, error);
     if (code == WEIR_OK) code = job_states_claim(job, &restoring->manifest, epoch, error);
     if (code == WEIR_OK) code = restore_splits(job, &restoring->manifest, founding, error);
     restoring->was_complete = code == WEIR_OK && restoring->manifest.is_complete && has_no_input(job);
