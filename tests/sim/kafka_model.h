@@ -174,9 +174,9 @@ void model_coordinators_away(struct kafka_model *model, enum model_error answer)
 void model_coordinators_back(struct kafka_model *model);
 /* Removes what is below `offset` (retention, DeleteRecords). POLICY_VIOLATION for a compacted topic. */
 enum model_error model_trim(struct kafka_model *model, const struct model_place *place, int64_t offset);
-/* Keeps the newest record of each key, among those below the last stable offset; drops aborted records. Offsets
- * stay. */
-enum model_error model_compact(struct kafka_model *model, const struct model_place *place);
+/* Keeps the newest record of each key, among those below `active`, where the segment begins that is being written, and
+ * below the last stable offset; drops aborted records. What is above is not even looked at. Offsets stay. */
+enum model_error model_compact(struct kafka_model *model, const struct model_place *place, int64_t active);
 /* Loses what is at `offset` and above, with its markers: an unclean election. No transaction is open there. */
 enum model_error model_lose_tail(struct kafka_model *model, const struct model_place *place, int64_t offset);
 /* Forgets where a group stands in one partition (OffsetDelete). */

@@ -348,12 +348,13 @@ static void mark_superseded(struct model_partition *partition, size_t end)
     free(sorted);
 }
 
-enum model_error model_compact(struct kafka_model *model, const struct model_place *place)
+enum model_error model_compact(struct kafka_model *model, const struct model_place *place, int64_t active)
 {
     struct model_partition *partition = model_find_partition(model, place->topic, place->partition);
     if (partition == NULL) return MODEL_UNKNOWN_TOPIC_OR_PARTITION;
     if (!partition->is_compacted) return MODEL_OK;
-    const size_t end = find_entry(partition, stable_offset(partition));
+    const int64_t stable = stable_offset(partition);
+    const size_t end = find_entry(partition, active < stable ? active : stable);
     mark_superseded(partition, end);
     size_t kept = 0;
     for (size_t i = 0; i < partition->entries.count; i++) {

@@ -1,5 +1,6 @@
 #include "sim/weather.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,9 @@ static struct {
     const struct weir_test_job *test;
     uint32_t storm; /* 0 = quiet, to 3 */
     bool disk_is_bad, with_mishaps, is_loose;
+    int64_t spell_until_us; /* the network stays as it is until then */
+    enum spell_company { ALONE, WITH_STARTS, WITH_ALL } spell_company; /* what else happens meanwhile */
+    uint64_t held_seen; /* requests that were held up, when a start was thought of last */
 } weather;
 
 void weather_begin(const struct weir_test_job *test, bool with_mishaps, bool is_loose)
@@ -56,8 +60,93 @@ static void set_network(const struct cluster_weather *network, const struct live
     cluster_set_weather(network);
 }
 
+static bool is_in_spell(void) { return sched_now_us() < weather.spell_until_us; }
+
+void weather_rest(void) { set_network(&quiet, &(struct lives_moments){ 0 }); }
+
+/* ---- Spells: one thing goes wrong, for so long that its consequences have time to come ----------------------------- */
+
+static void spell_ends(void *unused)
+{
+    (void)unused;
+    if (weather.spell_until_us == sched_now_us()) weather_rest();
+}
+
+static void begin_spell(const struct cluster_weather *network, int64_t us, enum spell_company company)
+{
+    struct life *lives[LIVES_MAX];
+    set_network(network, &(struct lives_moments){ 0 });
+    weather.spell_until_us = sched_now_us() + us;
+    weather.spell_company = company;
+    sched_at(weather.spell_until_us, NULL, spell_ends, NULL);
+    if (lives_alive(lives) == 0) lives_start(false);
+}
+
+/* EndTxn comes later than anybody waits for an answer to it, and all else is well: so a life lasts until one that was
+ * repeated meets a later transaction of its id (R5). */
+static void commits_come_late(void)
+{
+    struct cluster_weather network = quiet;
+    network.faults[REQUEST_END] = (struct cluster_faults){
+        .delay = 300000 + up_to(200000), .delay_least_us = REQUEST_TIMEOUT_US, .delay_us = (int64_t)fate_below(2 * SECOND_US),
+    };
+    if (!fate_strikes(FATE_storms, "EndTxn alone, and late")) return;
+    world_seen()->late_spells++;
+    begin_spell(&network, 4 * SECOND_US, ALONE);
+}
+
+/* Who made a handle anew because it was not answered finds that others have started meanwhile, or does not (R5, R9). */
+static void handles_come_late(void)
+{
+    struct cluster_weather network = quiet;
+    network.faults[REQUEST_END].lose_answer = 200000 + up_to(200000);
+    network.faults[REQUEST_INIT] =
+        (struct cluster_faults){ .delay = 200000 + up_to(200000), .delay_us = 1000 + (int64_t)fate_below(SECOND_US / 2) };
+    if (!fate_strikes(FATE_storms, "EndTxn is not answered, InitProducerId late")) return;
+    world_seen()->renewal_spells++;
+    begin_spell(&network, 4 * SECOND_US, WITH_STARTS);
+}
+
+/* At least once the group is told outside of any transaction: it may stand far behind the ledger. */
+static void group_hears_nothing(void)
+{
+    struct cluster_weather network = quiet;
+    network.faults[REQUEST_OFFSETS].lose_request = 1000000;
+    if (!fate_strikes(FATE_storms, "the group hears nothing")) return;
+    world_seen()->deaf_spells++;
+    begin_spell(&network, 6 * SECOND_US, WITH_ALL);
+}
+
+/* At least once nobody is fenced: what a life has sent to the ledger may come when others have gone on for long. */
+static void records_come_late(void)
+{
+    struct cluster_weather network = quiet;
+    network.faults[REQUEST_PRODUCE] = (struct cluster_faults){
+        .delay = 20000 + up_to(40000), .delay_least_us = REQUEST_TIMEOUT_US, .delay_us = (int64_t)fate_below(2 * SECOND_US),
+    };
+    if (!fate_strikes(FATE_storms, "Produce alone, and late")) return;
+    world_seen()->record_spells++;
+    begin_spell(&network, 6 * SECOND_US, WITH_ALL);
+}
+
+static void spell_begins(struct life *unused)
+{
+    (void)unused;
+    if (is_in_spell()) return;
+    weather.held_seen = cluster_counts().delayed;
+    if (weather.is_loose && fate_percent(40)) group_hears_nothing();
+    else if (weather.is_loose) records_come_late();
+    else if (fate_percent(40)) commits_come_late();
+    else handles_come_late();
+}
+
 void weather_set(uint32_t storm)
 {
+    if (is_in_spell()) return;
+    if (weather.is_loose && fate_percent(30)) {
+        spell_begins(NULL);
+        return;
+    }
     const uint32_t density = 1u << (storm * 2); /* 4, 16, 64 */
     struct cluster_weather network = { .latency_us = 100 + (int64_t)fate_below(600) };
     const struct cluster_faults faults = {
@@ -73,8 +162,6 @@ void weather_set(uint32_t storm)
     if (storm > 0 && fate_strikes(FATE_storms, "storm %u, out for %s", storm, aimed)) set_network(&network, &moments);
     else weather_rest();
 }
-
-void weather_rest(void) { set_network(&quiet, &(struct lives_moments){ 0 }); }
 
 /* ---- The machine ------------------------------------------------------------------------------------------------- */
 
@@ -244,10 +331,13 @@ static void ledger_is_compacted(struct life *unused)
 {
     (void)unused;
     char topic[128];
+    int64_t end;
     const struct model_place ledger = { topic, 0 };
+    const int64_t active = 1 + (int64_t)fate_below(fate_percent(50) ? 2 : 20); /* the newest segment is left alone */
     (void)snprintf(topic, sizeof topic, "%s-ledger", weather.test->name);
-    if (!weather.is_loose && fate_strikes(FATE_compactions, "the ledger is compacted") &&
-        model_compact(cluster_model(), &ledger) == MODEL_OK)
+    if (model_list_offset(cluster_model(), &ledger, MODEL_LATEST, false, &end) == MODEL_OK &&
+        fate_strikes(FATE_compactions, "the ledger is compacted below %" PRId64, end - active) &&
+        model_compact(cluster_model(), &ledger, end - active) == MODEL_OK)
         world_seen()->compactions++;
 }
 
@@ -308,7 +398,8 @@ static const struct event {
     { 6, group_is_forgotten },
     { 6, topic_grows },
     { 20, weather_turns },
-    { 26, NULL },
+    { 4, spell_begins },
+    { 22, NULL },
 };
 
 static const struct event *draw_event(void)
@@ -321,12 +412,25 @@ static const struct event *draw_event(void)
     return event;
 }
 
+/* Another start, while a request of somebody is held up most of all. */
+static void start_while_held(void)
+{
+    const uint64_t held = cluster_counts().delayed;
+    const bool is_new = held > weather.held_seen;
+    weather.held_seen = held;
+    if (fate_percent(is_new ? 60 : 3) && fate_strikes(FATE_starts, "another start")) lives_start(false);
+}
+
 void weather_event(void)
 {
     struct life *lives[LIVES_MAX];
     const uint32_t count = lives_alive(lives);
     struct life *life = count > 0 ? lives[fate_below(count)] : NULL;
     const struct event *event = draw_event();
+    if (is_in_spell() && weather.spell_company != WITH_ALL) {
+        if (weather.spell_company == WITH_STARTS) start_while_held();
+        return;
+    }
     if (count == 0 && weather.with_mishaps && fate_percent(15) && mishaps_strike()) return;
     if (count == 0 && fate_percent(60)) start_some();
     else if ((weather.storm > 0 || fate_percent(20)) && event->befall != NULL) event->befall(life);
@@ -334,6 +438,7 @@ void weather_event(void)
 
 void weather_calm(void)
 {
+    weather.spell_until_us = 0;
     weather_set(0);
     cluster_set_down(false);
     model_coordinators_back(cluster_model());

@@ -7,8 +7,7 @@
 
 #include "weir/weir_test.h"
 
-/* `with_mishaps`: mishaps.h, too. `is_loose`: the job runs at least once, where a record of the ledger that comes late could
- * outlive a newer one of the same key when the ledger is compacted. */
+/* `with_mishaps`: mishaps.h, too. `is_loose`: the job runs at least once. */
 void weather_begin(const struct weir_test_job *test, bool with_mishaps, bool is_loose);
 /* The network from now on: 0 = quiet, to 3. */
 void weather_set(uint32_t storm);

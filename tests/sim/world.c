@@ -16,7 +16,7 @@
 #include "sim/weather.h"
 
 enum { SECOND_US = 1000000, CALM_US = 150 * SECOND_US, SLICE_US = 50000, PHASE_STEPS = 30, LOOSE_STEP = 1 << 20,
-       LOOSE_PERCENT = 8 };
+       LOOSE_PERCENT = 16 };
 
 static struct {
     const struct world_options *options;

@@ -604,6 +604,16 @@ START_TEST(one_position_of_a_group_can_be_deleted)
 }
 END_TEST
 
+START_TEST(compaction_does_not_look_at_the_newest_segment)
+{
+    ck_assert_int_eq(put_plain(ledger, "a", "1"), MODEL_OK);
+    ck_assert_int_eq(put_plain(ledger, "a", "2"), MODEL_OK);
+    ck_assert_int_eq(put_plain(ledger, "a", "3"), MODEL_OK);
+    ck_assert_int_eq(model_compact(model, &ledger, 2), MODEL_OK);
+    ck_assert_str_eq(read_all(ledger, false), "1=2 2=3 | 3");
+}
+END_TEST
+
 START_TEST(compaction_keeps_the_newest_of_each_key_below_what_is_open)
 {
     const struct model_producer producer = init_id(id);
@@ -613,10 +623,10 @@ START_TEST(compaction_keeps_the_newest_of_each_key_below_what_is_open)
     ck_assert_int_eq(add(producer, ledger), MODEL_OK);
     ck_assert_int_eq(put_as(id, producer, 0, ledger, "b", "open"), MODEL_OK);
     ck_assert_int_eq(put_plain(ledger, "a", "3"), MODEL_OK);
-    ck_assert_int_eq(model_compact(model, &ledger), MODEL_OK);
+    ck_assert_int_eq(model_compact(model, &ledger, INT64_MAX), MODEL_OK);
     ck_assert_str_eq(read_all(ledger, false), "1=1 2=2 3=open 4=3 | 5");
     end_whole(producer, false);
-    ck_assert_int_eq(model_compact(model, &ledger), MODEL_OK);
+    ck_assert_int_eq(model_compact(model, &ledger, INT64_MAX), MODEL_OK);
     ck_assert_str_eq(read_all(ledger, false), "1=1 4=3 | 6");
     ck_assert_int_eq(offset_of(ledger, MODEL_EARLIEST, false), 0);
 }
@@ -655,6 +665,7 @@ static void add_facts(TCase *tests)
     tcase_add_test(tests, a_topic_that_grows_keeps_what_it_has);
     tcase_add_test(tests, a_lost_tail_leaves_its_offsets_to_others);
     tcase_add_test(tests, one_position_of_a_group_can_be_deleted);
+    tcase_add_test(tests, compaction_does_not_look_at_the_newest_segment);
     tcase_add_test(tests, compaction_keeps_the_newest_of_each_key_below_what_is_open);
 }
 
