@@ -362,6 +362,184 @@ static void decide_ending(weir_test *test)
     *ending = (struct ending){ .has_ended = true, .offsets = offsets };
 }
 
+/* ---- Time to live ------------------------------------------------------------------------------------------------ */
+
+enum { VISITS_TTL_MS = 70, LATELY_TTL_MS = 150, TIMES_MAX = 1024 };
+
+/* How many came in a row, and how many lately: at which time that was is part of the output. */
+static const struct weir_ttl visits_ttl = { .duration_ms = VISITS_TTL_MS };
+static const struct weir_ttl lately_ttl = { .duration_ms = LATELY_TTL_MS, .clean_up = WEIR_TTL_NO_CLEAN_UP };
+static const struct weir_state visits = { .name = "visits", .kind = WEIR_STATE_VALUE, .codec = WEIR_I64, .ttl = &visits_ttl };
+static const struct weir_state lately = { .name = "lately", .kind = WEIR_STATE_LIST, .codec = WEIR_I64, .ttl = &lately_ttl };
+
+static enum weir_code remember(weir_keyed_task *task, const struct weir_record *record)
+{
+    (void)record;
+    struct weir_iterator at = { 0 };
+    const int64_t now_ms = weir_now_ms(task);
+    int64_t time_ms, recent_count = 0;
+    int64_t *count = weir_value_i64(task, &visits);
+    if (count == NULL) return WEIR_FAILED;
+    const int64_t in_a_row = ++*count;
+    (void)weir_list_add_i64(task, &lately, now_ms);
+    while (weir_list_next_object(task, &lately, &at, &time_ms)) recent_count++;
+    return weir_keyed_emit(task, .value = weir_format(task, "%" PRId64 " %" PRId64 " %" PRId64, in_a_row, recent_count,
+                                                      now_ms));
+}
+
+static void define_remember(weir_graph *graph, const weir_config *config)
+{
+    (void)config;
+    struct weir_stream remembered = weir_keyed_process(weir_key_by(input(graph, "in0"), .key = NULL), .name = "remember",
+                                                       .process = remember, .states = { &visits, &lately });
+    weir_kafka_sink(remembered, .name = "remembered", .topic = "out0");
+}
+
+struct remembered {
+    int64_t in_a_row, missing;
+    uint32_t count;
+    int64_t times_ms[TIMES_MAX]; /* the last ones, round and round */
+};
+
+static struct remembered *remembered_of(weir_test *test, struct weir_bytes key)
+{
+    return weir_test_value(test, "remembered", key, sizeof(struct remembered));
+}
+
+static void take_remembered(weir_test *test, const char *topic, int32_t partition, const struct weir_record *record)
+{
+    (void)topic, (void)partition;
+    remembered_of(test, record->key)->missing++;
+    ++*(int64_t *)weir_test_value(test, "missing", WEIR_EMPTY, sizeof(int64_t));
+}
+
+/* Numbers, each behind a blank or the beginning. */
+static bool parse_numbers(struct weir_bytes text, int64_t *numbers, size_t count)
+{
+    struct weir_bytes word;
+    size_t i = 0;
+    while (i < count && weir_bytes_token(&text, ' ', &word))
+        if (!weir_bytes_to_i64(word, &numbers[i++])) return false;
+    return i == count;
+}
+
+static int64_t count_since(const struct remembered *of_key, int64_t now_ms)
+{
+    const uint32_t known = of_key->count < TIMES_MAX ? of_key->count : TIMES_MAX;
+    int64_t count = 0;
+    for (uint32_t i = 0; i < known; i++) count += now_ms - of_key->times_ms[i] < LATELY_TTL_MS;
+    return count;
+}
+
+static void put_remembered(weir_test *test, const char *topic, int32_t partition, const struct weir_record *record)
+{
+    (void)topic, (void)partition;
+    struct remembered *of_key = remembered_of(test, record->key);
+    int64_t numbers[3] = { 0 };
+    if (!parse_numbers(record->value, numbers, 3)) weir_test_fail(test, "what came out is not three numbers");
+    const int64_t now_ms = numbers[2];
+    const int64_t last_ms = of_key->count == 0 ? now_ms : of_key->times_ms[(of_key->count - 1) % TIMES_MAX];
+    of_key->in_a_row = now_ms - last_ms >= VISITS_TTL_MS ? 1 : of_key->in_a_row + 1;
+    of_key->times_ms[of_key->count++ % TIMES_MAX] = now_ms;
+    if (now_ms < last_ms) weir_test_fail(test, "time goes back by %" PRId64 " ms", last_ms - now_ms);
+    if (numbers[0] != of_key->in_a_row || numbers[1] != count_since(of_key, now_ms))
+        weir_test_fail(test, "%.*s: %" PRId64 " in a row and %" PRId64 " lately, instead of %" PRId64 " and %" PRId64
+                       " (%" PRId64 " ms after the last one)", (int)record->key.size, record->key.data, numbers[0],
+                       numbers[1], of_key->in_a_row, count_since(of_key, now_ms), now_ms - last_ms);
+    if (--of_key->missing < 0) weir_test_fail(test, "more came out than was taken in");
+    --*(int64_t *)weir_test_value(test, "missing", WEIR_EMPTY, sizeof(int64_t));
+}
+
+static void decide_remembered(weir_test *test)
+{
+    const int64_t missing = *(int64_t *)weir_test_value(test, "missing", WEIR_EMPTY, sizeof(int64_t));
+    if (missing != 0) weir_test_fail(test, "%" PRId64 " records that were taken in did not come out", missing);
+}
+
+/* ---- Broadcast state --------------------------------------------------------------------------------------------- */
+
+/* in1 says what holds for a key of in0 from now on. */
+static const struct weir_state rules = { .name = "rules", .kind = WEIR_STATE_BROADCAST, .codec = WEIR_I64 };
+static const struct weir_state obeyed = { .name = "obeyed", .kind = WEIR_STATE_VALUE, .codec = WEIR_I64 };
+
+static enum weir_code take_rule(weir_keyed_task *task, const struct weir_record *record)
+{
+    int64_t value;
+    if (!weir_bytes_to_i64(record->value, &value)) return weir_fail(task, "not a number");
+    return weir_broadcast_put_object(task, &rules, record->key, &value);
+}
+
+static enum weir_code obey(weir_keyed_task *task, const struct weir_record *record)
+{
+    int64_t rule = 0;
+    (void)weir_broadcast_get_object(task, &rules, record->key, &rule);
+    int64_t *count = weir_value_i64(task, &obeyed);
+    if (count == NULL) return WEIR_FAILED;
+    return weir_keyed_emit(task, .value = weir_format(task, "%" PRId64 " %" PRId64, ++*count, rule));
+}
+
+static void define_obey(weir_graph *graph, const weir_config *config)
+{
+    (void)config;
+    struct weir_stream followed = weir_keyed_broadcast_process(weir_key_by(input(graph, "in0"), .key = NULL),
+                                                               input(graph, "in1"), .name = "obey", .first = obey,
+                                                               .second = take_rule, .states = { &rules, &obeyed });
+    weir_kafka_sink(followed, .name = "obeyed", .topic = "out0");
+}
+
+/* Records of an epoch meet what held when it began, or a rule of the epoch itself, and of these never an older one than
+ * the record before of the key. */
+struct rule {
+    int64_t epoch, count;
+    uint32_t value_count, value_at;
+    int64_t values[TIMES_MAX]; /* the first: when the epoch began */
+};
+
+static struct rule *rule_of(weir_test *test, struct weir_bytes key)
+{
+    struct rule *rule = weir_test_value(test, "rule", key, sizeof *rule);
+    const int64_t epoch = *(int64_t *)weir_test_value(test, "epoch", WEIR_EMPTY, sizeof epoch);
+    if (rule->value_count == 0) rule->value_count = 1;
+    if (rule->epoch != epoch) {
+        rule->values[0] = rule->values[rule->value_count - 1];
+        rule->value_count = 1;
+        rule->value_at = 0;
+        rule->epoch = epoch;
+    }
+    return rule;
+}
+
+static void take_obeyed(weir_test *test, const char *topic, int32_t partition, const struct weir_record *record)
+{
+    (void)partition;
+    struct rule *rule = rule_of(test, record->key);
+    int64_t value = 0;
+    (void)weir_bytes_to_i64(record->value, &value);
+    if (strcmp(topic, "in0") == 0) ++*(int64_t *)weir_test_value(test, "missing", WEIR_EMPTY, sizeof(int64_t));
+    else if (rule->value_count < TIMES_MAX) rule->values[rule->value_count++] = value;
+}
+
+static void put_obeyed(weir_test *test, const char *topic, int32_t partition, const struct weir_record *record)
+{
+    (void)topic, (void)partition;
+    struct rule *rule = rule_of(test, record->key);
+    int64_t numbers[2] = { 0 };
+    if (!parse_numbers(record->value, numbers, 2) || numbers[0] != ++rule->count)
+        weir_test_fail(test, "%.*s comes as number %" PRId64 ", and is number %" PRId64, (int)record->key.size,
+                       record->key.data, numbers[0], rule->count);
+    while (rule->value_at < rule->value_count && rule->values[rule->value_at] != numbers[1]) rule->value_at++;
+    if (rule->value_at == rule->value_count)
+        weir_test_fail(test, "%.*s obeys rule %" PRId64 ", which does not hold then", (int)record->key.size,
+                       record->key.data, numbers[1]);
+    --*(int64_t *)weir_test_value(test, "missing", WEIR_EMPTY, sizeof(int64_t));
+}
+
+static void decide_obeyed(weir_test *test)
+{
+    decide_remembered(test);
+    ++*(int64_t *)weir_test_value(test, "epoch", WEIR_EMPTY, sizeof(int64_t));
+}
+
 #define JOB(job_name, define_job, take_record)                                                                         \
     .size = sizeof(struct weir_test_job), .name = (job_name), .define = (define_job), .next_record = next_record,      \
     .take = (take_record)
@@ -376,6 +554,10 @@ const struct weir_test_job sim_jobs[] = {
       .outputs = { { "out0", 0 } } },
     { JOB("hold", define_hold, take_held), .put = put_held, .end = end_held, .inputs = { { "in0", 0 } },
       .outputs = { { "out0", 0 } } },
+    { JOB("obey", define_obey, take_obeyed), .put = put_obeyed, .decided = decide_obeyed,
+      .inputs = { { "in0", 0 }, { "in1", 0 } }, .outputs = { { "out0", 0 } } },
+    { JOB("remember", define_remember, take_remembered), .put = put_remembered, .decided = decide_remembered,
+      .inputs = { { "in0", 0 } }, .outputs = { { "out0", 0 } } },
     { JOB("union", define_union, take_union), .inputs = { { "in0", 0 }, { "in1", 0 } },
       .outputs = { { "out0", 0 }, { "out1", 0 } } },
 };
