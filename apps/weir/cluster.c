@@ -119,6 +119,11 @@ static enum weir_code ask_ledger(void *user, const struct weir_inspect_store *st
         code = weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
                               "the ledger of job '%s' names checkpoints in store %s, and %s is store %s", store->job,
                               entry.store, store->path, store->id);
+    else if (entry.kind == WEIR_LEDGER_DROPPED)
+        code = weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
+                              "job '%s' was cancelled and its checkpoints were dropped, at checkpoint %" PRIu64 "/%" PRIu64
+                              ", its ledger says; files that are still in %s are of no use, and may be removed",
+                              store->job, newest->incarnation, newest->epoch, store->path);
     weir_ledger_entry_clear(&entry);
     return code;
 }

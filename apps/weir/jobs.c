@@ -255,6 +255,7 @@ const struct verb verb_cancel = {
     .name = "cancel",
     .usage = "weir cancel JOB [-o table|json]\n",
     .about = "ends a job where it stands",
-    .help = "What is not committed is given up; the job's next start goes on from its last commit, which stays.\n" ABOUT_JOB,
+    .help = "What is not committed is given up; the job's next start goes on from its last commit, which stays, unless the job\n"
+            "was started with execution.checkpointing.externalized-checkpoint-retention=DELETE_ON_CANCELLATION.\n" ABOUT_JOB,
     .run = run_cancel,
 };

@@ -154,9 +154,10 @@ static void show_entry(struct reading *reading, int32_t slot, int64_t offset, co
     struct tm time;
     gmtime_r(&seconds, &time);
     (void)strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &time);
-    if (entry->kind == WEIR_LEDGER_INCARNATION) {
-        print(reading, "%d/%-10" PRId64 " start %" PRIu64 " at %" PRIu64 ".%" PRIu64 "  %s.%03dZ  %s", (int)slot,
-              offset, entry->incarnation, entry->frame.incarnation, entry->frame.epoch, when,
+    if (entry->kind != WEIR_LEDGER_COMMIT) {
+        print(reading, "%d/%-10" PRId64 " %s %" PRIu64 " at %" PRIu64 ".%" PRIu64 "  %s.%03dZ  %s", (int)slot,
+              offset, entry->kind == WEIR_LEDGER_DROPPED ? "dropped by" : "start", entry->incarnation,
+              entry->frame.incarnation, entry->frame.epoch, when,
               (int)(entry->wall_ms % 1000), entry->build);
         return;
     }

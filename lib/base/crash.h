@@ -14,7 +14,8 @@
     X(founding) X(announced) X(shutdown_half_done)
 
 /* Of what a job does only when it is asked to. */
-#define CRASH_POINTS_ASKED(X) X(savepoint_begun) X(savepoint_half_written) X(savepoint_marked)
+#define CRASH_POINTS_ASKED(X)                                                                                          \
+    X(savepoint_begun) X(savepoint_half_written) X(savepoint_marked) X(drop_announced) X(drop_half_done)
 
 enum crash_point {
 #define CRASH_POINT_ENUM(name) CRASH_##name,

@@ -21,11 +21,12 @@ static const uint32_t edges[] = {
     [COMMIT_LOOKING] = BIT(FENCING) | BIT(UNWINDING),
     [COMMIT_FENCING] = BIT(READING) | BIT(UNWINDING),
     [COMMIT_READING] = BIT(FENCING) | BIT(RESOLVING) | BIT(UNWINDING),
-    [COMMIT_RESOLVING] = BIT(RESTORING) | BIT(RUNNING) | BIT(UNWINDING),
+    [COMMIT_RESOLVING] = BIT(RESTORING) | BIT(RUNNING) | BIT(DROPPING) | BIT(UNWINDING),
     [COMMIT_RESTORING] = BIT(RUNNING) | BIT(UNWINDING),
     [COMMIT_RUNNING] = BIT(FINISHING) | BIT(UNWINDING),
     [COMMIT_FINISHING] = BIT(UNWINDING),
-    [COMMIT_UNWINDING] = BIT(WAITING) | BIT(ENDED),
+    [COMMIT_DROPPING] = BIT(UNWINDING),
+    [COMMIT_UNWINDING] = BIT(WAITING) | BIT(LOOKING) | BIT(ENDED),
     [COMMIT_WAITING] = BIT(LOOKING) | BIT(ENDED),
     [COMMIT_ENDED] = 0,
 };
@@ -287,10 +288,26 @@ static void restore(struct step *step)
     announcing->incarnation = commit->incarnation;
 }
 
+/* With nothing to go on from there is nothing to drop. */
+static void drop(struct step *step)
+{
+    struct commit *commit = step->commit;
+    if (step->event->founding) {
+        unwind(step, true);
+        return;
+    }
+    set_phase(commit, COMMIT_DROPPING);
+    struct commit_action *announcing = act(step, COMMIT_DO_ANNOUNCE);
+    announcing->parent = step->event->parent;
+    announcing->incarnation = step->event->incarnation;
+    announcing->drops = true;
+}
+
 static enum commit_answer on_resolved(struct step *step)
 {
     if (step->commit->phase != COMMIT_RESOLVING) return out_of_place(step->commit, COMMIT_RESOLVING);
-    if (step->event->founding) found(step);
+    if (step->commit->dropping) drop(step);
+    else if (step->event->founding) found(step);
     else restore(step);
     return COMMIT_TAKEN;
 }
@@ -302,6 +319,25 @@ static enum commit_answer on_restoring(struct step *step, bool *fact)
     if (*fact) return COMMIT_DUPLICATE;
     *fact = true;
     if (commit->restored && commit->announced) set_phase(commit, COMMIT_RUNNING);
+    return COMMIT_TAKEN;
+}
+
+static enum commit_answer on_announced(struct step *step)
+{
+    struct commit *commit = step->commit;
+    if (commit->phase != COMMIT_DROPPING) return on_restoring(step, &commit->announced);
+    if (commit->announced) return COMMIT_DUPLICATE;
+    commit->announced = true;
+    act(step, COMMIT_DO_DROP);
+    return COMMIT_TAKEN;
+}
+
+static enum commit_answer on_dropped(struct step *step)
+{
+    struct commit *commit = step->commit;
+    if (commit->phase != COMMIT_DROPPING) return out_of_place(commit, COMMIT_DROPPING);
+    if (!commit->announced) return COMMIT_UNKNOWN;
+    unwind(step, true);
     return COMMIT_TAKEN;
 }
 
@@ -454,6 +490,7 @@ static const enum failing failings[] = {
     [COMMIT_RESTORING] = FAILING_UNWINDS,
     [COMMIT_RUNNING] = FAILING_UNWINDS,
     [COMMIT_FINISHING] = FAILING_UNWINDS,
+    [COMMIT_DROPPING] = FAILING_UNWINDS,
     [COMMIT_UNWINDING] = FAILING_ESCALATES,
     [COMMIT_WAITING] = FAILING_ENDS,
     [COMMIT_ENDED] = FAILING_IGNORED,
@@ -508,6 +545,8 @@ static enum commit_answer on_unwinding(struct step *step, bool *fact)
     if (!commit->discarded || !commit->tasks_gone) return COMMIT_TAKEN;
     if (commit->ending) {
         end(step);
+    } else if (commit->dropping && commit->failure.code == WEIR_OK) {
+        look(step);
     } else {
         set_phase(commit, COMMIT_WAITING);
         act(step, COMMIT_DO_WAIT);
@@ -545,6 +584,7 @@ static enum commit_answer on_stop(struct step *step)
 {
     struct commit *commit = step->commit;
     if (commit->phase == COMMIT_ENDED || (commit->phase == COMMIT_UNWINDING && commit->ending)) return COMMIT_LATE;
+    if (commit->dropping) return COMMIT_LATE;
     if (commit->done || commit->stopping) return COMMIT_DUPLICATE;
     if (commit->phase == COMMIT_RUNNING && commit->tasks_started) {
         commit->stopping = true;
@@ -555,11 +595,27 @@ static enum commit_answer on_stop(struct step *step)
     return COMMIT_TAKEN;
 }
 
+/* What has to be undone is undone first, as at any end. */
+static void drop_from_here(struct step *step)
+{
+    struct commit *commit = step->commit;
+    commit->dropping = true;
+    commit->failure = (struct weir_error){ 0 };
+    if (commit->phase == COMMIT_WAITING) look(step);
+    else if (commit->phase != COMMIT_UNWINDING) unwind(step, false);
+}
+
 static enum commit_answer on_cancel(struct step *step)
 {
     struct commit *commit = step->commit;
     if (commit->phase == COMMIT_ENDED) return COMMIT_LATE;
     if (commit->phase == COMMIT_UNWINDING && commit->ending) return COMMIT_DUPLICATE;
+    const bool is_first = !commit->dropping && !commit->done && commit->phase != COMMIT_IDLE;
+    if (step->event->drops && is_first) {
+        drop_from_here(step);
+        return COMMIT_TAKEN;
+    }
+    if (commit->dropping) commit->failure = (struct weir_error){ 0 };
     end_from_here(step);
     return COMMIT_TAKEN;
 }
@@ -585,7 +641,8 @@ static enum commit_answer take(struct step *step)
     case COMMIT_ON_READ: return on_read(step);
     case COMMIT_ON_RESOLVED: return on_resolved(step);
     case COMMIT_ON_RESTORED: return on_restoring(step, &commit->restored);
-    case COMMIT_ON_ANNOUNCED: return on_restoring(step, &commit->announced);
+    case COMMIT_ON_ANNOUNCED: return on_announced(step);
+    case COMMIT_ON_DROPPED: return on_dropped(step);
     case COMMIT_ON_BEGUN: return on_begun(step);
     case COMMIT_ON_SNAPSHOT: return on_snapshot(step);
     case COMMIT_ON_DURABLE: return on_durable(step);

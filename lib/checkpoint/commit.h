@@ -16,6 +16,16 @@
  *                    TASKS_GONE
  *   IDLE ──STOP, CANCEL──> ENDED
  *
+ * CANCEL that drops: one more attempt, whose end is that nothing is left to go on from.
+ *
+ *   ... ──> UNWINDING ──> LOOKING ──> FENCING ──> READING ──> RESOLVING ──RESOLVED: k──> DROPPING ──DROPPED──> UNWINDING
+ *                                                                 │       ANNOUNCE k as dropped,
+ *                                                   nothing there └──> UNWINDING          then DROP
+ *
+ *   The record comes first, and is a commit like any other: a start that finds it knows that what is missing is not lost,
+ *   wherever the deletion was interrupted. LOOK comes before the fence here too: who was taken over drops nothing. Another
+ *   CANCEL ends it where it stands.
+ *
  * RUNNING, for the epoch n that closes and the open one n+1; each line is a fact, and what follows from it:
  *
  *   SNAPSHOT n                         APPEND n and FLUSH n side by side; n+1 is the open epoch
@@ -66,8 +76,8 @@
 #define COMMIT_ACTIONS_MAX 8
 
 #define COMMIT_PHASES(X)                                                                                               \
-    X(IDLE) X(LOOKING) X(FENCING) X(READING) X(RESOLVING) X(RESTORING) X(RUNNING) X(FINISHING) X(UNWINDING) X(WAITING) \
-    X(ENDED)
+    X(IDLE) X(LOOKING) X(FENCING) X(READING) X(RESOLVING) X(RESTORING) X(RUNNING) X(FINISHING) X(DROPPING) X(UNWINDING) \
+    X(WAITING) X(ENDED)
 
 enum commit_phase {
 #define COMMIT_PHASE_ENUM(name) COMMIT_##name,
@@ -106,7 +116,8 @@ struct commit_name {
     X(TIMER)         /* answers WAIT: the delay has passed */                                                          \
     X(GIVE_UP)       /* answers WAIT: the restart strategy or somebody's patience is at its end; `error` */            \
     X(STOP)          /* a person's wish: finish the epoch (the coordinator sends the final barrier), then END */       \
-    X(CANCEL)        /* the host destroys the job: END as fast as possible, nothing uncommitted survives */
+    X(CANCEL)        /* END as fast as possible, nothing uncommitted survives; `drops`: nothing committed either */    \
+    X(DROPPED)       /* answers DROP: the files are gone */
 
 enum commit_event_type {
 #define COMMIT_EVENT_ENUM(name) COMMIT_ON_##name,
@@ -123,6 +134,7 @@ struct commit_event {
     bool final; /* no epoch follows this one */
     bool renew;
     bool founding;
+    bool drops;
     uint32_t handles_named;
     uint64_t incarnation;           /* of this process: of every name that it will write */
     struct commit_name parent;      /* what is restored */
@@ -140,7 +152,9 @@ struct commit_event {
     X(RESOLVE)      /* verify the frames that ledger and mirrors name (environment thread), restart_decide */          \
     X(FOUND)        /* resolve start positions to numbers (environment thread), encode frame 0, SNAPSHOT 0 */          \
     X(RESTORE)      /* `parent`: restore it, make the tasks for open epoch `epoch`, without starting them */           \
-    X(ANNOUNCE)     /* decider.announce of the incarnation record: `incarnation`, naming `parent` again */             \
+    X(ANNOUNCE)     /* decider.announce of the incarnation record: `incarnation`, naming `parent` again; */            \
+                    /* `drops`: of the record that says that the history ends with `parent`, and is not kept */        \
+    X(DROP)         /* delete all that the store holds of the job; then DROPPED */                                     \
     X(START_TASKS)  /* open epoch `epoch` (founding: make them first; a failure is FAILED) */                          \
     X(BEGIN)        /* decider.begin(`handle`, `epoch`) */                                                             \
     X(APPEND)       /* `epoch`, `try_number`: give frame `epoch` a place and a name and make it durable; a */         \
@@ -175,6 +189,7 @@ struct commit_action {
     uint64_t incarnation;
     struct commit_name parent; /* RESTORE, ANNOUNCE; APPEND and FLUSH: the parent of frame `epoch` */
     bool final;                /* APPEND, FLUSH, NOTIFY: the last epoch of this job's life */
+    bool drops;                /* ANNOUNCE */
     enum weir_code code;
 };
 
@@ -244,6 +259,7 @@ struct commit {
     bool ending;                     /* UNWINDING leads to ENDED */
     bool stopping;                   /* STOP came while RUNNING */
     bool done;                       /* the final epoch is committed */
+    bool dropping;                   /* CANCEL wants nothing to be kept */
     struct weir_error failure;       /* of this attempt, sticky; code OK = none */
     uint64_t counts[COMMIT_ANSWERS]; /* events, by what became of them */
 };

@@ -55,6 +55,7 @@ static const uint32_t event_shows[] = {
     [COMMIT_ON_FAILED] = SHOW_CODE,
     [COMMIT_ON_GIVE_UP] = SHOW_CODE,
     [COMMIT_ON_CANCEL] = 0,
+    [COMMIT_ON_DROPPED] = 0,
 };
 
 static const uint32_t action_shows[] = {
@@ -105,6 +106,7 @@ static void say_event(struct trace_line *line, const struct commit_event *event)
     if ((shows & SHOW_FINAL) && event->final) trace_say(line, " final");
     if ((shows & SHOW_RENEW) && event->renew) trace_say(line, " renew");
     if (shows & SHOW_CODE) trace_say(line, " %s", weir_code_name(event->error->code));
+    if (event->drops) trace_say(line, " drops");
 }
 
 static void say_action(struct trace_line *line, const struct commit_action *action)
@@ -113,6 +115,7 @@ static void say_action(struct trace_line *line, const struct commit_action *acti
     trace_say(line, "%s", action_names[action->type]);
     if (shows & SHOW_PARENT) trace_say(line, " %" PRIu64 "/%" PRIu64, action->parent.incarnation, action->parent.epoch);
     if (shows & SHOW_INCARNATION) trace_say(line, " as %" PRIu64, action->incarnation);
+    if (action->drops) trace_say(line, " dropped");
     if (shows & SHOW_EPOCH) trace_say(line, "%c%" PRIu64, shows & SHOW_INCARNATION ? '/' : ' ', action->epoch);
     if (shows & SHOW_HANDLE) trace_say(line, " h%" PRIu32, action->handle);
     if ((shows & SHOW_TRY) && action->try_number > 1) trace_say(line, " try %" PRIu32, action->try_number);

@@ -2,7 +2,7 @@
  *
  *    0  4  magic "WLED"
  *    4  2  format version (1)
- *    6  1  kind: 0 = commit, 1 = incarnation record
+ *    6  1  kind: 0 = commit, 1 = incarnation record, 2 = dropped
  *    7  1  flags: bit 0 = exactly once
  *    8     text store, job, slot, build
  *          u64 incarnation, epoch, plan hash   i64 wall_ms   u32 handle count
@@ -204,7 +204,7 @@ enum weir_code weir_ledger_decode(struct weir_bytes bytes, struct weir_ledger_en
                               "ledger record: format %u, this program reads format %d: start the newer program again",
                               (unsigned)version, RECORD_VERSION);
     const uint8_t kind = reader_u8(&in.reader);
-    if (kind > WEIR_LEDGER_INCARNATION) return damaged(error, "its kind is unknown");
+    if (kind > WEIR_LEDGER_DROPPED) return damaged(error, "its kind is unknown");
     entry->kind = (enum weir_ledger_kind)kind;
     entry->exactly_once = (reader_u8(&in.reader) & FLAG_EXACTLY_ONCE) != 0;
     take_fixed(&in.reader, entry);

@@ -91,6 +91,13 @@ static bool is_foreign(const struct restart_facts *facts)
     return pointer != NULL && strcmp(pointer->store, facts->store) != 0;
 }
 
+/* The job was cancelled, and its files went, or were about to go. */
+static bool is_dropped(const struct restart_facts *facts)
+{
+    const struct weir_ledger_entry *pointer = pointer_of(facts);
+    return pointer != NULL && pointer->kind == WEIR_LEDGER_DROPPED;
+}
+
 /* --fresh is done with when this process has written the history that it asked for. */
 static bool wants_fresh(const struct restart_facts *facts)
 {
@@ -182,7 +189,7 @@ static bool ends_at_savepoint(const struct restart_facts *facts)
 {
     const struct restart_savepoint *savepoint = facts->savepoint;
     const struct weir_ledger_entry *pointer = pointer_of(facts);
-    return savepoint != NULL && savepoint->missing == NULL && pointer != NULL &&
+    return savepoint != NULL && savepoint->missing == NULL && pointer != NULL && !is_dropped(facts) &&
            strcmp(pointer->store, savepoint->store) == 0 && is_same_frame(&pointer->frame, &savepoint->frame.name);
 }
 
@@ -190,7 +197,7 @@ static bool was_founded_from_savepoint(const struct restart_facts *facts)
 {
     const char *id = facts->savepoint == NULL ? "" : facts->savepoint->id;
     const struct weir_ledger_entry *pointer = pointer_of(facts);
-    return *id != '\0' && pointer != NULL && strncmp(pointer->origin, id, strlen(id)) == 0;
+    return *id != '\0' && pointer != NULL && !is_dropped(facts) && strncmp(pointer->origin, id, strlen(id)) == 0;
 }
 
 static bool has_other_plan(const struct restart_facts *facts)
@@ -258,6 +265,29 @@ static enum weir_code examine_savepoint(const struct restart_facts *facts, bool 
                 savepoint->place);
 }
 
+/* Nobody goes on behind it, so it does not matter whose store and plan it was. */
+static enum weir_code examine_dropped(const struct restart_facts *facts, struct weir_error *error)
+{
+    const struct weir_frame_name *frame = &pointer_of(facts)->frame;
+    if (facts->savepoint != NULL && facts->savepoint->missing != NULL)
+        return STOP(error, WEIR_ENVIRONMENT, "%s", facts->savepoint->missing);
+    if (facts->drops || facts->savepoint != NULL || wants_fresh(facts)) return WEIR_OK;
+    return STOP(error, WEIR_FOREIGN,
+                "job '%s' was cancelled and its checkpoints were dropped, at checkpoint %" PRIu64 "/%" PRIu64
+                " (execution.checkpointing.externalized-checkpoint-retention: DELETE_ON_CANCELLATION). Begin anew with "
+                "--fresh, at the configured start, or with --from-savepoint PATH",
+                facts->job, frame->incarnation, frame->epoch);
+}
+
+static enum weir_code examine_history(const struct restart_facts *facts, struct weir_error *error)
+{
+    if (is_dropped(facts)) return examine_dropped(facts, error);
+    enum weir_code code = examine_owner(facts, error);
+    if (code == WEIR_OK) code = examine_group(facts, error);
+    if (code == WEIR_OK) code = examine_savepoint(facts, pointer_of(facts) != NULL, error);
+    return code;
+}
+
 enum weir_code restart_examine(const struct restart_facts *facts, struct restart_examination *examination,
                                struct weir_error *error)
 {
@@ -267,14 +297,13 @@ enum weir_code restart_examine(const struct restart_facts *facts, struct restart
         return STOP(error, WEIR_FENCED,
                     "job '%s' was taken over by a newer start (incarnation %" PRIu64 ", this one is %" PRIu64 ")",
                     facts->job, incarnation, facts->own_incarnation);
-    enum weir_code code = examine_owner(facts, error);
-    if (code == WEIR_OK) code = examine_group(facts, error);
-    if (code == WEIR_OK) code = examine_savepoint(facts, pointer_of(facts) != NULL, error);
+    const enum weir_code code = examine_history(facts, error);
     if (code != WEIR_OK) return code;
     for (size_t i = 0; i < facts->entry_count; i++)
         if (facts->entries[i].handle_count > examination->handles_named)
             examination->handles_named = facts->entries[i].handle_count;
-    examination->warn = (is_foreign(facts) || has_other_plan(facts)) && !ends_at_savepoint(facts);
+    examination->warn =
+        (is_foreign(facts) || has_other_plan(facts)) && !ends_at_savepoint(facts) && !is_dropped(facts);
     if (examination->warn)
         (void)snprintf(examination->text, sizeof examination->text,
                        "--takeover ends the production of job '%s' by store %s, plan %016" PRIx64, facts->job,
@@ -493,6 +522,26 @@ static enum weir_code decide_continue(const struct restart_facts *facts, struct 
     return WEIR_OK;
 }
 
+/* What is dropped is not looked at: it may be damaged, or gone already. */
+static enum weir_code decide_drop(const struct restart_facts *facts, struct restart_decision *decision)
+{
+    const struct weir_ledger_entry *pointer = pointer_of(facts);
+    const uint64_t seen = larger(incarnation_named(facts), facts->store_incarnation_max);
+    decision->incarnation = facts->own_incarnation != 0 ? facts->own_incarnation : seen + 1;
+    if (pointer == NULL || is_foreign(facts)) {
+        decision->verdict = RESTART_FOUND;
+        say(decision, "job '%s' has committed nothing that could be dropped", facts->job);
+        return WEIR_OK;
+    }
+    decision->verdict = RESTART_RESTORE;
+    decision->origin = RESTART_FROM_LEDGER;
+    decision->frame = pointer->frame;
+    (void)snprintf(decision->history, sizeof decision->history, "%s", pointer->origin);
+    say(decision, "job '%s' was cancelled at checkpoint %" PRIu64 "/%" PRIu64 ", and nothing of it is kept", facts->job,
+        decision->frame.incarnation, decision->frame.epoch);
+    return WEIR_OK;
+}
+
 enum weir_code restart_decide(const struct restart_facts *facts, struct restart_decision *decision,
                               struct weir_error *error)
 {
@@ -501,14 +550,16 @@ enum weir_code restart_decide(const struct restart_facts *facts, struct restart_
     const enum weir_code code = restart_examine(facts, &examination, error);
     if (code != WEIR_OK) return code;
 
+    if (facts->drops) return decide_drop(facts, decision);
     if (ends_at_savepoint(facts) && is_foreign(facts) && !wants_fresh(facts))
         return decide_continue(facts, decision, error);
-    if (wants_fresh(facts) || is_foreign(facts)) { /* examined: then somebody has said where to begin */
+    /* Examined: then somebody has said where to begin. */
+    if (wants_fresh(facts) || is_foreign(facts) || is_dropped(facts)) {
         decide_found(facts, decision);
         warn(decision);
         say(decision, "job '%s' begins a new history%s, as %s says; earlier output stays as it is", facts->job,
             decision->positions_from_group ? " at the group's offsets" : "",
-            wants_fresh(facts) ? "--fresh" : "--takeover");
+            wants_fresh(facts) ? "--fresh" : is_dropped(facts) ? "--from-savepoint" : "--takeover");
         if (decision->from_savepoint) say(decision, "; its state is that of the savepoint %s", facts->savepoint->place);
         return WEIR_OK;
     }

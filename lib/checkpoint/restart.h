@@ -18,6 +18,8 @@
  *   none, older     name a newer frame M, missing or damaged        stop
  *   none            no metadata of ours                             stop: a group of this name belongs to somebody
  *   anything        anything, --fresh                               FOUND, warn (--position group: at its offsets)
+ *   L was dropped   any                                             stop: --fresh or --from-savepoint; before the fence
+ *   any but none    any, and the job is to be dropped               RESTORE L: its name is announced as dropped
  *
  * With --from-savepoint S, in place of the above
  *   none            none                                            FOUND from S
@@ -25,6 +27,7 @@
  *                                                                   no output came after S, so it is the same history
  *   L, founded from S  as above                                     RESTORE L: S has had its effect (a unit file repeats it)
  *   L, another      any                                             stop, before anybody is fenced
+ *   L was dropped   any                                             FOUND from S, warn
  *   anything        anything, --fresh                               FOUND from S, warn
  *
  * A mirror that has L's position needs no further proof: partitions that did not move keep the metadata of an older
@@ -109,6 +112,7 @@ struct restart_facts {
     const struct restart_savepoint *savepoint; /* NULL = none */
     bool takeover;                  /* --takeover */
     bool fresh;                     /* --fresh: begin a new history; over once this process has founded one */
+    bool drops;                     /* the job was cancelled, and nothing is to be kept of it */
     enum restart_position position; /* --position */
 };
 

@@ -108,6 +108,9 @@ bool store_prepare(struct store *store);
 /* Deletes a file that retention_collect named; keeps retired segments of its own log for reuse. A file that is gone
  * already is no error. Never a newer incarnation's. */
 enum weir_code store_delete(struct store *store, const char *file, struct weir_error *error);
+/* Deletes every log and base up to `incarnation`; what tells whose store it was stays. Nothing is appended afterwards. Goes
+ * on behind a file that cannot be deleted, and answers for it at the end. */
+enum weir_code store_drop(struct store *store, uint64_t incarnation, struct weir_error *error);
 
 /* ---- Bases: any thread, one for each writer; blocking ------------------------------------------------------------ */
 

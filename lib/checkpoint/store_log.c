@@ -2,6 +2,7 @@
  * thread). store.h has the picture and the invariants. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -241,4 +242,42 @@ enum weir_code store_delete(struct store *store, const char *file, struct weir_e
     }
     const int result = store->disk->remove(store->disk->user, path);
     return result == 0 || result == -ENOENT ? WEIR_OK : store_disk_error(store, error, result, "removing", file);
+}
+
+/* Names of what is to go: the listing is over before anything is removed. */
+struct drop_name {
+    char file[STORE_FILE_MAX];
+};
+struct drop {
+    uint64_t incarnation;
+    bool failed;
+    VEC(struct drop_name) names;
+};
+
+static void drop_visit(void *user, const char *file)
+{
+    struct drop *drop = user;
+    struct store_file parsed;
+    if (!store_file_parse(file, &parsed) || parsed.incarnation > drop->incarnation) return;
+    struct drop_name *name = vec_push(&drop->names);
+    drop->failed |= name == NULL;
+    if (name != NULL) (void)snprintf(name->file, sizeof name->file, "%s", file);
+}
+
+enum weir_code store_drop(struct store *store, uint64_t incarnation, struct weir_error *error)
+{
+    struct drop drop = { .incarnation = incarnation };
+    enum weir_code code = store_list(store, drop_visit, &drop, error);
+    if (code == WEIR_OK && drop.failed)
+        code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_RETRY, "no memory for a list of files");
+    for (size_t i = 0; i < drop.names.count; i++) {
+        char path[STORE_PATH_MAX];
+        if (i == drop.names.count / 2) CRASH_POINT(drop_half_done);
+        store_file_path(store, drop.names.items[i].file, path);
+        const int result = store->disk->remove(store->disk->user, path);
+        if (result != 0 && result != -ENOENT)
+            code = store_disk_error(store, error, result, "removing", drop.names.items[i].file);
+    }
+    vec_free(&drop.names);
+    return code;
 }

@@ -160,6 +160,11 @@ static enum weir_code read_pointer(struct survey *survey, struct weir_frame_name
                               "checkpoint store %s: the pointer file is of store %s, and this is store %s", store->path,
                               entry.store, store->id);
     *newest = entry.frame;
+    if (code == WEIR_OK && entry.kind == WEIR_LEDGER_DROPPED)
+        code = weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
+                              "checkpoint store %s: job '%s' was cancelled and its checkpoints were dropped, at checkpoint "
+                              "%" PRIu64 "/%" PRIu64 "; files that are still there are of no use, and may be removed",
+                              store->path, store->job, newest->incarnation, newest->epoch);
     if (code == WEIR_OK && *found && newest->incarnation == 0) code = nothing(store, error);
     weir_ledger_entry_clear(&entry);
     buffer_deinit(&record);

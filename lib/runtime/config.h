@@ -21,6 +21,9 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
     X("execution.checkpointing.tolerable-failed-checkpoints", I64, "0", 0, 1000000, NULL,                              \
       "Checkpoints that may fail in a row before the job rolls back.")                                                 \
     X("execution.checkpointing.num-retained", I64, "1", 1, 1000, NULL, "Checkpoints kept in the store.")               \
+    X("execution.checkpointing.externalized-checkpoint-retention", CHOICE, "RETAIN_ON_CANCELLATION", 0, 0,             \
+      "RETAIN_ON_CANCELLATION|DELETE_ON_CANCELLATION|NO_EXTERNALIZED_CHECKPOINTS",                                     \
+      "Whether a job that is cancelled can be started again where it stood. The last two mean that it cannot.")        \
     X("execution.checkpointing.dir", TEXT, NULL, 0, 0, NULL, "Directory of the checkpoint store.")                     \
     X("execution.checkpointing.storage", CHOICE, "filesystem", 0, 0, "filesystem|jobmanager",                          \
       "Where checkpoints lie: in files, or in the memory of this process, for trials.")                                \

@@ -193,11 +193,11 @@ static void flush(struct weir_job *job, const struct commit_action *action)
     CRASH_POINT(ledger_produced);
 }
 
-static void announce(struct weir_job *job)
+static void announce(struct weir_job *job, bool drops)
 {
     char key[LEDGER_KEY_MAX];
     struct weir_bytes value;
-    if (!job_ledger_incarnation(job, key, &value)) {
+    if (!job_ledger_incarnation(job, drops ? WEIR_LEDGER_DROPPED : WEIR_LEDGER_INCARNATION, key, &value)) {
         job_no_memory(job, "a ledger record");
         return;
     }
@@ -355,7 +355,8 @@ static void execute_commit(struct weir_job *job, const struct commit_actions *ac
         case COMMIT_DO_RESOLVE: job_resolve(job); break;
         case COMMIT_DO_FOUND: job_found(job); break;
         case COMMIT_DO_RESTORE: job_restore(job, action->epoch); break;
-        case COMMIT_DO_ANNOUNCE: announce(job); break;
+        case COMMIT_DO_ANNOUNCE: announce(job, action->drops); break;
+        case COMMIT_DO_DROP: job_drop(job); break;
         case COMMIT_DO_START_TASKS: start_tasks(job, action->epoch); break;
         case COMMIT_DO_BEGIN:
             decider->begin(job->decider, job->attempt, action->handle, action->epoch);
@@ -515,11 +516,18 @@ void job_ask_for_checkpoint(struct weir_job *job, uint64_t ticket, bool stops)
         job_coordinator_event(job, COORDINATOR_ON_TRIGGER, 0, 0);
 }
 
-static void take_cancel(struct weir_job *job)
+static bool keeps_nothing(const struct weir_job *job)
+{
+    static const char key[] = "execution.checkpointing.externalized-checkpoint-retention";
+    return strcasecmp(weir_config_text(job->config, key), "RETAIN_ON_CANCELLATION") != 0;
+}
+
+/* A job that was not even opened has nothing of its own to drop. */
+static void take_cancel(struct weir_job *job, bool drops)
 {
     job_savepoint_give_up(job, "the job was cancelled before the savepoint was whole");
     if (job->started)
-        job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_CANCEL });
+        job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_CANCEL, .drops = drops });
     else
         job->ended = true;
 }
@@ -540,7 +548,8 @@ static void take_letter(struct weir_job *job, struct mail *mail)
     case LETTER_CHECKPOINT: job_ask_for_checkpoint(job, ((struct letter_checkpoint *)mail)->ticket, false); break;
     case LETTER_SAVEPOINT: job_savepoint_asked(job, (struct letter_savepoint *)mail); break;
     case LETTER_STOP: take_stop(job); break;
-    case LETTER_CANCEL_JOB: take_cancel(job); break;
+    case LETTER_CANCEL_JOB: take_cancel(job, keeps_nothing(job)); break;
+    case LETTER_END_JOB: take_cancel(job, false); break;
     default:
         if (take_task_letter(job, (struct letter_from_task *)mail)) return;
     }
@@ -921,7 +930,8 @@ void weir_job_destroy(weir_job *job)
 {
     if (job == NULL) return;
     if (job->thread.started) {
-        weir_job_cancel(job);
+        __atomic_store_n(&job->give_up_discovery, true, __ATOMIC_RELAXED);
+        post_user_letter(job, LETTER_END_JOB);
         thread_join(&job->thread);
     }
     mailbox_deinit(&job->mailbox, letter_destroy);

@@ -287,6 +287,7 @@ uint32_t job_handles_named(const struct weir_job *job); /* by job->facts: the la
 void job_resolve(struct weir_job *job); /* then RESOLVED or FAILED */
 void job_found(struct weir_job *job);   /* then SNAPSHOT 0 */
 void job_restore(struct weir_job *job, uint64_t epoch); /* then RESTORED */
+void job_drop(struct weir_job *job);    /* then DROPPED */
 /* Environment worker: looks for splits of one source, and merges what is found into what is known. */
 enum weir_code job_discover_into(struct weir_job *job, struct job_source *source, bool founding, bool verify,
                                  struct weir_error *error);
@@ -331,9 +332,11 @@ bool job_encode_frame(struct weir_job *job, uint64_t epoch);
 /* From one PART letter to job->parts.frame and .name. False: out of memory. */
 bool job_encode_part(struct weir_job *job, const struct letter_from_task *letter);
 void job_drop_acks(struct weir_job *job);
-/* The ledger record for the frame as it is named now, or the incarnation record. free() its data. */
+/* The ledger record for the frame as it is named now; the incarnation record, or the one that says that all was dropped.
+ * free() its data. */
 bool job_ledger_commit(struct weir_job *job, char key[LEDGER_KEY_MAX], struct weir_bytes *value);
-bool job_ledger_incarnation(struct weir_job *job, char key[LEDGER_KEY_MAX], struct weir_bytes *value);
+bool job_ledger_incarnation(struct weir_job *job, enum weir_ledger_kind kind, char key[LEDGER_KEY_MAX],
+                            struct weir_bytes *value);
 void job_closing_clear(struct job_closing *closing);
 
 /* ---- job_append.c --------------------------------------------------------------------------------------------------- */

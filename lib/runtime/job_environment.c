@@ -286,6 +286,7 @@ static enum weir_code facts_fill(struct weir_job *job, struct facts *facts, stru
         .mirrors = job->facts.mirrors,
         .mirror_count = job->facts.mirror_count,
         .takeover = weir_config_bool(job->config, "start.takeover"),
+        .drops = job->commit.dropping,
         .fresh = weir_config_bool(job->config, "start.fresh") && !job->founded,
     };
     if (job->incarnation_begun > out->store_incarnation_max) out->store_incarnation_max = job->incarnation_begun;
@@ -414,7 +415,8 @@ static enum weir_code run_resolve(struct work *work)
     struct weir_frame_name names[64];
     enum weir_code code = facts_fill(job, &facts, &work->error);
     store_history(job->store, &facts.facts.store_frame_count, &facts.facts.store_epoch_max);
-    size_t count = code == WEIR_OK ? restart_frames_named(&facts.facts, names, 64) : 0;
+    const bool looks = code == WEIR_OK && !facts.facts.drops; /* what is dropped need not be whole */
+    size_t count = looks ? restart_frames_named(&facts.facts, names, 64) : 0;
     if (count > 64) count = 64;
     for (size_t i = 0; i < count; i++) {
         struct restart_frame *frame = vec_push(&facts.frames);
@@ -498,7 +500,7 @@ static void resolve_done(struct work *work, void *user)
     }
     job_log(job, job->decision.warn ? WEIR_LOG_WARN : WEIR_LOG_INFO, "%s", job->decision.text);
     job->rewrite_mirrors = job->decision.rewrite_mirrors;
-    if (job->decision.incarnation == job->commit.incarnation)
+    if (job->decision.incarnation == job->commit.incarnation || job->commit.dropping)
         resolved(job);
     else
         submit_for_job(job, job->log_writer, 0, run_begin_log, begin_log_done);
@@ -756,4 +758,27 @@ static void restore_done(struct work *work, void *user)
 void job_restore(struct weir_job *job, uint64_t epoch)
 {
     submit_for_job(job, job->environment_worker, epoch, run_restore, restore_done);
+}
+
+/* ---- Dropping ------------------------------------------------------------------------------------------------------- */
+
+static enum weir_code run_drop(struct work *work)
+{
+    struct weir_job *job = ((struct job_work *)work)->job;
+    CRASH_POINT(drop_announced);
+    return store_drop(job->store, job->decision.incarnation, &work->error);
+}
+
+/* The record has been committed: what could not be deleted is garbage, and no reason to try the whole again. */
+static void drop_done(struct work *work, void *user)
+{
+    struct weir_job *job = user;
+    if (work->code != WEIR_OK) job_log(job, WEIR_LOG_WARN, "deleting the checkpoints: %s", work->error.text);
+    if (!is_stale(job, work)) job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_DROPPED });
+}
+
+void job_drop(struct weir_job *job)
+{
+    atomic_store(&job->log_ready, false);
+    submit_for_job(job, job->log_writer, 0, run_drop, drop_done);
 }

@@ -375,10 +375,11 @@ bool job_ledger_commit(struct weir_job *job, char key[LEDGER_KEY_MAX], struct we
     return good;
 }
 
-bool job_ledger_incarnation(struct weir_job *job, char key[LEDGER_KEY_MAX], struct weir_bytes *value)
+bool job_ledger_incarnation(struct weir_job *job, enum weir_ledger_kind kind, char key[LEDGER_KEY_MAX],
+                            struct weir_bytes *value)
 {
     struct weir_ledger_entry entry;
-    fill_entry(job, &entry, WEIR_LEDGER_INCARNATION);
+    fill_entry(job, &entry, kind);
     entry.frame = job->decision.frame;
     entry.epoch = job->decision.frame.epoch;
     ledger_key_incarnation(key, JOB_SLOT);

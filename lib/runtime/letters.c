@@ -35,7 +35,8 @@ void letter_destroy(struct mail *mail)
     case LETTER_SAVEPOINT: free(((struct letter_savepoint *)mail)->directory); break;
     case LETTER_CHECKPOINT:
     case LETTER_STOP:
-    case LETTER_CANCEL_JOB: break;
+    case LETTER_CANCEL_JOB:
+    case LETTER_END_JOB: break;
     }
     free(mail);
 }

@@ -4,7 +4,7 @@
  *   task ──> job      OPENED, ACK, PART, INPUT_ENDED, ENDED, FAILED, ACTIVITY, BYTES, CHUNK, GONE
  *   worker ──> job    WORK_DONE
  *   decider ──> job   DECIDER
- *   user ──> job      CHECKPOINT, SAVEPOINT, STOP, CANCEL_JOB */
+ *   user ──> job      CHECKPOINT, SAVEPOINT, STOP, CANCEL_JOB, END_JOB */
 #ifndef RUNTIME_LETTERS_H
 #define RUNTIME_LETTERS_H
 
@@ -34,6 +34,7 @@ enum letter_type {
     LETTER_SAVEPOINT,
     LETTER_STOP,
     LETTER_CANCEL_JOB,
+    LETTER_END_JOB,
 };
 
 /* BARRIER, PROCEED, COMMITTED; DUMP (begin, or the next slice, of `stage`); the rest of job -> task carries nothing more. */

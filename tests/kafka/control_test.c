@@ -136,6 +136,34 @@ START_TEST(a_cancelled_job_loses_nothing)
 }
 END_TEST
 
+/* Killed nowhere, behind the record that says so, and when half of the files are gone: what was said counts. */
+START_TEST(a_job_that_was_cancelled_to_be_deleted_begins_only_where_somebody_says)
+{
+    static const char *const crashes[] = { NULL, "WEIR_CRASH=drop_announced:1", "WEIR_CRASH=drop_half_done:1" };
+    struct process process;
+    struct words_job job = words_job(2, 1);
+    words_set(&job, "-X", "execution.checkpointing.externalized-checkpoint-retention=DELETE_ON_CANCELLATION");
+    job.options.environment[0] = crashes[_i];
+    start(&job, &process);
+    words_put_many(job.input, 0, "a", 3);
+    words_await(job.output, 1, "a=3");
+    (void)ask(&job, "cancel"); /* nobody answers who was killed */
+    ck_assert_int_eq(process_wait(&process), crashes[_i] == NULL ? 0 : -SIGKILL);
+    process_free(&process);
+    job.options.environment[0] = NULL;
+
+    process_start_job(&process, &job.options, "--bounded", NULL);
+    process_expect_end(&process, 8, "were dropped");
+    process_free(&process);
+    words_put_many(job.input, 1, "b", 2);
+    words_set(&job, "--fresh", NULL);
+    words_run(&job);
+    const char *all = words_read_all(job.output, 1), *once = strstr(all, "a=3");
+    ck_assert_msg(once != NULL && strstr(once + 1, "a=3") != NULL && strstr(all, "b=2") != NULL, "%s", all);
+    words_expect_all_committed(&job);
+}
+END_TEST
+
 /* A savepoint of a job that goes on, then one that ends it; the second is continued elsewhere, the first begins a copy. */
 START_TEST(savepoints_are_taken_of_a_running_job)
 {
@@ -193,6 +221,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_parallelism_that_cannot_be_leaves_the_job_as_it_is);
     tcase_add_test(tests, a_job_that_is_killed_while_it_is_rescaled_goes_on);
     tcase_add_test(tests, a_cancelled_job_loses_nothing);
+    tcase_add_loop_test(tests, a_job_that_was_cancelled_to_be_deleted_begins_only_where_somebody_says, 0, 3);
     tcase_add_test(tests, savepoints_are_taken_of_a_running_job);
     tcase_add_test(tests, a_savepoint_that_cannot_be_made_leaves_the_job_as_it_is);
 }

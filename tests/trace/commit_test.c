@@ -587,6 +587,10 @@ static void reach(enum commit_phase phase)
     if (phase == COMMIT_IDLE) return;
     ON(START);
     if (phase == COMMIT_LOOKING) return;
+    if (phase == COMMIT_DROPPING) {
+        ON(CANCEL, .drops = true);
+        unwound();
+    }
     ON(LOOKED, .handles_named = 2);
     if (phase == COMMIT_FENCING) return;
     ON(FENCED);
@@ -594,7 +598,7 @@ static void reach(enum commit_phase phase)
     ON(READ, .handles_named = 2);
     if (phase == COMMIT_RESOLVING) return;
     ON(RESOLVED, .parent = first, .incarnation = 2);
-    if (phase == COMMIT_RESTORING) return;
+    if (phase == COMMIT_RESTORING || phase == COMMIT_DROPPING) return;
     ON(RESTORED);
     ON(ANNOUNCED);
     ON(BEGUN, .epoch = 42);
@@ -629,6 +633,7 @@ static const struct failure_case failure_cases[] = {
     { "restoring", COMMIT_RESTORING, COMMIT_WAITING, COMMIT_ENDED },
     { "running", COMMIT_RUNNING, COMMIT_WAITING, COMMIT_ENDED },
     { "finishing", COMMIT_FINISHING, COMMIT_WAITING, COMMIT_ENDED },
+    { "dropping", COMMIT_DROPPING, COMMIT_WAITING, COMMIT_ENDED },
     { "unwinding", COMMIT_UNWINDING, COMMIT_WAITING, COMMIT_ENDED },
     { "waiting", COMMIT_WAITING, COMMIT_WAITING, COMMIT_ENDED },
 };
@@ -788,6 +793,64 @@ START_TEST(cancel_ends_from_every_phase)
 }
 END_TEST
 
+static void cancel_and_drop(void)
+{
+    run(2);
+    ON(CANCEL, .drops = true);
+    unwound();
+}
+
+START_TEST(a_cancel_that_drops_commits_that_before_anything_is_deleted)
+{
+    cancel_and_drop();
+    ON(LOOKED, .handles_named = 2);
+    ON(FENCED);
+    ON(READ, .handles_named = 2);
+    ON(RESOLVED, .parent = first, .incarnation = 2);
+    ON(DROPPED); /* nobody asked yet */
+    ON(ANNOUNCED);
+    ON(ANNOUNCED);
+    ON(DROPPED);
+    unwound();
+    expect("#1 CANCEL drops | RUNNING > UNWINDING | CANCEL_TASKS, DISCARD\n"
+           "#1 DISCARDED\n"
+           "#2 TASKS_GONE | UNWINDING > LOOKING | LOOK\n"
+           "#2 LOOKED handles 2 | LOOKING > FENCING | FENCE handles 2\n"
+           "#2 FENCED | FENCING > READING | READ\n"
+           "#2 READ handles 2 | READING > RESOLVING | RESOLVE\n"
+           "#2 RESOLVED restore 1/41 | RESOLVING > DROPPING | ANNOUNCE 1/41 as 2 dropped\n"
+           "#2 DROPPED | unknown\n"
+           "#2 ANNOUNCED | DROP\n"
+           "#2 ANNOUNCED | duplicate\n"
+           "#2 DROPPED | DROPPING > UNWINDING | CANCEL_TASKS, DISCARD\n"
+           "#2 DISCARDED\n"
+           "#2 TASKS_GONE | UNWINDING > ENDED | END OK\n");
+}
+END_TEST
+
+START_TEST(who_was_taken_over_drops_nothing)
+{
+    cancel_and_drop();
+    fenced(0, 60000);
+    unwound();
+    ck_assert_int_eq(commit.phase, COMMIT_ENDED);
+    ck_assert_int_eq(commit.failure.code, WEIR_FENCED);
+}
+END_TEST
+
+START_TEST(a_cancel_that_drops_ends_from_every_phase_when_it_is_cancelled)
+{
+    for (int phase = COMMIT_IDLE; phase < COMMIT_ENDED; phase++) {
+        reach((enum commit_phase)phase);
+        ON(CANCEL, .drops = true);
+        ON(CANCEL, .drops = true);
+        if (commit.phase == COMMIT_UNWINDING) unwound();
+        ck_assert_int_eq(commit.phase, COMMIT_ENDED);
+        ck_assert_int_eq(commit.failure.code, WEIR_OK);
+    }
+}
+END_TEST
+
 /* ---- What nobody waits for --------------------------------------------------------------------------------------- */
 
 START_TEST(answers_to_an_earlier_attempt_change_nothing)
@@ -904,6 +967,9 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_failure_while_stopping_ends_the_job_with_it);
     tcase_add_test(tests, a_failed_finish_is_made_up_for_by_a_fence);
     tcase_add_test(tests, cancel_ends_from_every_phase);
+    tcase_add_test(tests, a_cancel_that_drops_commits_that_before_anything_is_deleted);
+    tcase_add_test(tests, who_was_taken_over_drops_nothing);
+    tcase_add_test(tests, a_cancel_that_drops_ends_from_every_phase_when_it_is_cancelled);
     tcase_add_test(tests, answers_to_an_earlier_attempt_change_nothing);
     tcase_add_test(tests, what_comes_twice_or_unasked_is_counted_and_ignored);
 }

@@ -58,7 +58,7 @@ static struct world {
 } world;
 
 static struct tally {
-    uint64_t commits, renewals, roll_backs, appends_failed, foundings, ends_ok, ends_failed, ignored;
+    uint64_t commits, renewals, roll_backs, appends_failed, foundings, ends_ok, ends_failed, ignored, drops;
 } tally;
 
 static const struct weir_error failures[] = {
@@ -182,6 +182,7 @@ static void check_look(const struct commit_action *action)
     HOLDS(action->attempt == world.attempt + 1);
     HOLDS(world.attempt == 0 || (world.discarded && world.tasks_gone));
     world.attempt = action->attempt;
+    for (uint32_t i = 0; i < world.request_count; i++) world.requests[i].live = false; /* a WAIT that a cancel cut short */
     world.founding = world.restored = world.announced = world.tasks_started = false;
     world.cancelled = world.discarded = world.tasks_gone = world.closing = false;
     world.proceeded = world.allowed = 0;
@@ -232,6 +233,7 @@ static void check_action(const struct commit_action *action)
     case COMMIT_DO_FINISH: check_finish(); break;
     case COMMIT_DO_CANCEL_TASKS:
     case COMMIT_DO_DISCARD: check_unwinding(action->type); break;
+    case COMMIT_DO_DROP: HOLDS(world.announced && !world.tasks_started); tally.drops++; break;
     case COMMIT_DO_END: check_end(action); break;
     default: break;
     }
@@ -269,6 +271,7 @@ static enum commit_event_type answer_type(enum commit_action_type type)
     case COMMIT_DO_COMMIT: return COMMIT_ON_COMMITTED;
     case COMMIT_DO_RENEW: return COMMIT_ON_RENEWED;
     case COMMIT_DO_FINISH: return COMMIT_ON_FINISHED;
+    case COMMIT_DO_DROP: return COMMIT_ON_DROPPED;
     case COMMIT_DO_CANCEL_TASKS: return COMMIT_ON_TASKS_GONE;
     case COMMIT_DO_DISCARD: return COMMIT_ON_DISCARDED;
     default: return COMMIT_ON_TIMER;
@@ -464,7 +467,7 @@ static void fall(void)
 
 static void end_it(enum commit_event_type type)
 {
-    const struct commit_event event = { .type = type };
+    const struct commit_event event = { .type = type, .drops = type == COMMIT_ON_CANCEL && unit_chance(&dice, 50) };
     world.stopped |= type == COMMIT_ON_STOP;
     (void)step(&event);
 }
@@ -481,7 +484,7 @@ static void stumble(void)
     } else if (what < 995) {
         fall();
     } else {
-        end_it(what < 999 ? COMMIT_ON_STOP : COMMIT_ON_CANCEL);
+        end_it(what < 998 ? COMMIT_ON_STOP : COMMIT_ON_CANCEL);
     }
 }
 
@@ -521,6 +524,7 @@ START_TEST(nothing_that_can_happen_breaks_a_rule)
     ck_assert(tally.commits > RUNS && tally.renewals > RUNS / 10 && tally.roll_backs > RUNS);
     ck_assert(tally.appends_failed > RUNS / 10 && tally.foundings >= RUNS / 2);
     ck_assert(tally.ends_ok > RUNS / 10 && tally.ends_failed > RUNS / 10 && tally.ignored > RUNS);
+    ck_assert_uint_gt(tally.drops, 0);
 }
 END_TEST
 

@@ -591,6 +591,63 @@ START_TEST(fresh_begins_anew_once)
 }
 END_TEST
 
+/* ---- Dropped histories ---------------------------------------------------------------------------------------------- */
+
+static void dropped_at(uint32_t index)
+{
+    ledger_names(index);
+    entries[facts.entry_count - 1].kind = WEIR_LEDGER_DROPPED;
+    frames[index].state = RESTART_FRAME_MISSING;
+}
+
+START_TEST(a_dropped_history_is_not_gone_on_with)
+{
+    struct restart_examination examination;
+    nothing_on_the_cluster();
+    dropped_at(3);
+    group_equals(3);
+    ck_assert_int_eq(examine(&examination), WEIR_FOREIGN);
+    ck_assert_ptr_nonnull(strstr(error.text, "were dropped"));
+    ck_assert_ptr_nonnull(strstr(error.text, "--fresh"));
+    expect_stop(WEIR_FOREIGN, "--from-savepoint");
+    frames[3].state = RESTART_FRAME_VERIFIED; /* killed before the files went: what was said counts */
+    expect_stop(WEIR_FOREIGN, "were dropped");
+}
+END_TEST
+
+START_TEST(fresh_begins_behind_a_dropped_history)
+{
+    struct restart_examination examination;
+    nothing_on_the_cluster();
+    dropped_at(3);
+    group_equals(3);
+    facts.fresh = true;
+    ck_assert_int_eq(examine(&examination), WEIR_OK);
+    expect_found(true);
+    ck_assert_uint_gt(decision.incarnation, entries[facts.entry_count - 1].incarnation);
+}
+END_TEST
+
+START_TEST(what_is_to_be_dropped_need_not_be_whole)
+{
+    nothing_on_the_cluster();
+    ledger_names(3);
+    frames[3].state = RESTART_FRAME_DAMAGED;
+    facts.drops = true;
+    facts.own_incarnation = 2;
+    ck_assert_msg(decide() == WEIR_OK, "%s", error.text);
+    ck_assert_int_eq(decision.verdict, RESTART_RESTORE);
+    ck_assert_int_eq(restart_compare(&decision.frame, &frames[3].name), 0);
+    dropped_at(3); /* and once more, when nobody heard that it was committed */
+    ck_assert_msg(decide() == WEIR_OK, "%s", error.text);
+    ck_assert_int_eq(decision.verdict, RESTART_RESTORE);
+    nothing_on_the_cluster();
+    facts.drops = true;
+    ck_assert_msg(decide() == WEIR_OK, "%s", error.text);
+    ck_assert_int_eq(decision.verdict, RESTART_FOUND);
+}
+END_TEST
+
 /* ---- Savepoints ----------------------------------------------------------------------------------------------------- */
 
 #define SAVEPOINT "5a5e"
@@ -632,6 +689,20 @@ START_TEST(a_new_job_begins_from_the_savepoint)
     begin_from(OTHER_STORE, 3);
     expect_founded_from_savepoint();
     ck_assert(!decision.warn);
+}
+END_TEST
+
+START_TEST(a_savepoint_begins_behind_a_dropped_history_whosever_it_was)
+{
+    nothing_on_the_cluster();
+    dropped_at(3);
+    begin_from(OTHER_STORE, 3);
+    expect_founded_from_savepoint();
+    ck_assert(decision.warn);
+    strcpy(entries[facts.entry_count - 1].origin, SAVEPOINT "0000"); /* it had begun with the same one */
+    expect_founded_from_savepoint();
+    begin_from(STORE, 3); /* it had ended with it */
+    expect_founded_from_savepoint();
 }
 END_TEST
 
@@ -873,6 +944,10 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_second_founding_draws_another_incarnation);
     tcase_add_test(tests, names_the_largest_ring_of_handles);
     tcase_add_test(tests, fresh_begins_anew_once);
+    tcase_add_test(tests, a_dropped_history_is_not_gone_on_with);
+    tcase_add_test(tests, fresh_begins_behind_a_dropped_history);
+    tcase_add_test(tests, what_is_to_be_dropped_need_not_be_whole);
+    tcase_add_test(tests, a_savepoint_begins_behind_a_dropped_history_whosever_it_was);
     tcase_add_test(tests, a_new_job_begins_from_the_savepoint);
     tcase_add_test(tests, a_history_that_ends_with_the_savepoint_goes_on_in_its_store);
     tcase_add_test(tests, a_history_that_ends_with_the_savepoint_goes_on_in_another_store);

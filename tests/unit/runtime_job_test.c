@@ -730,6 +730,58 @@ START_TEST(a_complete_job_that_is_stopped_before_its_tasks_end_stays_complete)
 }
 END_TEST
 
+/* ---- Cancelled, and nothing kept ------------------------------------------------------------------------------------ */
+
+static void cancel_in_mid_stream(void)
+{
+    struct weir_error outcome;
+    struct weir_job_status status = { .size = sizeof(status) };
+    weir_job *job = local_job_create(count_graph(UINT64_C(1) << 40, 10000, WEIR_EMIT_EACH));
+    do {
+        ck_assert_msg(!weir_job_wait(job, 5, &outcome), "ended: %s", outcome.text);
+        weir_job_status(job, &status);
+    } while (status.epochs < 3);
+    weir_job_cancel(job);
+    ck_assert(weir_job_wait(job, 60000, &outcome));
+    weir_job_destroy(job);
+    local_job_expect_ok(&outcome);
+}
+
+START_TEST(a_job_that_is_cancelled_keeps_its_checkpoints_unless_it_is_told_not_to)
+{
+    static const char *const retentions[] = { "RETAIN_ON_CANCELLATION", "DELETE_ON_CANCELLATION",
+                                              "NO_EXTERNALIZED_CHECKPOINTS" };
+    local_job_set("parallelism.default", "2");
+    local_job_set("execution.checkpointing.externalized-checkpoint-retention", retentions[_i]);
+    cancel_in_mid_stream();
+    ck_assert_int_eq(local_job_count_files("store"), 1);
+    if (_i == 0) {
+        ck_assert_int_gt(local_job_count_files("log-"), 0);
+        return;
+    }
+    ck_assert_int_eq(local_job_count_files("log-") + local_job_count_files("base-"), 0);
+    const struct weir_error outcome = local_job_run(count_graph(1000, 0, WEIR_EMIT_EACH), NULL);
+    ck_assert_int_eq(outcome.code, WEIR_FOREIGN);
+    ck_assert_msg(strstr(outcome.text, "were dropped") != NULL, "%s", outcome.text);
+    memset(world.last, 0, sizeof(world.last));
+    local_job_set("start.fresh", "true");
+    const struct weir_error fresh = local_job_run(count_graph(1000, 0, WEIR_EMIT_EACH), NULL);
+    local_job_expect_ok(&fresh);
+    expect_counts(1000);
+}
+END_TEST
+
+START_TEST(a_job_that_is_destroyed_was_not_cancelled)
+{
+    struct weir_job_status status = { .size = sizeof(status) };
+    local_job_set("execution.checkpointing.externalized-checkpoint-retention", "DELETE_ON_CANCELLATION");
+    weir_job *job = local_job_create(count_graph(UINT64_C(1) << 40, 10000, WEIR_EMIT_EACH));
+    for (; status.epochs < 3; weir_job_status(job, &status)) usleep(1000);
+    weir_job_destroy(job);
+    ck_assert_int_gt(local_job_count_files("log-"), 0);
+}
+END_TEST
+
 /* ---- A decider that fails once ------------------------------------------------------------------------------------- */
 
 static struct weir_decider_options stumbling_options;
@@ -812,6 +864,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_complete_job_that_was_stopped_with_nothing_new_stays_complete);
     tcase_add_loop_test(tests, the_last_words_of_all_tasks_are_committed_together, 0, 2);
     tcase_add_test(tests, a_job_that_was_stopped_is_not_complete);
+    tcase_add_loop_test(tests, a_job_that_is_cancelled_keeps_its_checkpoints_unless_it_is_told_not_to, 0, 3);
+    tcase_add_test(tests, a_job_that_is_destroyed_was_not_cancelled);
     tcase_add_test(tests, fresh_counts_until_its_founding_is_committed);
     tcase_add_test(tests, retained_checkpoints_survive_restarts);
     tcase_add_test(tests, refuses_a_store_that_lost_its_frame);

@@ -344,7 +344,8 @@ struct weir_decider_type {
 
 /* ---- The ledger's records ------------------------------------------------------------------------------------------ */
 
-enum weir_ledger_kind { WEIR_LEDGER_COMMIT, WEIR_LEDGER_INCARNATION };
+/* DROPPED: the history ended with `frame`, and nothing of it was kept: the job was cancelled, and had been told so. */
+enum weir_ledger_kind { WEIR_LEDGER_COMMIT, WEIR_LEDGER_INCARNATION, WEIR_LEDGER_DROPPED };
 
 struct weir_ledger_range {
     char source[72];  /* operator name */

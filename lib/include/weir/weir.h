@@ -770,7 +770,10 @@ WEIR_API void weir_job_stop(weir_job *job);
  * committed when the status has checkpoints_done >= ticket; 0 when there is no memory. Any thread. */
 WEIR_API uint64_t weir_job_checkpoint(weir_job *job);
 /* Ends the job where it stands: what is not committed is given up, and a later start goes on from the last commit. The
- * outcome is WEIR_OK. Any thread; not from a signal handler. */
+ * outcome is WEIR_OK. Any thread; not from a signal handler.
+ * With execution.checkpointing.externalized-checkpoint-retention: DELETE_ON_CANCELLATION it is first committed that nothing
+ * is kept, and then the checkpoints are deleted: wait for the end before destroying the job. Until that is committed a
+ * second call ends the job at once, and its checkpoints stay. */
 WEIR_API void weir_job_cancel(weir_job *job);
 /* Asks for a savepoint: a checkpoint with all that it needs, in a new folder of its own in `directory`, from which any job
  * with that state can begin (execution.savepoint.path). `directory` NULL = execution.checkpointing.savepoint-dir; it is
