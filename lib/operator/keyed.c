@@ -4,6 +4,7 @@
  * emission on commit, from the shard. An aggregate never copies its accumulator: `add` changes it in the table. */
 #include "operator/coalesce.h"
 #include "operator/stage.h"
+#include "state/value_inline.h"
 
 /* ---- key_by ------------------------------------------------------------------------------------------------------ */
 
@@ -164,7 +165,7 @@ static enum weir_code emit_accumulator(struct weir_task *task, const void *accum
 static inline void *add(struct weir_task *task, const struct weir_record *record)
 {
     enter_key(task, record);
-    void *accumulator = shard_value(task->shard, 0, &task->key);
+    void *accumulator = shard_value_plain(task->shard, 0, record->key, record->key_hash);
     if (UNLIKELY(accumulator == NULL)) {
         stage_no_memory(task, "the accumulator of a key");
         return NULL;

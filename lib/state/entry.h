@@ -97,14 +97,24 @@ void entries_deinit(struct entries *entries); /* every block has been freed: see
  * key groups is the same all over a table; folding brings the upper bits, which choose the segment, to the lower ones,
  * which choose the slot, so that both are even also when units arrive in the order of the upper ones (as a base has
  * them). */
+static inline uint32_t unit_tag_spread(uint32_t hash)
+{
+    hash *= 0x9e3779b1;
+    return hash ^ hash >> 15;
+}
+static inline uint32_t unit_tag_first(uint32_t state, uint32_t key_hash) { return key_hash + state * 0x85ebca6b; }
 static inline uint32_t unit_tag(uint32_t state, const struct state_key *key)
 {
-    uint32_t hash = key->hash + state * 0x85ebca6b;
+    uint32_t hash = unit_tag_first(state, key->hash);
     if (UNLIKELY(weir_is_set(key->name_space))) hash = (hash ^ hash_key(key->name_space)) * 0xc2b2ae35 + 1;
     if (UNLIKELY(weir_is_set(key->element)))
         hash = (hash ^ hash_key(key->element) ^ (uint32_t)key->generation) * 0x27d4eb2f + 2;
-    hash *= 0x9e3779b1;
-    return hash ^ hash >> 15;
+    return unit_tag_spread(hash);
+}
+/* unit_tag, of a name that is a key alone. */
+static inline uint32_t unit_tag_plain(uint32_t state, uint32_t key_hash)
+{
+    return unit_tag_spread(unit_tag_first(state, key_hash));
 }
 
 static inline struct unit unit_of(uint32_t state, const struct state_key *key)
@@ -232,16 +242,10 @@ static inline bool entry_is(const struct entry *entry, const struct unit *unit)
     return bytes_same(entry->data, unit->key->key.data, unit->name_size);
 }
 
-/* A name that is a key alone, neither null nor long, as that of most values. Ask before unit_of, which is short then. */
-static inline bool key_is_plain(const struct state_key *key)
+/* entry_is, for a name that is a key alone, neither null nor long, in a state without stamps, as that of most values. */
+static inline bool entry_is_plain(const struct entry *entry, uint32_t state, struct weir_bytes key)
 {
-    return LIKELY(!weir_is_set(key->name_space) && !weir_is_set(key->element) && !weir_is_null(key->key) &&
-                  key->key.size <= ENTRY_NAME_MAX);
-}
-/* entry_is, for the unit of such a name. */
-static inline bool entry_is_plain(const struct entry *entry, const struct unit *unit)
-{
-    return entry->identity == unit->identity && bytes_same(entry->data, unit->key->key.data, unit->name_size);
+    return entry->identity == (state | (uint32_t)key.size << 16) && bytes_same(entry->data, key.data, key.size);
 }
 
 /* A new entry with room for a value of `value_size` bytes (not written; entry_value_at says where). Its flags are

@@ -1,4 +1,4 @@
-#include "state/shard_private.h"
+#include "state/value_inline.h"
 
 #include <stdlib.h>
 
@@ -35,6 +35,8 @@ struct shard *shard_create(const struct shard_options *options)
     if (shard == NULL) return NULL;
     shard->state_count = options->state_count;
     shard->max_parallelism = options->max_parallelism;
+    const bool is_power = (options->max_parallelism & (options->max_parallelism - 1)) == 0;
+    shard->group_mask = is_power ? options->max_parallelism - 1 : 0;
     shard->group_reciprocal = UINT64_MAX / options->max_parallelism + 1;
     shard->group_first = options->group_first;
     shard->group_count = options->group_count;
@@ -261,17 +263,17 @@ static __attribute__((noinline)) void *value_slow(struct shard *shard, uint32_t 
     return shard_open_value(shard, &unit, shard_look(shard, &unit));
 }
 
-/* Every record of a counting job comes here: a short way for what is nearly always so, without a call. */
 void *shard_value(struct shard *shard, uint32_t state, const struct state_key *key)
 {
     CHECK_HOT(state < shard->state_count && shard->states[state].declaration.value_size_bytes > 0);
-    if (!key_is_plain(key)) return value_slow(shard, state, key);
-    const struct unit unit = unit_of(state, key); /* never a stamped entry's: those go the other way */
-    const uint32_t reference = shard_find_tag(shard, &unit);
-    if (UNLIKELY(reference == SLAB_NONE)) return value_slow(shard, state, key);
-    struct entry *entry = entry_at(&shard->entries, reference);
-    const bool is_ready = entry_is_plain(entry, &unit) && shard_is_open(shard, entry);
-    return LIKELY(is_ready) ? entry_value_at(entry) : value_slow(shard, state, key);
+    const bool is_plain = !weir_is_set(key->name_space) && !weir_is_set(key->element) && !weir_is_null(key->key);
+    void *value = is_plain ? shard_value_fast(shard, state, key->key, key->hash) : NULL;
+    return LIKELY(value != NULL) ? value : value_slow(shard, state, key);
+}
+
+void *shard_value_slow(struct shard *shard, uint32_t state, struct weir_bytes key, uint32_t hash)
+{
+    return value_slow(shard, state, &(struct state_key){ .key = key, .hash = hash });
 }
 
 /* Smaller shards lie in the cache of a core anyhow: there, fetching costs 10 ns a key and saves nothing. */

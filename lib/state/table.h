@@ -47,7 +47,8 @@ void table_deinit(struct table *table);
 
 static inline const struct place *table_place(const struct table *table, uint32_t tag)
 {
-    return &table->directory[(uint64_t)tag >> table->shift];
+    if (LIKELY(table->shift == 32)) return &table->only; /* one load less on the way to the slot */
+    return &table->directory[tag >> table->shift];
 }
 static inline struct segment *table_segment(const struct table *table, uint32_t tag)
 {
