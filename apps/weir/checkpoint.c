@@ -1,4 +1,4 @@
-/* weir checkpoint ls|verify: what a job has retained, and whether it is whole. */
+/* weir checkpoint ls|positions|verify: what a job has retained, where it would go on, and whether it is whole. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 struct arguments {
     struct weir_inspect_options options;
     struct cluster cluster;
-    bool verifies;
+    enum { LISTS, SHOWS_POSITIONS, VERIFIES } what;
     bool as_json;
 };
 
@@ -60,7 +60,7 @@ static void print_checkpoint(const struct weir_inspect_checkpoint *at, const cha
                  at->is_complete ? ", complete" : "", remark);
 }
 
-static int list(const struct arguments *arguments)
+static int list(struct arguments *arguments)
 {
     weir_inspector *inspector;
     struct weir_error error;
@@ -79,6 +79,38 @@ static int list(const struct arguments *arguments)
         const char *unsure = store.is_decided ? "" : " (the last one: whether it was committed, the ledger knows)";
         for (size_t i = 0; weir_inspect_checkpoint(inspector, i, &at); i++) print_checkpoint(&at, i == 0 ? unsure : "");
     }
+    weir_inspect_close(inspector);
+    return EXIT_SUCCESS;
+}
+
+/* ---- positions --------------------------------------------------------------------------------------------------- */
+
+/* As a table it is half a file for --position-map. */
+static int show_positions(struct arguments *arguments)
+{
+    weir_inspector *inspector;
+    struct weir_error error;
+    struct weir_inspect_position at;
+    const char *source = "";
+    if (weir_inspect_open_(&arguments->options, &inspector, &error) != WEIR_OK) return verb_finish(error.code, &error);
+    if (arguments->as_json) (void)fputs("[", stdout);
+    for (size_t i = 0; weir_inspect_position(inspector, i, &at); i++) {
+        if (arguments->as_json) {
+            (void)printf("%s{\"source\":", i == 0 ? "" : ",\n ");
+            print_json_text(stdout, at.source);
+            (void)fputs(",\"cluster\":", stdout);
+            print_json_text(stdout, at.cluster);
+            (void)fputs(",\"split\":", stdout);
+            print_json_text(stdout, at.split);
+            (void)printf(",\"position\":%" PRId64 "}", at.position);
+            continue;
+        }
+        if (strcmp(source, at.source) != 0)
+            (void)printf("# source '%s'%s%s\n", at.source, at.cluster[0] == '\0' ? "" : ", cluster ", at.cluster);
+        source = at.source;
+        (void)printf("%s %" PRId64 "\n", at.split, at.position);
+    }
+    if (arguments->as_json) (void)puts("]");
     weir_inspect_close(inspector);
     return EXIT_SUCCESS;
 }
@@ -144,14 +176,18 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 
 static int run(int argc, char **argv)
 {
-    struct arguments arguments = { .verifies = argc > 1 && strcmp(argv[1], "verify") == 0 };
+    static const char *const names[] = { [LISTS] = "ls", [SHOWS_POSITIONS] = "positions", [VERIFIES] = "verify" };
+    static int (*const runs[])(struct arguments *) = { [LISTS] = list, [SHOWS_POSITIONS] = show_positions,
+                                                       [VERIFIES] = verify };
+    struct arguments arguments = { .what = LISTS };
     if (argc < 2) return verb_complain(&verb_checkpoint, "say what to do", "");
-    if (!arguments.verifies && strcmp(argv[1], "ls") != 0) return verb_ask_job(&verb_checkpoint, argc, argv);
+    while (arguments.what <= VERIFIES && strcmp(argv[1], names[arguments.what]) != 0) arguments.what++;
+    if (arguments.what > VERIFIES) return verb_ask_job(&verb_checkpoint, argc, argv);
     arguments.options.size = sizeof arguments.options;
     cluster_init(&arguments.cluster);
     int status = parse(argc, argv, &arguments);
     cluster_decide(&arguments.cluster, &arguments.options);
-    if (status == EXIT_SUCCESS) status = arguments.verifies ? verify(&arguments) : list(&arguments);
+    if (status == EXIT_SUCCESS) status = runs[arguments.what](&arguments);
     cluster_deinit(&arguments.cluster);
     return status;
 }
@@ -160,6 +196,7 @@ const struct verb verb_checkpoint = {
     .name = "checkpoint",
     .usage = "weir checkpoint JOB [-o table|json]\n"
              "weir checkpoint ls DIR [--brokers HOST:PORT[,...]] [-o table|json]\n"
+             "weir checkpoint positions DIR [--brokers HOST:PORT[,...]] [-o table|json]\n"
              "weir checkpoint verify DIR [--brokers HOST:PORT[,...]] [-o table|json]\n",
     .about = "has a running job commit now; what a job has retained, and whether it is whole",
     .help =
@@ -171,6 +208,7 @@ const struct verb verb_checkpoint = {
         "\n"
         "  ls        the retained checkpoints, newest first: epoch, life of the job, parent, what a restart would read\n"
         "            (frames above the redo point, bases), and which program wrote them\n"
+        "  positions where a job that begins with the newest one goes on to read: topic/partition, and the next record\n"
         "  verify    reads all that they name and checks it by length and hash; then restores the newest one on trial\n"
         "\n"
         "options\n"

@@ -369,16 +369,17 @@ static enum weir_code verify_topic(struct reading *reading, struct ledger_chain 
 }
 
 /* Every partition of every topic that was ever written to, also those that the ledger does not name: they must be
- * empty. */
+ * empty. One that the job was still to write to may hold whatever it held before. */
 static enum weir_code verify_outputs(struct reading *reading, struct ledger_chain *chain, struct weir_error *error)
 {
     char before[KAFKA_TOPIC_SIZE] = "";
     char (*names)[264] = NULL;
     const struct weir_ledger_entry *newest = &chain->commits[chain->count - 1].entry;
-    const size_t count = newest->total_count;
-    names = malloc((count + 1) * sizeof *names); /* the entry moves when the ledger is read on */
+    size_t count = 0;
+    names = malloc((newest->total_count + 1) * sizeof *names); /* the entry moves when the ledger is read on */
     if (names == NULL) return no_memory(error);
-    for (size_t i = 0; i < count; i++) memcpy(names[i], newest->totals[i].name, sizeof names[i]);
+    for (size_t i = 0; i < newest->total_count; i++)
+        if (newest->totals[i].count > 0) memcpy(names[count++], newest->totals[i].name, sizeof names[0]);
     enum weir_code code = WEIR_OK;
     for (size_t i = 0; code == WEIR_OK && i < count; i++) {
         char topic[KAFKA_TOPIC_SIZE];

@@ -108,7 +108,7 @@ struct manifest {
     const char *cluster; /* the decider's; "" when it has no name */
     size_t source_count;
     struct manifest_source *sources;
-    struct weir_output_totals totals; /* cumulative since epoch 0; borrowed */
+    struct weir_output_totals totals; /* cumulative since epoch 0, which names partition 0 of every output; borrowed */
     size_t cut_count;
     struct manifest_cut *cuts; /* none when the epoch ended where it liked */
     size_t operator_count;

@@ -244,7 +244,11 @@ static enum weir_code examine_group(const struct restart_facts *facts, struct we
         char store[40];
         struct weir_frame_name frame;
         if (!restart_metadata_parse(facts->mirrors[i].metadata, store, &frame)) continue;
-        if (strcmp(store, facts->store) != 0) return stop_for_store(facts, "its group", store, error);
+        if (strcmp(store, facts->store) == 0) continue;
+        /* Copied by a mirroring tool from the cluster of the job that the savepoint was taken of. */
+        const struct restart_savepoint *savepoint = facts->savepoint;
+        if (savepoint != NULL && savepoint->missing == NULL && strcmp(store, savepoint->store) == 0) continue;
+        return stop_for_store(facts, "its group", store, error);
     }
     return WEIR_OK;
 }
@@ -410,7 +414,7 @@ static enum weir_code decide_without_frame(const struct restart_facts *facts, st
     const bool has_history = facts->store_frame_count > 0 && facts->store_epoch_max > 0;
     const bool has_offsets = facts->mirrors_expected && facts->mirror_count > 0;
     if (has_history) return stop_for_history(facts, error);
-    if (has_offsets && !wants_group(facts))
+    if (has_offsets && !wants_group(facts) && facts->position != RESTART_POSITION_GIVEN)
         return STOP(error, WEIR_POSITION_LOST,
                     "group '%s' has offsets that this job did not write (%s at %" PRId64 "), and there is no ledger. "
                     "Start with --position group to begin there, with --fresh to begin at the configured start, or "
@@ -419,7 +423,9 @@ static enum weir_code decide_without_frame(const struct restart_facts *facts, st
     decide_found(facts, decision);
     if (has_offsets) {
         warn(decision);
-        say(decision, "job '%s' begins at the offsets of its group, as --position group says", facts->job);
+        say(decision, decision->positions_from_group ? "job '%s' begins at the offsets of its group, as --position group says"
+                                                     : "job '%s' begins at positions that were given; its group has other "
+                                                       "offsets, which nothing here wrote", facts->job);
     } else {
         say(decision, "job '%s' begins: there is no ledger, no offset and no checkpoint of it", facts->job);
     }
@@ -482,8 +488,8 @@ static enum weir_code decide_restore(const struct restart_facts *facts, struct r
     const struct restart_frame *frame = frame_of(facts, &decision->frame);
     if (frame == NULL || frame->state != RESTART_FRAME_VERIFIED) return stop_for_damage(facts, decision, frame, error);
     const struct comparison found = compare_mirrors(facts, frame);
-    if (found.moved > 0 && facts->position == RESTART_POSITION_UNSET)
-        return stop_for_moved(facts, decision, &found, error);
+    const bool is_chosen = facts->position == RESTART_POSITION_LEDGER || facts->position == RESTART_POSITION_GROUP;
+    if (found.moved > 0 && !is_chosen) return stop_for_moved(facts, decision, &found, error);
 
     decision->verdict = RESTART_RESTORE;
     const uint64_t seen = larger(incarnation_named(facts), facts->store_incarnation_max);
@@ -551,7 +557,7 @@ enum weir_code restart_decide(const struct restart_facts *facts, struct restart_
     if (code != WEIR_OK) return code;
 
     if (facts->drops) return decide_drop(facts, decision);
-    if (ends_at_savepoint(facts) && is_foreign(facts) && !wants_fresh(facts))
+    if (ends_at_savepoint(facts) && (is_foreign(facts) || facts->savepoint->is_changed) && !wants_fresh(facts))
         return decide_continue(facts, decision, error);
     /* Examined: then somebody has said where to begin. */
     if (wants_fresh(facts) || is_foreign(facts) || is_dropped(facts)) {

@@ -23,8 +23,10 @@
  *
  * With --from-savepoint S, in place of the above
  *   none            none                                            FOUND from S
- *   L = S           as above, compared with S                       RESTORE L, or FOUND from S where L's store is not ours:
- *                                                                   no output came after S, so it is the same history
+ *   L = S           as above, compared with S                       RESTORE L, or FOUND from S where L's store is not ours,
+ *                                                                   or S is changed on the way in: no output came after S,
+ *                                                                   so it is the same history
+ *   none            no metadata of ours, positions are given        FOUND from S: a mirroring tool copied the group's offsets
  *   L, founded from S  as above                                     RESTORE L: S has had its effect (a unit file repeats it)
  *   L, another      any                                             stop, before anybody is fenced
  *   L was dropped   any                                             FOUND from S, warn
@@ -72,7 +74,12 @@ struct restart_frame {
     char problem[256];            /* a sentence about the damage, may be empty */
 };
 
-enum restart_position { RESTART_POSITION_UNSET, RESTART_POSITION_LEDGER, RESTART_POSITION_GROUP };
+enum restart_position {
+    RESTART_POSITION_UNSET,
+    RESTART_POSITION_LEDGER,
+    RESTART_POSITION_GROUP,
+    RESTART_POSITION_GIVEN, /* with a savepoint: somebody says where the job begins to read */
+};
 
 /* The savepoint that the job is to begin from. */
 struct restart_savepoint {
@@ -80,6 +87,7 @@ struct restart_savepoint {
     const char *place;    /* its folder, for sentences */
     const char *missing;  /* why it cannot be read; NULL = it can, and what follows is set */
     const char *store;    /* id of the store that it was taken from */
+    bool is_changed;      /* operators are renamed or begin anew, or positions are other ones: only a founding does that */
     struct restart_frame frame; /* its name there; its positions; VERIFIED */
 };
 

@@ -29,6 +29,12 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
       "Where checkpoints lie: in files, or in the memory of this process, for trials.")                                \
     X("execution.checkpointing.savepoint-dir", TEXT, NULL, 0, 0, NULL, "Where savepoints are made when nobody says.")   \
     X("execution.savepoint.path", TEXT, NULL, 0, 0, NULL, "The savepoint that a job with no history begins from.")     \
+    X("execution.savepoint.rename-operators", TEXT, NULL, 0, 0, NULL,                                                  \
+      "What operators of the savepoint are called now: OLD=NEW, with commas between several.")                         \
+    X("execution.savepoint.reset-operators", TEXT, NULL, 0, 0, NULL,                                                   \
+      "Operators of the savepoint that begin anew: names, with commas between them.")                                  \
+    X("execution.savepoint.position-map", TEXT, NULL, 0, 0, NULL,                                                      \
+      "A file that says which positions of this cluster are those of the savepoint.")                                  \
     X("execution.savepoint.ignore-unclaimed-state", BOOL, "false", 0, 0, NULL,                                         \
       "Give up state of the checkpoint that the job no longer declares.")                                              \
     X("execution.buffer-timeout", DURATION, "5ms", 0, 60000, NULL,                                                     \

@@ -828,6 +828,7 @@ enum weir_code weir_job_create(weir_graph *graph, const weir_config *config, con
     job->bounded = weir_config_bool(config, "start.bounded");
     code = read_strategy(job, error);
     if (code == WEIR_OK) code = plan_configure(graph, config, &job->plan, error);
+    if (code == WEIR_OK) code = job_begin_configure(job, error);
     if (code != WEIR_OK) goto failed;
     if (job->plan->decider != NULL) job->decider_type = job->plan->decider;
     else job->decider_type = job->in_memory ? &pointer_decider_in_memory : &pointer_decider;
@@ -849,6 +850,7 @@ enum weir_code weir_job_create(weir_graph *graph, const weir_config *config, con
     *made = job;
     return WEIR_OK;
 failed:
+    job_begin_deinit(job);
     plan_destroy(job->plan);
     weir_graph_destroy(graph);
     if (job->ended_descriptor >= 0) close(job->ended_descriptor);
@@ -941,6 +943,7 @@ void weir_job_destroy(weir_job *job)
     weir_output_totals_clear(&job->totals);
     if (job->retention_ready) retention_deinit(&job->retention);
     if (job->coordinator_ready) coordinator_deinit(&job->coordinator);
+    job_begin_deinit(job);
     free(job->anchors);
     plan_destroy(job->plan);
     weir_graph_destroy(job->graph);

@@ -39,6 +39,7 @@
 #include "graph/plan.h"
 #include "runtime/config.h"
 #include "runtime/letters.h"
+#include "runtime/position_map.h"
 #include "runtime/task.h"
 #include "runtime/worker.h"
 
@@ -109,6 +110,11 @@ struct job_taking {
     struct savepoint *copy;  /* COPIES; the base writer's while in flight */
 };
 
+/* What an operator of the savepoint is called in the job; NULL: what it left is not taken over. */
+struct job_rename {
+    const char *from, *to;
+};
+
 /* The savepoint that the job is to begin from. Read once, when the job is opened. */
 struct job_from {
     const char *path; /* NULL = none */
@@ -116,6 +122,10 @@ struct job_from {
     char missing[1000]; /* why it cannot be; "" = it can */
     struct savepoint_mark mark; /* the beginning of its id alone, when it is missing */
     struct store *store;
+    struct arena names;
+    VEC(struct job_rename) renames;
+    const char *map_path; /* NULL = none */
+    struct position_map map;
 };
 
 /* Percentiles of the last samples. */
@@ -337,6 +347,9 @@ void job_drop_acks(struct weir_job *job);
 bool job_ledger_commit(struct weir_job *job, char key[LEDGER_KEY_MAX], struct weir_bytes *value);
 bool job_ledger_incarnation(struct weir_job *job, enum weir_ledger_kind kind, char key[LEDGER_KEY_MAX],
                             struct weir_bytes *value);
+/* Outputs stand in every manifest, from the founding on: one that nothing was written to with its first partition, and a count
+ * of 0. So a second copy of the job finds out whose output it would write to. False: out of memory. */
+bool job_name_outputs(struct weir_job *job);
 void job_closing_clear(struct job_closing *closing);
 
 /* ---- job_append.c --------------------------------------------------------------------------------------------------- */
@@ -399,12 +412,24 @@ void job_savepoint_go_on(struct weir_job *job);
 bool job_savepoint_is_copying(const struct weir_job *job);
 void job_savepoint_give_up(struct weir_job *job, const char *why);
 
-/* ---- job_begin.c: environment worker ------------------------------------------------------------------------------- */
+/* ---- job_begin.c ---------------------------------------------------------------------------------------------------- */
 
-/* Where the job is to begin from; what is wrong with it is kept for who needs it. */
+/* User's thread. What is to be different from the savepoint; WEIR_USAGE. */
+enum weir_code job_begin_configure(struct weir_job *job, struct weir_error *error);
+void job_begin_deinit(struct weir_job *job);
+
+/* The rest: environment worker. Where the job is to begin from; what is wrong with it is kept for who needs it. */
 void job_begin_read(struct weir_job *job);
-/* Holds clusters and outputs of the savepoint against the job's. */
-enum weir_code job_begin_check(const struct weir_job *job, const struct manifest *manifest, struct weir_error *error);
+/* Something of the savepoint is not taken over as it is, so that the history has to begin anew with it. */
+bool job_begin_is_changed(const struct weir_job *job);
+/* Of a frame of the savepoint: operators get the names that they have in the job, what is not taken over disappears. */
+void job_begin_rename(const struct weir_job *job, struct manifest *manifest);
+/* Holds names and outputs of the savepoint against the job's, and renames as above. */
+enum weir_code job_begin_check(const struct weir_job *job, struct manifest *manifest, struct weir_error *error);
+/* Where the source begins to read each split that the savepoint names; `splits` is empty. */
+enum weir_code job_begin_positions(const struct weir_job *job, const struct job_source *source,
+                                   const struct manifest_source *written, struct weir_splits *splits,
+                                   struct weir_error *error);
 /* Makes the tasks with the savepoint's state, and bases of it in the job's own store. */
 enum weir_code job_begin_found(struct weir_job *job, struct weir_error *error);
 

@@ -265,9 +265,17 @@ static void fill_savepoint(const struct weir_job *job, struct facts *facts)
     if (from->path == NULL) return;
     facts->savepoint = (struct restart_savepoint){ .place = from->path, .store = from->mark.store,
                                                    .missing = from->missing[0] == '\0' ? NULL : from->missing,
+                                                   .is_changed = job_begin_is_changed(job),
                                                    .frame = { .name = from->mark.frame } };
     (void)snprintf(facts->savepoint.id, sizeof(facts->savepoint.id), "%s", from->mark.id);
     facts->facts.savepoint = &facts->savepoint;
+}
+
+/* Of a savepoint that the job begins from. */
+static bool says_positions(const struct weir_job *job)
+{
+    return job->from.path != NULL && (job->from.map_path != NULL ||
+                                      strcmp(weir_config_text(job->config, "start.position"), "start") == 0);
 }
 
 static enum weir_code facts_fill(struct weir_job *job, struct facts *facts, struct weir_error *error)
@@ -293,6 +301,7 @@ static enum weir_code facts_fill(struct weir_job *job, struct facts *facts, stru
     const char *position = weir_config_text(job->config, "start.position");
     out->position = strcmp(position, "ledger") == 0  ? RESTART_POSITION_LEDGER
                     : strcmp(position, "group") == 0 ? RESTART_POSITION_GROUP
+                    : says_positions(job)            ? RESTART_POSITION_GIVEN
                                                      : RESTART_POSITION_UNSET;
     for (size_t i = 0; i < job->sources.count; i++) out->mirrors_expected |= job->sources.items[i].in_transaction;
     fill_savepoint(job, facts);
@@ -560,6 +569,8 @@ static enum weir_code run_found(struct work *work)
 {
     struct weir_job *job = ((struct job_work *)work)->job;
     weir_output_totals_clear(&job->totals);
+    if (!job_name_outputs(job))
+        return weir_error_set(&work->error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for the names of outputs");
     for (size_t i = 0; i < job->keyed.count; i++) job->keyed.items[i].bases.count = 0;
     job->is_complete = job->was_complete = false;
     if (job->decision.from_savepoint) return job_begin_found(job, &work->error);

@@ -247,6 +247,18 @@ static bool add_totals(struct weir_job *job)
     return true;
 }
 
+bool job_name_outputs(struct weir_job *job)
+{
+    for (size_t i = 0; i < job->sinks.count; i++) {
+        const struct weir_sink_type *type = job->sinks.items[i].spec->sink.type;
+        const char *output = type->output == NULL ? NULL : type->output(job->sinks.items[i].instance);
+        char name[sizeof job->totals.items[0].name];
+        if (output == NULL || snprintf(name, sizeof name, "%s/0", output) >= (int)sizeof name) continue;
+        if (!weir_output_totals_add(&job->totals, name, 0, (struct weir_digest){ 0 })) return false;
+    }
+    return true;
+}
+
 static struct manifest manifest_of(const struct weir_job *job, uint64_t epoch)
 {
     const char *cluster = job->decider_type->cluster == NULL ? NULL : job->decider_type->cluster(job->decider);

@@ -75,6 +75,7 @@ static enum weir_code replay_frame(struct restoring *restoring, const struct wei
     struct weir_job *job = restoring->job;
     struct manifest manifest;
     enum weir_code code = store_read_manifest(restoring->store, name, bytes, arena, &manifest, error);
+    if (code == WEIR_OK && is_founding(restoring)) job_begin_rename(job, &manifest);
     for (size_t i = 0; code == WEIR_OK && i < job->keyed.count; i++) {
         restoring->keyed = &job->keyed.items[i];
         const struct manifest_operator *written = manifest_find_operator(&manifest, restoring->keyed->spec->name);
@@ -111,20 +112,29 @@ static enum weir_code replay_deltas(struct restoring *restoring, struct weir_err
     return code;
 }
 
+static enum weir_code take_splits(struct weir_job *job, struct job_source *source, const struct manifest_source *written,
+                                  struct weir_error *error)
+{
+    for (size_t k = 0; k < written->splits.count; k++)
+        if (!weir_splits_add(&source->splits, &written->splits.items[k]))
+            return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for splits");
+    if (job->decision.positions_from_group) job_take_group_positions(job, &source->splits);
+    return WEIR_OK;
+}
+
 static enum weir_code restore_splits(struct weir_job *job, const struct manifest *manifest, bool is_founding,
                                      struct weir_error *error)
 {
     const bool anew = is_founding && strcmp(weir_config_text(job->config, "start.position"), "start") == 0;
     for (size_t i = 0; i < job->sources.count; i++) {
         struct job_source *source = &job->sources.items[i];
-        const struct manifest_source *written = manifest_find_source(manifest, source->spec->name);
+        const struct manifest_source *written = anew ? NULL : manifest_find_source(manifest, source->spec->name);
+        enum weir_code code = WEIR_OK;
         weir_splits_clear(&source->splits);
-        for (size_t k = 0; !anew && written != NULL && k < written->splits.count; k++)
-            if (!weir_splits_add(&source->splits, &written->splits.items[k]))
-                return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for splits");
-        if (job->decision.positions_from_group) job_take_group_positions(job, &source->splits);
-        const bool is_new = anew || (is_founding && written == NULL);
-        const enum weir_code code = job_discover_into(job, source, is_new, true, error);
+        if (written != NULL)
+            code = is_founding ? job_begin_positions(job, source, written, &source->splits, error)
+                               : take_splits(job, source, written, error);
+        if (code == WEIR_OK) code = job_discover_into(job, source, is_founding && written == NULL, true, error);
         if (code != WEIR_OK) return code;
     }
     return WEIR_OK;
@@ -185,7 +195,7 @@ static bool has_no_input(const struct weir_job *job)
 static enum weir_code take_over(struct restoring *restoring, struct weir_error *error)
 {
     struct weir_job *job = restoring->job;
-    if (!restore_totals(job, &restoring->manifest) || !take_over_bases(job, &restoring->manifest))
+    if (!restore_totals(job, &restoring->manifest) || !job_name_outputs(job) || !take_over_bases(job, &restoring->manifest))
         return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory to restore");
     return job_start_retention(job, job->decision.incarnation, error);
 }

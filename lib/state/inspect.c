@@ -338,6 +338,20 @@ void weir_inspect_chosen(const weir_inspector *in, struct weir_inspect_checkpoin
     describe(&in->survey, in->chosen, checkpoint);
 }
 
+bool weir_inspect_position(const weir_inspector *in, size_t index, struct weir_inspect_position *position)
+{
+    for (size_t i = 0; i < in->manifest.source_count; i++) {
+        const struct manifest_source *source = &in->manifest.sources[i];
+        if (index < source->splits.count) {
+            const struct weir_split *split = &source->splits.items[index];
+            *position = (struct weir_inspect_position){ source->name, source->cluster, split->name, split->position };
+            return true;
+        }
+        index -= source->splits.count;
+    }
+    return false;
+}
+
 bool weir_inspect_state(const weir_inspector *in, size_t index, struct weir_inspect_state *state)
 {
     if (index >= in->state_count) return false;

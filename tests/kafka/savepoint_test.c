@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "harness/broker.h"
 #include "harness/local_job.h"
@@ -42,7 +43,10 @@ static const char *stop_with_savepoint(const char *expected)
 {
     static struct weir_savepoint_status status;
     struct weir_error error, outcome;
+    struct weir_job_status now = { .size = sizeof now };
     weir_job *job = local_job_create(counting());
+    for (weir_job_status(job, &now); !now.running; weir_job_status(job, &now))
+        ck_assert_msg(!weir_job_wait(job, 2, &outcome), "%s", outcome.text);
     words_await(output, 1, expected);
     ck_assert_msg(weir_job_savepoint(job, savepoints, true, &error) == WEIR_OK, "%s", error.text);
     ck_assert(weir_job_wait(job, 60000, &outcome));
@@ -164,6 +168,20 @@ START_TEST(a_second_copy_needs_another_output)
 }
 END_TEST
 
+START_TEST(a_second_copy_of_a_job_that_wrote_nothing_yet_needs_another_output)
+{
+    input = broker_topic("savepoint-silence", 2);
+    const char *path = stop_with_savepoint("");
+    local_job.name = broker_name("copy");
+    local_job_set("execution.savepoint.path", path);
+    expect_refused(WEIR_FOREIGN, "--share-output");
+    output = broker_topic("savepoint-copy", 1);
+    words_put_many(input, 0, "a", 2);
+    expect_counts("a=2");
+    expect_ledger_verified();
+}
+END_TEST
+
 START_TEST(an_output_may_be_shared_on_purpose)
 {
     const char *path = stop_with_savepoint("a=5 b=3");
@@ -188,34 +206,188 @@ START_TEST(offsets_that_somebody_moved_are_found_in_another_directory_too)
 }
 END_TEST
 
-START_TEST(another_cluster_needs_to_be_told_where_to_read)
+/* ---- Another cluster ------------------------------------------------------------------------------------------------ */
+
+static char map[160];
+
+static void write_map(const char *lines)
+{
+    FILE *file = fopen(map, "w");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_ge(fputs(lines, file), 0);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+/* The savepoint stands at 5 of partition 0 and 3 of partition 1; there, records lie elsewhere, under the same name or not. */
+static void go_to_another_cluster(const char *input_there)
 {
     const char *path = stop_with_savepoint("a=5 b=3");
+    (void)snprintf(map, sizeof map, "%s/map", local_job.directory);
     broker_select(1);
     local_job_set("kafka.bootstrap.servers", broker_address());
-    broker_create_topic(input, 2, NULL);
+    broker_create_topic(input_there, 2, NULL);
     broker_create_topic(output, 1, NULL);
-    words_put_many(input, 0, "a", 4);
     local_job_set("execution.checkpointing.dir", elsewhere);
     local_job_set("execution.savepoint.path", path);
+}
+
+static void end(void)
+{
+    broker_select(0);
+    local_job_end();
+}
+
+START_TEST(another_cluster_needs_to_be_told_where_to_read)
+{
+    go_to_another_cluster(input);
+    words_put_many(input, 0, "a", 4);
     expect_refused(WEIR_FOREIGN, "--position start");
+    expect_refused(WEIR_FOREIGN, "--position-map");
     local_job_set("start.position", "start");
     expect_counts("a=9");
-    broker_select(0);
+}
+END_TEST
+
+START_TEST(another_cluster_is_read_from_a_time_on)
+{
+    char start[64];
+    const int64_t now_ms = (int64_t)time(NULL) * 1000;
+    go_to_another_cluster(input);
+    rd_kafka_t *producer = broker_producer(NULL, NULL);
+    for (int i = 0; i < 3; i++) {
+        const struct weir_record word = { .value = weir_text(i == 2 ? "b" : "a"), .time_ms = now_ms + i * 1000 };
+        broker_produce(producer, input, i == 2, &word);
+    }
+    broker_producer_close(producer);
+    local_job_set("start.position", "start");
+    (void)snprintf(start, sizeof start, "timestamp:%lld", (long long)now_ms + 500);
+    local_job_set("source.start", start);
+    expect_counts("a=6 b=4");
+}
+END_TEST
+
+START_TEST(a_map_says_which_positions_of_another_cluster_are_the_same)
+{
+    char lines[256];
+    go_to_another_cluster(input);
+    words_put_many(input, 0, "a", 7); /* 3 of them are in the state */
+    words_put_many(input, 1, "b", 4); /* 2 of them */
+    local_job_set("execution.savepoint.position-map", map);
+    expect_refused(WEIR_ENVIRONMENT, "cannot be read");
+    (void)snprintf(lines, sizeof lines, "%s/0 5 3\n%s/1 3 x\n", input, input);
+    write_map(lines);
+    expect_refused(WEIR_ENVIRONMENT, "map:2: 'x' is no position");
+    (void)snprintf(lines, sizeof lines, "%s/0 5 3\n%s/1 2 1\n", input, input);
+    write_map(lines);
+    expect_refused(WEIR_FOREIGN, "stands at 3 of ");
+    (void)snprintf(lines, sizeof lines, "%s/0 5 3\n%s/1 3 9\n", input, input);
+    write_map(lines);
+    expect_refused(WEIR_POSITION_LOST, "offset 9 of ");
+    (void)snprintf(lines, sizeof lines, "%s/0 5 3\n%s/1 3 2\n%s/1 2 1 # an older pair\n", input, input, input);
+    write_map(lines);
+    expect_counts("a=9 b=5");
+    ck_assert_str_eq(words_read_all(output, 1), "a=6 a=7 a=8 a=9 b=4 b=5");
+    ck_assert_int_eq(remove(map), 0); /* a unit file starts it with the same arguments */
+    words_put_many(input, 0, "a", 1);
+    expect_counts("a=10 b=5");
+    expect_ledger_verified();
+}
+END_TEST
+
+START_TEST(a_mirrored_topic_may_have_another_name)
+{
+    char lines[256];
+    const char *here = input, *there = broker_name("eu.input");
+    go_to_another_cluster(there);
+    words_put_many(there, 0, "a", 6);
+    words_put_many(there, 1, "b", 1);
+    input = there;
+    local_job_set("execution.savepoint.position-map", map);
+    (void)snprintf(lines, sizeof lines, "%s/0 5 4 %s/0\n%s/1 3 0 %s/1\n", here, there, here, there);
+    write_map(lines);
+    expect_counts("a=7 b=4");
+}
+END_TEST
+
+START_TEST(two_partitions_do_not_become_one)
+{
+    char lines[256];
+    go_to_another_cluster(input);
+    local_job_set("execution.savepoint.position-map", map);
+    (void)snprintf(lines, sizeof lines, "%s/0 5 0\n%s/1 3 0 %s/0\n", input, input, input);
+    write_map(lines);
+    expect_refused(WEIR_FOREIGN, "two partitions");
+}
+END_TEST
+
+START_TEST(offsets_of_the_group_in_another_cluster_count_when_it_has_all)
+{
+    go_to_another_cluster(input);
+    words_put_many(input, 0, "a", 3);
+    words_put_many(input, 1, "b", 3);
+    broker_set_group_offset(local_job.name, input, 0, 1);
+    expect_refused(WEIR_POSITION_LOST, "--position group");
+    local_job_set("start.position", "group");
+    expect_refused(WEIR_FOREIGN, "which has none for this one");
+    broker_set_group_offset(local_job.name, input, 1, 2);
+    expect_counts("a=7 b=4");
+}
+END_TEST
+
+START_TEST(a_map_counts_although_somebody_copied_the_groups_offsets)
+{
+    char lines[256];
+    go_to_another_cluster(input);
+    words_put_many(input, 0, "a", 3);
+    broker_set_group_offset(local_job.name, input, 0, 1);
+    local_job_set("execution.savepoint.position-map", map);
+    (void)snprintf(lines, sizeof lines, "%s/0 5 2\n%s/1 3 0\n", input, input);
+    write_map(lines);
+    expect_counts("a=6");
+}
+END_TEST
+
+START_TEST(a_map_lets_nothing_else_through)
+{
+    char lines[256];
+    const char *path = stop_with_savepoint("a=5 b=3");
+    (void)snprintf(map, sizeof map, "%s/map", local_job.directory);
+    (void)snprintf(lines, sizeof lines, "%s/0 5 5\n", input);
+    write_map(lines);
+    broker_delete_topic(input);
+    broker_create_topic(input, 2, NULL);
+    words_put_many(input, 0, "a", 6);
+    words_put_many(input, 1, "b", 4);
+    local_job.name = broker_name("copy");
+    output = broker_topic("savepoint-copy", 1);
+    local_job_set("execution.savepoint.path", path);
+    local_job_set("execution.savepoint.position-map", map);
+    expect_refused(WEIR_POSITION_LOST, "deleted and created anew"); /* partition 1, of which the map says nothing */
+    (void)snprintf(lines, sizeof lines, "%s/0 5 5\n%s/1 3 3\n", input, input);
+    write_map(lines);
+    expect_counts("a=6 b=4");
 }
 END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_add_checked_fixture(tests, begin, local_job_end);
+    tcase_add_checked_fixture(tests, begin, end);
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, the_same_history_goes_on_in_another_directory);
     tcase_add_test(tests, the_directory_that_was_left_is_not_gone_on_in);
     tcase_add_test(tests, a_history_that_went_on_is_not_thrown_back);
     tcase_add_test(tests, a_second_copy_needs_another_output);
+    tcase_add_test(tests, a_second_copy_of_a_job_that_wrote_nothing_yet_needs_another_output);
     tcase_add_test(tests, an_output_may_be_shared_on_purpose);
     tcase_add_test(tests, offsets_that_somebody_moved_are_found_in_another_directory_too);
     tcase_add_test(tests, another_cluster_needs_to_be_told_where_to_read);
+    tcase_add_test(tests, another_cluster_is_read_from_a_time_on);
+    tcase_add_test(tests, a_map_says_which_positions_of_another_cluster_are_the_same);
+    tcase_add_test(tests, a_mirrored_topic_may_have_another_name);
+    tcase_add_test(tests, two_partitions_do_not_become_one);
+    tcase_add_test(tests, offsets_of_the_group_in_another_cluster_count_when_it_has_all);
+    tcase_add_test(tests, a_map_counts_although_somebody_copied_the_groups_offsets);
+    tcase_add_test(tests, a_map_lets_nothing_else_through);
 }
 
 int main(void)

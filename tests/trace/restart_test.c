@@ -736,6 +736,55 @@ START_TEST(a_history_that_ends_with_the_savepoint_goes_on_in_another_store)
 }
 END_TEST
 
+START_TEST(a_savepoint_that_is_changed_on_the_way_in_founds_once)
+{
+    nothing_on_the_cluster();
+    ledger_names(3);
+    group_equals(3);
+    begin_from(STORE, 3);
+    savepoint.is_changed = true;
+    expect_founded_from_savepoint();
+    ck_assert_uint_gt(decision.incarnation, 2);
+    /* Its founding was committed: what was to be changed is. */
+    begin_from(STORE, 2);
+    savepoint.is_changed = true;
+    (void)snprintf(entries[0].origin, sizeof entries[0].origin, "%s", savepoint.id);
+    expect_restore(3, RESTART_FROM_LEDGER, false);
+}
+END_TEST
+
+START_TEST(a_groups_offsets_that_were_copied_wait_for_somebody_to_say_what_counts)
+{
+    nothing_on_the_cluster();
+    empty_store();
+    begin_from(OTHER_STORE, 3);
+    group_has(0, 250, NOBODY);
+    ck_assert_int_eq(decide(), WEIR_POSITION_LOST);
+    facts.position = RESTART_POSITION_GIVEN;
+    expect_founded_from_savepoint();
+    ck_assert(decision.warn);
+    ck_assert(!decision.positions_from_group);
+    facts.position = RESTART_POSITION_GROUP;
+    expect_founded_from_savepoint();
+    ck_assert(decision.positions_from_group);
+    facts.savepoint = NULL; /* never for who begins with nothing */
+    facts.position = RESTART_POSITION_UNSET;
+    ck_assert_int_eq(decide(), WEIR_POSITION_LOST);
+}
+END_TEST
+
+START_TEST(positions_that_are_given_for_a_founding_excuse_no_move_behind_it)
+{
+    nothing_on_the_cluster();
+    ledger_names(3);
+    group_has(0, 250, NOBODY);
+    begin_from(OTHER_STORE, 1);
+    (void)snprintf(entries[0].origin, sizeof entries[0].origin, "%s", savepoint.id);
+    facts.position = RESTART_POSITION_GIVEN;
+    ck_assert_int_eq(decide(), WEIR_POSITION_LOST);
+}
+END_TEST
+
 START_TEST(offsets_that_were_moved_behind_the_savepoint_stop_in_another_store_too)
 {
     nothing_on_the_cluster();
@@ -951,6 +1000,9 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_new_job_begins_from_the_savepoint);
     tcase_add_test(tests, a_history_that_ends_with_the_savepoint_goes_on_in_its_store);
     tcase_add_test(tests, a_history_that_ends_with_the_savepoint_goes_on_in_another_store);
+    tcase_add_test(tests, a_savepoint_that_is_changed_on_the_way_in_founds_once);
+    tcase_add_test(tests, a_groups_offsets_that_were_copied_wait_for_somebody_to_say_what_counts);
+    tcase_add_test(tests, positions_that_are_given_for_a_founding_excuse_no_move_behind_it);
     tcase_add_test(tests, offsets_that_were_moved_behind_the_savepoint_stop_in_another_store_too);
     tcase_add_test(tests, a_history_that_went_on_behind_the_savepoint_is_another);
     tcase_add_test(tests, a_savepoint_of_another_job_does_not_replace_a_history);

@@ -331,6 +331,120 @@ START_TEST(state_that_nobody_claims_is_given_up_only_when_said_so)
 }
 END_TEST
 
+static int64_t counted_in_copy(const char *operator_name, const struct weir_savepoint_status *status)
+{
+    local_job_set("start.bounded", "true");
+    local_job_set("execution.savepoint.path", status->path);
+    const struct weir_error outcome = local_job_run(graph_of(0, operator_name), NULL);
+    local_job_expect_ok(&outcome);
+    return counted_by_job();
+}
+
+START_TEST(an_operator_that_got_another_name_keeps_its_state)
+{
+    local_job_set("state.recovery.max-frames", "4"); /* bases and deltas */
+    local_job_set("parallelism.default", "3");
+    const struct weir_savepoint_status status = stop_with_savepoint();
+    local_job.name = "copy";
+    local_job_set("execution.savepoint.rename-operators", "count=tally");
+    ck_assert_int_eq(counted_in_copy("tally", &status), NUMBERS);
+    ck_assert_int_eq(counted_in_copy("tally", &status), NUMBERS); /* the same arguments again */
+    local_job_set("execution.savepoint.rename-operators", "");
+    ck_assert_int_eq(counted_in_copy("tally", &status), NUMBERS); /* and without */
+}
+END_TEST
+
+START_TEST(an_operator_is_renamed_in_the_history_that_ended_with_the_savepoint)
+{
+    const struct weir_savepoint_status status = stop_with_savepoint();
+    local_job_set("execution.savepoint.rename-operators", "count=tally");
+    ck_assert_int_eq(counted_in_copy("tally", &status), NUMBERS);
+    ck_assert_ptr_nonnull(strstr(local_job.log, "with which its ledger ends"));
+    local_job_set("execution.savepoint.rename-operators", "");
+    const struct weir_error outcome = local_job_run(graph_of(0, "tally"), NULL);
+    local_job_expect_ok(&outcome);
+    ck_assert_int_eq(counted_by_job(), NUMBERS);
+}
+END_TEST
+
+START_TEST(one_operator_begins_anew_and_its_input_goes_on)
+{
+    const struct weir_savepoint_status status = stop_with_savepoint();
+    local_job.name = "copy";
+    local_job_set("execution.savepoint.reset-operators", "count");
+    ck_assert_int_eq(counted_in_copy("count", &status), NUMBERS - counted(status.path));
+    ck_assert_int_eq(counted_in_copy("count", &status), NUMBERS - counted(status.path)); /* once, not at every start */
+}
+END_TEST
+
+START_TEST(a_source_begins_anew_when_it_is_reset)
+{
+    const struct weir_savepoint_status status = stop_with_savepoint();
+    local_job.name = "copy";
+    local_job_set("execution.savepoint.reset-operators", "numbers");
+    ck_assert_int_eq(counted_in_copy("count", &status), NUMBERS + counted(status.path));
+}
+END_TEST
+
+START_TEST(the_state_of_one_operator_that_is_gone_is_given_up_by_name)
+{
+    const struct weir_savepoint_status status = stop_with_savepoint();
+    local_job.name = "copy";
+    local_job_set("execution.savepoint.reset-operators", "count");
+    ck_assert_int_eq(counted_in_copy("another", &status), NUMBERS - counted(status.path));
+}
+END_TEST
+
+static const struct {
+    const char *key, *value;
+    enum weir_code code;
+    const char *part;
+} wrong_names[] = {
+    { "rename-operators", "count", WEIR_USAGE, "write OLD=NEW" },
+    { "rename-operators", "=count", WEIR_USAGE, "write OLD=NEW" },
+    { "rename-operators", "count=", WEIR_USAGE, "write OLD=NEW" },
+    { "rename-operators", "count=tally", WEIR_USAGE, "the job has no operator 'tally'" },
+    { "rename-operators", "count=out,count=count", WEIR_USAGE, "twice" },
+    { "rename-operators", "numbers=count", WEIR_FOREIGN, "would go to 'count'" },
+    { "rename-operators", "count=out,numbers=out", WEIR_FOREIGN, "would go to 'out'" },
+    { "rename-operators", "coumt=count", WEIR_FOREIGN, "holds nothing of an operator" },
+    { "reset-operators", "count,coumt", WEIR_FOREIGN, "--reset-operator 'coumt'" },
+};
+
+START_TEST(names_that_are_wrong_are_said_before_anything_begins)
+{
+    char key[64];
+    struct weir_error outcome;
+    weir_job *job;
+    const struct weir_savepoint_status status = stop_with_savepoint();
+    local_job.name = "copy";
+    local_job_set("execution.savepoint.path", status.path);
+    for (size_t i = 0; i < sizeof wrong_names / sizeof wrong_names[0]; i++) {
+        local_job_set("execution.savepoint.rename-operators", "");
+        (void)snprintf(key, sizeof key, "execution.savepoint.%s", wrong_names[i].key);
+        local_job_set(key, wrong_names[i].value);
+        if (wrong_names[i].code == WEIR_USAGE) {
+            const struct weir_job_options options = { .size = sizeof options, .name = local_job.name };
+            ck_assert_int_eq(weir_job_create(fast(), local_job.config, &options, &job, &outcome), WEIR_USAGE);
+        } else {
+            outcome = run_from(status.path, NULL);
+        }
+        expect_refused(&outcome, wrong_names[i].code, wrong_names[i].part);
+    }
+}
+END_TEST
+
+START_TEST(what_is_to_be_different_from_a_savepoint_needs_one)
+{
+    struct weir_error error;
+    weir_job *job;
+    const struct weir_job_options options = { .size = sizeof options, .name = local_job.name };
+    local_job_set("execution.savepoint.reset-operators", "count");
+    ck_assert_int_eq(weir_job_create(fast(), local_job.config, &options, &job, &error), WEIR_USAGE);
+    expect_refused(&error, WEIR_USAGE, "give --from-savepoint");
+}
+END_TEST
+
 START_TEST(positions_begin_anew_where_that_is_asked_for)
 {
     const struct weir_savepoint_status status = stop_with_savepoint();
@@ -572,6 +686,13 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_job_with_another_history_is_refused_unless_it_begins_anew);
     tcase_add_test(tests, a_savepoint_can_be_taken_of_a_job_that_began_with_one);
     tcase_add_test(tests, state_that_nobody_claims_is_given_up_only_when_said_so);
+    tcase_add_test(tests, an_operator_that_got_another_name_keeps_its_state);
+    tcase_add_test(tests, an_operator_is_renamed_in_the_history_that_ended_with_the_savepoint);
+    tcase_add_test(tests, one_operator_begins_anew_and_its_input_goes_on);
+    tcase_add_test(tests, a_source_begins_anew_when_it_is_reset);
+    tcase_add_test(tests, the_state_of_one_operator_that_is_gone_is_given_up_by_name);
+    tcase_add_test(tests, names_that_are_wrong_are_said_before_anything_begins);
+    tcase_add_test(tests, what_is_to_be_different_from_a_savepoint_needs_one);
     tcase_add_test(tests, positions_begin_anew_where_that_is_asked_for);
     tcase_add_test(tests, half_a_savepoint_is_none);
     tcase_add_test(tests, a_checkpoint_store_is_no_savepoint);

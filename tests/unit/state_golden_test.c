@@ -46,6 +46,8 @@ START_TEST(the_state_is_what_was_written)
     golden_compare_text("store-1-states.json", process_folder(), "ls");
     run("checkpoints", "checkpoint ls golden --json", 0);
     golden_compare_text("store-1-checkpoints.json", process_folder(), "checkpoints");
+    run("positions", "checkpoint positions golden", 0);
+    golden_compare_text("store-1-positions.txt", process_folder(), "positions");
     run("verify", "checkpoint verify golden --json", 0);
     golden_compare_text("store-1-verify.json", process_folder(), "verify");
 }

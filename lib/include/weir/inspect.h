@@ -76,6 +76,16 @@ WEIR_API bool weir_inspect_checkpoint(const weir_inspector *inspector, size_t in
 /* The one that is looked at: as `epoch` chose it. */
 WEIR_API void weir_inspect_chosen(const weir_inspector *inspector, struct weir_inspect_checkpoint *checkpoint);
 
+/* Where the job goes on to read when it begins with the checkpoint that is looked at. */
+struct weir_inspect_position {
+    const char *source;   /* its operator */
+    const char *cluster;  /* where it reads; "" when that has no name */
+    const char *split;    /* "topic/partition" */
+    int64_t position;     /* the next record */
+};
+/* By source. False behind the last one. */
+WEIR_API bool weir_inspect_position(const weir_inspector *inspector, size_t index, struct weir_inspect_position *position);
+
 struct weir_inspect_report {
     uint64_t checkpoints; /* retained ones: all that they need is there */
     uint64_t frames, frame_bytes;
