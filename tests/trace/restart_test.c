@@ -872,7 +872,6 @@ START_TEST(a_history_without_a_ledger_is_not_replaced_by_a_savepoint)
 }
 END_TEST
 
-
 START_TEST(lists_the_frames_that_have_to_be_looked_at)
 {
     struct weir_frame_name names[8];
