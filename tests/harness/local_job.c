@@ -100,6 +100,29 @@ void local_job_expect_ok(const struct weir_error *outcome)
     ck_assert_msg(outcome->code == WEIR_OK, "%s\nlog:\n%s", outcome->text, local_job.log);
 }
 
+struct weir_job_status local_job_status(weir_job *job)
+{
+    struct weir_job_status status = { .size = sizeof(status) };
+    weir_job_status(job, &status);
+    return status;
+}
+
+static void wait_a_little(weir_job *job)
+{
+    struct weir_error outcome;
+    ck_assert_msg(!weir_job_wait(job, 2, &outcome), "ended: %s\nlog:\n%s", outcome.text, local_job.log);
+}
+
+void local_job_await_running(weir_job *job)
+{
+    while (!local_job_status(job).running) wait_a_little(job);
+}
+
+void local_job_await_records(weir_job *job, uint64_t records)
+{
+    while (local_job_status(job).records_in < records) wait_a_little(job);
+}
+
 int local_job_count_files(const char *prefix)
 {
     char path[128];

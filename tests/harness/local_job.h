@@ -29,6 +29,10 @@ void local_job_set(const char *key, const char *value);
 weir_job *local_job_create(weir_graph *graph);
 /* The same, and waits for its end. */
 struct weir_error local_job_run(weir_graph *graph, struct weir_job_status *status);
+struct weir_job_status local_job_status(weir_job *job);
+/* Until it runs, or its tasks have read so many records. It must not end before. */
+void local_job_await_running(weir_job *job);
+void local_job_await_records(weir_job *job, uint64_t records);
 /* In the job's folder, whose names begin so: "base-", "log-". */
 int local_job_count_files(const char *prefix);
 void local_job_expect_ok(const struct weir_error *outcome);

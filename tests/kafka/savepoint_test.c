@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "harness/broker.h"
+#include "harness/digits.h"
 #include "harness/local_job.h"
 #include "harness/unit.h"
 #include "harness/words.h"
@@ -21,19 +22,12 @@ static struct weir_bytes word_of(weir_task *task, const struct weir_record *reco
     return record->value;
 }
 
-static enum weir_code count(weir_keyed_task *task, void *accumulator, const struct weir_record *record)
-{
-    (void)task, (void)record;
-    ++*(int64_t *)accumulator;
-    return WEIR_OK;
-}
-
 static weir_graph *counting(void)
 {
     weir_graph *graph = weir_graph_create();
     struct weir_stream words = weir_kafka_source(graph, .name = "words", .topic = input);
     struct weir_stream counts = weir_aggregate(weir_key_by(words, .key = word_of), .name = "count",
-                                               .accumulator = WEIR_I64, .add = count);
+                                               .accumulator = WEIR_I64, .add = digits_add_one);
     weir_kafka_sink(counts, .name = "counts", .topic = output);
     return graph;
 }
@@ -43,10 +37,8 @@ static const char *stop_with_savepoint(const char *expected)
 {
     static struct weir_savepoint_status status;
     struct weir_error error, outcome;
-    struct weir_job_status now = { .size = sizeof now };
     weir_job *job = local_job_create(counting());
-    for (weir_job_status(job, &now); !now.running; weir_job_status(job, &now))
-        ck_assert_msg(!weir_job_wait(job, 2, &outcome), "%s", outcome.text);
+    local_job_await_running(job);
     words_await(output, 1, expected);
     ck_assert_msg(weir_job_savepoint(job, savepoints, true, &error) == WEIR_OK, "%s", error.text);
     ck_assert(weir_job_wait(job, 60000, &outcome));
@@ -155,12 +147,18 @@ START_TEST(a_history_that_went_on_is_not_thrown_back)
 }
 END_TEST
 
+/* Under another name, from the same savepoint. */
+static void become_copy(const char *path)
+{
+    local_job.name = broker_name("copy");
+    local_job_set("execution.savepoint.path", path);
+}
+
 START_TEST(a_second_copy_needs_another_output)
 {
     const char *path = stop_with_savepoint("a=5 b=3");
     words_put_many(input, 1, "a", 2);
-    local_job.name = broker_name("copy");
-    local_job_set("execution.savepoint.path", path);
+    become_copy(path);
     expect_refused(WEIR_FOREIGN, "--share-output");
     output = broker_topic("savepoint-copy", 1);
     expect_counts("a=7");
@@ -172,8 +170,7 @@ START_TEST(a_second_copy_of_a_job_that_wrote_nothing_yet_needs_another_output)
 {
     input = broker_topic("savepoint-silence", 2);
     const char *path = stop_with_savepoint("");
-    local_job.name = broker_name("copy");
-    local_job_set("execution.savepoint.path", path);
+    become_copy(path);
     expect_refused(WEIR_FOREIGN, "--share-output");
     output = broker_topic("savepoint-copy", 1);
     words_put_many(input, 0, "a", 2);
@@ -186,8 +183,7 @@ START_TEST(an_output_may_be_shared_on_purpose)
 {
     const char *path = stop_with_savepoint("a=5 b=3");
     words_put_many(input, 1, "a", 2);
-    local_job.name = broker_name("copy");
-    local_job_set("execution.savepoint.path", path);
+    become_copy(path);
     local_job_set("start.share-output", "true");
     expect_counts("a=7 b=3");
 }
@@ -358,9 +354,8 @@ START_TEST(a_map_lets_nothing_else_through)
     broker_create_topic(input, 2, NULL);
     words_put_many(input, 0, "a", 6);
     words_put_many(input, 1, "b", 4);
-    local_job.name = broker_name("copy");
+    become_copy(path);
     output = broker_topic("savepoint-copy", 1);
-    local_job_set("execution.savepoint.path", path);
     local_job_set("execution.savepoint.position-map", map);
     expect_refused(WEIR_POSITION_LOST, "deleted and created anew"); /* partition 1, of which the map says nothing */
     (void)snprintf(lines, sizeof lines, "%s/0 5 5\n%s/1 3 3\n", input, input);

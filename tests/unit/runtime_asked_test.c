@@ -1,17 +1,11 @@
 /* What a host program may ask of a running job: a checkpoint now, and an end where it stands. */
+#include "harness/digits.h"
 #include "harness/local_job.h"
 #include "harness/unit.h"
 #include "weir/generator.h"
 #include "weir/print.h"
 
 static FILE *sunk; /* what the job prints */
-
-static enum weir_code count(weir_keyed_task *task, void *accumulator, const struct weir_record *record)
-{
-    (void)task, (void)record;
-    ++*(int64_t *)accumulator;
-    return WEIR_OK;
-}
 
 static struct weir_bytes key_of(weir_task *task, const struct weir_record *record)
 {
@@ -26,35 +20,16 @@ static weir_graph *graph_of(uint64_t limit, uint64_t per_second)
     struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = limit, .splits = 2,
                                                 .per_second = per_second);
     struct weir_stream counts = weir_aggregate(weir_key_by(numbers, .key = key_of), .name = "count",
-                                               .accumulator = WEIR_I64, .add = count, .emit = WEIR_EMIT_ON_COMMIT);
+                                               .accumulator = WEIR_I64, .add = digits_add_one, .emit = WEIR_EMIT_ON_COMMIT);
     weir_print(counts, .name = "out", .file = sunk);
     return graph;
-}
-
-static struct weir_job_status status_of(weir_job *job)
-{
-    struct weir_job_status status = { .size = sizeof(status) };
-    weir_job_status(job, &status);
-    return status;
-}
-
-static void wait_running(weir_job *job)
-{
-    struct weir_error outcome;
-    while (!status_of(job).running) ck_assert_msg(!weir_job_wait(job, 2, &outcome), "ended: %s", outcome.text);
-}
-
-static void wait_read(weir_job *job, uint64_t records)
-{
-    struct weir_error outcome;
-    while (status_of(job).records_in < records) ck_assert_msg(!weir_job_wait(job, 2, &outcome), "ended: %s", outcome.text);
 }
 
 /* Until everything that was asked for is committed. */
 static void wait_done(weir_job *job, uint64_t ticket)
 {
     struct weir_error outcome;
-    while (status_of(job).checkpoints_done < ticket)
+    while (local_job_status(job).checkpoints_done < ticket)
         ck_assert_msg(!weir_job_wait(job, 2, &outcome), "ended: %s", outcome.text);
 }
 
@@ -76,12 +51,12 @@ static void end(void)
 START_TEST(a_checkpoint_is_taken_at_once_when_asked_for)
 {
     weir_job *job = local_job_create(graph_of(0, 10000));
-    wait_running(job);
+    local_job_await_running(job);
     for (uint64_t ticket = 1; ticket <= 5; ticket++) {
-        const struct weir_job_status before = status_of(job);
+        const struct weir_job_status before = local_job_status(job);
         ck_assert_uint_eq(weir_job_checkpoint(job), ticket);
         wait_done(job, ticket);
-        ck_assert_uint_gt(status_of(job).epoch_committed, before.epoch_committed);
+        ck_assert_uint_gt(local_job_status(job).epoch_committed, before.epoch_committed);
     }
     weir_job_destroy(job);
 }
@@ -90,7 +65,7 @@ END_TEST
 START_TEST(a_checkpoint_is_taken_of_a_job_at_rest)
 {
     weir_job *job = local_job_create(graph_of(0, 1));
-    wait_running(job);
+    local_job_await_running(job);
     wait_done(job, weir_job_checkpoint(job));
     wait_done(job, weir_job_checkpoint(job));
     weir_job_destroy(job);
@@ -111,12 +86,12 @@ START_TEST(a_stop_fulfils_what_was_asked_for)
 {
     struct weir_error outcome;
     weir_job *job = local_job_create(graph_of(0, 10000));
-    wait_running(job);
+    local_job_await_running(job);
     const uint64_t ticket = weir_job_checkpoint(job);
     weir_job_stop(job);
     ck_assert(weir_job_wait(job, 60000, &outcome));
     local_job_expect_ok(&outcome);
-    ck_assert_uint_ge(status_of(job).checkpoints_done, ticket);
+    ck_assert_uint_ge(local_job_status(job).checkpoints_done, ticket);
     weir_job_destroy(job);
 }
 END_TEST
@@ -125,13 +100,13 @@ START_TEST(a_cancelled_job_goes_on_from_its_last_commit)
 {
     struct weir_error outcome;
     weir_job *job = local_job_create(graph_of(20000, 10000));
-    wait_read(job, 1);
+    local_job_await_records(job, 1);
     wait_done(job, weir_job_checkpoint(job));
-    wait_read(job, status_of(job).records_in + 1);
+    local_job_await_records(job, local_job_status(job).records_in + 1);
     weir_job_cancel(job);
     ck_assert(weir_job_wait(job, 60000, &outcome));
     local_job_expect_ok(&outcome);
-    ck_assert_uint_lt(status_of(job).records_out, 20000); /* only what was committed counts */
+    ck_assert_uint_lt(local_job_status(job).records_out, 20000); /* only what was committed counts */
     weir_job_destroy(job);
 
     local_job_set("start.bounded", "true");

@@ -6,52 +6,19 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "harness/digits.h"
 #include "harness/local_job.h"
 #include "harness/unit.h"
-#include "weir/generator.h"
-#include "weir/print.h"
 
-enum { KEYS = 10, STEP = 3000, FILES_MAX = 32, DRAWS = 30, LIVES_MAX = 100 };
-
-static int64_t last[KEYS]; /* what was printed last of each key */
-static uint64_t lines;
-
-static void take_line(void *user, const char *line, size_t size)
-{
-    (void)user;
-    char text[64];
-    long key, count;
-    ck_assert_uint_lt(size, sizeof text);
-    memcpy(text, line, size);
-    text[size] = '\0';
-    ck_assert_int_eq(sscanf(text, "%ld\t%ld", &key, &count), 2);
-    last[key] = count;
-    lines++;
-}
-
-static enum weir_code to_key(weir_task *task, const struct weir_record *in)
-{
-    return weir_emit(task, .key = (struct weir_bytes){ in->value.data + in->value.size - 1, 1 }, .value = in->value);
-}
-
-static enum weir_code add_one(weir_keyed_task *task, void *count, const struct weir_record *in)
-{
-    (void)task;
-    (void)in;
-    ++*(int64_t *)count;
-    return WEIR_OK;
-}
+enum { STEP = 3000, FILES_MAX = 32, DRAWS = 30, LIVES_MAX = 100 };
 
 /* Counts by last digit up to `count`, from where the last life ended. */
 static struct weir_error run(uint64_t count, uint64_t per_second)
 {
     weir_graph *graph = weir_graph_create();
-    struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = count, .per_second = per_second);
-    struct weir_keyed_stream keyed = weir_key_by(weir_flat_map(numbers, .name = "to-key", .process = to_key), .key = NULL);
-    weir_print(weir_aggregate(keyed, .name = "count", .accumulator = WEIR_I64, .add = add_one), .name = "out",
-               .line = take_line);
-    memset(last, 0, sizeof last);
-    lines = 0;
+    digits_print(weir_aggregate(digits_by_key(graph, count, per_second), .name = "count", .accumulator = WEIR_I64,
+                                .add = digits_add_one), "out");
+    digits_begin();
     local_job.log[0] = '\0';
     return local_job_run(graph, NULL);
 }
@@ -156,13 +123,13 @@ static bool is_refused(const char *name, const char *what, uint64_t where)
                       outcome.text);
         ck_assert_msg(is_lost || strstr(outcome.text, name) != NULL, "%s, %s %llu: does not name the file: %s", name, what,
                       (unsigned long long)where, outcome.text);
-        ck_assert_uint_eq(lines, 0);
+        ck_assert_uint_eq(digits.lines, 0);
         return true;
     }
-    ck_assert_uint_eq(lines, STEP);
-    for (int key = 0; key < KEYS; key++)
-        ck_assert_msg(last[key] == (int64_t)count / KEYS, "%s, %s %llu: key %d has %lld", name, what,
-                      (unsigned long long)where, key, (long long)last[key]);
+    ck_assert_uint_eq(digits.lines, STEP);
+    for (int key = 0; key < DIGITS; key++)
+        ck_assert_msg(digits.last[key] == (int64_t)count / DIGITS, "%s, %s %llu: key %d has %lld", name, what,
+                      (unsigned long long)where, key, (long long)digits.last[key]);
     return false;
 }
 

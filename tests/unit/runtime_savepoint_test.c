@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "harness/digits.h"
 #include "harness/local_job.h"
 #include "harness/unit.h"
 #include "weir/generator.h"
@@ -21,13 +22,6 @@ static char savepoints[128];
 
 /* ---- The job: how often each last digit comes ----------------------------------------------------------------------- */
 
-static enum weir_code count(weir_keyed_task *task, void *accumulator, const struct weir_record *record)
-{
-    (void)task, (void)record;
-    ++*(int64_t *)accumulator;
-    return WEIR_OK;
-}
-
 static struct weir_bytes key_of(weir_task *task, const struct weir_record *record)
 {
     (void)task;
@@ -40,7 +34,7 @@ static weir_graph *graph_of(uint64_t per_second, const char *operator_name)
     struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = NUMBERS, .splits = 2,
                                                 .per_second = per_second);
     struct weir_stream counts = weir_aggregate(weir_key_by(numbers, .key = key_of), .name = operator_name,
-                                               .accumulator = WEIR_I64, .add = count, .emit = WEIR_EMIT_ON_COMMIT);
+                                               .accumulator = WEIR_I64, .add = digits_add_one, .emit = WEIR_EMIT_ON_COMMIT);
     weir_print(counts, .name = "out", .file = sunk);
     return graph;
 }
@@ -76,24 +70,11 @@ static int64_t counted_by_job(void)
 
 /* ---- Taking --------------------------------------------------------------------------------------------------------- */
 
-static struct weir_job_status status_of(weir_job *job)
-{
-    struct weir_job_status status = { .size = sizeof(status) };
-    weir_job_status(job, &status);
-    return status;
-}
-
 static struct weir_savepoint_status savepoint_of(weir_job *job)
 {
     struct weir_savepoint_status status = { .size = sizeof(status) };
     weir_job_savepoint_status(job, &status);
     return status;
-}
-
-static void wait_records(weir_job *job, uint64_t records)
-{
-    struct weir_error outcome;
-    while (status_of(job).records_in < records) ck_assert_msg(!weir_job_wait(job, 2, &outcome), "ended: %s", outcome.text);
 }
 
 static void ask(weir_job *job, bool stops)
@@ -121,7 +102,7 @@ static struct weir_savepoint_status stop_with_savepoint(void)
 {
     struct weir_error outcome;
     weir_job *job = local_job_create(slow());
-    wait_records(job, 2000);
+    local_job_await_records(job, 2000);
     ask(job, true);
     ck_assert(weir_job_wait(job, 60000, &outcome));
     local_job_expect_ok(&outcome);
@@ -165,13 +146,13 @@ START_TEST(a_job_goes_on_while_a_savepoint_is_taken)
     struct weir_savepoint looked = { .size = sizeof looked };
     struct weir_error error;
     weir_job *job = local_job_create(slow());
-    wait_records(job, 500);
+    local_job_await_records(job, 500);
     ask(job, false);
     const struct weir_savepoint_status status = wait_savepoint(job);
     expect_done(&status);
-    const struct weir_job_status then = status_of(job);
+    const struct weir_job_status then = local_job_status(job);
     ck_assert(then.running);
-    wait_records(job, then.records_in + 500);
+    local_job_await_records(job, then.records_in + 500);
     ck_assert_msg(weir_savepoint_look(status.path, &looked, &error) == WEIR_OK, "%s", error.text);
     ck_assert_str_eq(looked.job, "test");
     ck_assert_uint_eq(looked.epoch, status.epoch);
@@ -265,7 +246,7 @@ START_TEST(a_job_that_began_with_the_savepoint_goes_on_although_it_is_gone)
     local_job.name = "copy";
     local_job_set("execution.savepoint.path", status.path);
     weir_job *job = local_job_create(slow());
-    wait_records(job, 1000);
+    local_job_await_records(job, 1000);
     weir_job_stop(job);
     ck_assert(weir_job_wait(job, 60000, &outcome));
     local_job_expect_ok(&outcome);
@@ -282,7 +263,7 @@ START_TEST(a_job_with_another_history_is_refused_unless_it_begins_anew)
 {
     struct weir_job_status rest;
     weir_job *job = local_job_create(slow());
-    wait_records(job, 500);
+    local_job_await_records(job, 500);
     ask(job, false);
     const struct weir_savepoint_status status = wait_savepoint(job);
     expect_done(&status);
@@ -492,12 +473,12 @@ START_TEST(a_savepoint_that_cannot_be_begun_leaves_the_job_running)
 {
     struct weir_error error;
     weir_job *job = local_job_create(slow());
-    wait_records(job, 500);
+    local_job_await_records(job, 500);
     ck_assert_int_eq(weir_job_savepoint(job, "/proc/nowhere", true, &error), WEIR_OK);
     const struct weir_savepoint_status status = wait_savepoint(job);
     ck_assert_int_eq(status.state, WEIR_SAVEPOINT_FAILED);
     ck_assert_ptr_nonnull(strstr(status.error.text, "/proc/nowhere"));
-    wait_records(job, status_of(job).records_in + 500);
+    local_job_await_records(job, local_job_status(job).records_in + 500);
     ck_assert_int_eq(weir_job_savepoint(job, NULL, false, &error), WEIR_USAGE);
     weir_job_destroy(job);
 }
@@ -507,7 +488,7 @@ START_TEST(one_savepoint_is_taken_at_a_time)
 {
     struct weir_error error;
     weir_job *job = local_job_create(slow());
-    wait_records(job, 500);
+    local_job_await_records(job, 500);
     ask(job, false);
     ck_assert_int_eq(weir_job_savepoint(job, savepoints, false, &error), WEIR_FAILED);
     const struct weir_savepoint_status status = wait_savepoint(job);
@@ -528,7 +509,7 @@ START_TEST(a_job_that_is_cancelled_leaves_no_savepoint_or_a_whole_one)
         int found[2] = { 0, 0 };
         struct weir_error error, outcome;
         weir_job *job = local_job_create(slow());
-        wait_records(job, 200);
+        local_job_await_records(job, 200);
         ask(job, false);
         (void)weir_job_wait(job, i * 3, NULL);
         weir_job_cancel(job);
@@ -551,7 +532,7 @@ static void die_at(const char *point)
         (void)snprintf(crash, sizeof crash, "%s:1", point);
         setenv("WEIR_CRASH", crash, 1);
         weir_job *job = local_job_create(slow());
-        wait_records(job, 500);
+        local_job_await_records(job, 500);
         ask(job, false);
         (void)weir_job_wait(job, 60000, NULL);
         _exit(1);

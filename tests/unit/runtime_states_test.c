@@ -5,48 +5,22 @@
 #include <time.h>
 
 #include "base/base.h"
+#include "harness/digits.h"
 #include "harness/local_job.h"
 #include "harness/unit.h"
-#include "weir/generator.h"
-#include "weir/print.h"
 
-enum { KEYS = 10, STEP = 4000, LIVES_MAX = 200 };
+enum { STEP = 4000, LIVES_MAX = 200 };
 
-static int64_t last[KEYS]; /* what was printed last of each key */
 static int lives;
 static uint64_t per_second; /* 0 = as fast as it goes */
-
-static void take_line(void *user, const char *line, size_t size)
-{
-    (void)user;
-    char text[64];
-    long key, count;
-    ck_assert_uint_lt(size, sizeof text);
-    memcpy(text, line, size);
-    text[size] = '\0';
-    ck_assert_int_eq(sscanf(text, "%ld\t%ld", &key, &count), 2);
-    last[key] = count;
-}
-
-static enum weir_code to_key(weir_task *task, const struct weir_record *in)
-{
-    return weir_emit(task, .key = (struct weir_bytes){ in->value.data + in->value.size - 1, 1 }, .value = in->value);
-}
-
-static struct weir_keyed_stream keyed_numbers(weir_graph *graph)
-{
-    struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = (uint64_t)lives * STEP,
-                                                .per_second = per_second);
-    return weir_key_by(weir_flat_map(numbers, .name = "to-key", .process = to_key), .key = NULL);
-}
 
 /* A job that runs `process` with `states` over the numbers of so many lives. */
 static struct weir_error run_operator(const char *name, weir_keyed_process_fn *process, const struct weir_state *first,
                                       const struct weir_state *second)
 {
     weir_graph *graph = weir_graph_create();
-    weir_print(weir_keyed_process(keyed_numbers(graph), .name = name, .process = process, .states = { first, second }),
-               .name = "out", .line = take_line);
+    digits_print(weir_keyed_process(digits_by_key(graph, (uint64_t)lives * STEP, per_second), .name = name,
+                                    .process = process, .states = { first, second }), "out");
     return local_job_run(graph, NULL);
 }
 
@@ -85,13 +59,13 @@ static void expect_refusal(weir_keyed_process_fn *process, const struct weir_sta
 
 static void expect_counts(int of_lives)
 {
-    for (int key = 0; key < KEYS; key++) ck_assert_int_eq(last[key], of_lives * STEP / KEYS);
+    digits_expect(of_lives * STEP / DIGITS);
 }
 
 static void begin(void)
 {
     local_job_begin();
-    memset(last, 0, sizeof last);
+    digits_begin();
     lives = 0;
     per_second = 0;
     local_job_set("execution.checkpointing.interval", "1ms");
@@ -175,11 +149,9 @@ END_TEST
 static struct weir_error run_with_one_more(void)
 {
     weir_graph *graph = weir_graph_create();
-    struct weir_keyed_stream keyed = keyed_numbers(graph);
-    weir_print(weir_keyed_process(keyed, .name = "count", .process = count, .states = { &total }), .name = "out",
-               .line = take_line);
-    weir_print(weir_keyed_process(keyed, .name = "new", .process = tell_other, .states = { &total, &other }),
-               .name = "out-2", .line = take_line);
+    struct weir_keyed_stream keyed = digits_by_key(graph, (uint64_t)lives * STEP, per_second);
+    digits_print(weir_keyed_process(keyed, .name = "count", .process = count, .states = { &total }), "out");
+    digits_print(weir_keyed_process(keyed, .name = "new", .process = tell_other, .states = { &total, &other }), "out-2");
     return local_job_run(graph, NULL);
 }
 
@@ -202,7 +174,7 @@ static const struct weir_ttl hour = { .duration_ms = 3600 * 1000 }, instant = { 
 static const struct weir_state total_for_an_hour = { .name = "total", .codec = WEIR_I64, .ttl = &hour };
 static const struct weir_state total_for_an_instant = { .name = "total", .codec = WEIR_I64, .ttl = &instant };
 static const struct weir_state *expiring;
-static int64_t first_found[KEYS]; /* by the first record of a life with that key; -1 = nothing */
+static int64_t first_found[DIGITS]; /* by the first record of a life with that key; -1 = nothing */
 
 static enum weir_code look_once(weir_keyed_task *task, const struct weir_record *record)
 {
@@ -227,13 +199,13 @@ START_TEST(time_to_live_is_switched_between_runs)
 {
     run_expiring(&total);
     run_expiring(&total_for_an_hour); /* what has no time yet is touched now */
-    for (int key = 0; key < KEYS; key++) ck_assert_int_eq(first_found[key], STEP / KEYS);
+    for (int key = 0; key < DIGITS; key++) ck_assert_int_eq(first_found[key], STEP / DIGITS);
     run_expiring(&total_for_an_hour);
-    for (int key = 0; key < KEYS; key++) ck_assert_int_eq(first_found[key], 2 * STEP / KEYS);
+    for (int key = 0; key < DIGITS; key++) ck_assert_int_eq(first_found[key], 2 * STEP / DIGITS);
     const int64_t ended_ms = (int64_t)time(NULL);
     while ((int64_t)time(NULL) <= ended_ms) continue; /* the wall clock has moved on */
     run_expiring(&total_for_an_instant);
-    for (int key = 0; key < KEYS; key++) ck_assert_int_eq(first_found[key], -1);
+    for (int key = 0; key < DIGITS; key++) ck_assert_int_eq(first_found[key], -1);
 }
 END_TEST
 
