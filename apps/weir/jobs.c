@@ -123,10 +123,12 @@ static void fill_row(void *user, const char *key, const char *value)
         (void)snprintf(row->state, sizeof row->state, "%s", strcmp(value, "true") == 0 ? "running" : "starting");
 }
 
+/* A path comes last and stands alone, for scripts. */
 static void print_line(void *user, const char *key, const char *value)
 {
     (void)user;
-    (void)printf("%-24s %s\n", key, value);
+    if (strcmp(key, "path") == 0) (void)puts(value);
+    else (void)printf("%-24s %s\n", key, value);
 }
 
 /* ---- Verbs -------------------------------------------------------------------------------------------------------- */

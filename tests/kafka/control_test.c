@@ -164,6 +164,22 @@ START_TEST(a_job_that_was_cancelled_to_be_deleted_begins_only_where_somebody_say
 }
 END_TEST
 
+/* The last line that `weir savepoint` prints. */
+static const char *savepoint_of(const char *job)
+{
+    static char line[1100];
+    struct process process;
+    const char *const arguments[] = { WEIR_BINARY_DIR "/apps/weir", "savepoint", job, process_path("savepoints"), NULL };
+    process_start(&process, arguments, NULL);
+    process_expect_end(&process, 0, NULL);
+    FILE *out = fopen(process.out, "re");
+    ck_assert_ptr_nonnull(out);
+    while (fgets(line, sizeof line, out) != NULL) line[strcspn(line, "\n")] = '\0';
+    fclose(out);
+    process_free(&process);
+    return line;
+}
+
 /* A savepoint of a job that goes on, then one that ends it; the second is continued elsewhere, the first begins a copy. */
 START_TEST(savepoints_are_taken_of_a_running_job)
 {
@@ -173,9 +189,7 @@ START_TEST(savepoints_are_taken_of_a_running_job)
     start(&job, &process);
     words_put_many(job.input, 0, "a b", 10);
     words_await(job.output, 1, "a=10 b=10");
-    (void)snprintf(request, sizeof request, "savepoint %s", process_path("savepoints"));
-    expect_answer(&job, request);
-    (void)snprintf(first, sizeof first, "%s", heard_path);
+    (void)snprintf(first, sizeof first, "%s", savepoint_of(job.job));
     words_put_many(job.input, 1, "a", 5);
     words_await(job.output, 1, "a=15 b=10");
     (void)snprintf(request, sizeof request, "stop-savepoint %s", process_path("savepoints"));
