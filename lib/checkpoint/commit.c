@@ -615,7 +615,7 @@ static enum commit_answer on_cancel(struct step *step)
         drop_from_here(step);
         return COMMIT_TAKEN;
     }
-    if (commit->dropping) commit->failure = (struct weir_error){ 0 };
+    commit->failure = (struct weir_error){ 0 }; /* in peace, as above */
     end_from_here(step);
     return COMMIT_TAKEN;
 }

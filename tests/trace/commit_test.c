@@ -793,6 +793,23 @@ START_TEST(cancel_ends_from_every_phase)
 }
 END_TEST
 
+START_TEST(cancel_ends_in_peace_what_was_about_to_try_again)
+{
+    run(2);
+    failed(WEIR_FAILED, WEIR_REMEDY_REPLAY);
+    ON(CANCEL);
+    unwound();
+    ck_assert_ptr_nonnull(strstr(story, "END OK\n"));
+    run(2);
+    failed(WEIR_FAILED, WEIR_REMEDY_REPLAY);
+    unwound();
+    ck_assert_int_eq(commit.phase, COMMIT_WAITING);
+    forget();
+    ON(CANCEL);
+    ck_assert_ptr_nonnull(strstr(story, "END OK\n"));
+}
+END_TEST
+
 static void cancel_and_drop(void)
 {
     run(2);
@@ -967,6 +984,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_failure_while_stopping_ends_the_job_with_it);
     tcase_add_test(tests, a_failed_finish_is_made_up_for_by_a_fence);
     tcase_add_test(tests, cancel_ends_from_every_phase);
+    tcase_add_test(tests, cancel_ends_in_peace_what_was_about_to_try_again);
     tcase_add_test(tests, a_cancel_that_drops_commits_that_before_anything_is_deleted);
     tcase_add_test(tests, who_was_taken_over_drops_nothing);
     tcase_add_test(tests, a_cancel_that_drops_ends_from_every_phase_when_it_is_cancelled);
