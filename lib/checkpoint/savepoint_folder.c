@@ -110,13 +110,26 @@ enum weir_code savepoint_peek(const struct disk *disk, const char *path, struct 
                           path);
 }
 
+static void ignore_name(void *user, const char *name) { (void)user, (void)name; }
+
+/* A folder with a savepoint's name, whose id file is its own, or has not outlasted the power: a store of something else
+ * would have a whole one. `result` is what reading that file gave. */
+static bool is_half(const struct disk *disk, const char *path, int result, const char *text)
+{
+    static const char first_line[] = "weir checkpoint store ";
+    char id[STORE_ID_MAX];
+    savepoint_id_in(path, id);
+    if (id[0] == '\0') return false;
+    if (result == -ENOENT) return disk->list(disk->user, path, ignore_name, NULL) == 0;
+    return result == 0 && (strstr(text, id) != NULL || strncmp(text, first_line, strlen(first_line)) != 0);
+}
+
 /* Is it half a savepoint, nothing of the sort, or not there? */
 static enum weir_code no_mark(const struct disk *disk, const char *path, struct weir_error *error)
 {
-    char text[STORE_ID_FILE_MAX], id[STORE_ID_MAX];
+    char text[STORE_ID_FILE_MAX];
     const int result = read_text(disk, path, STORE_ID_FILE, text, sizeof text);
-    savepoint_id_in(path, id);
-    if (result == 0 && id[0] != '\0' && strstr(text, id) != NULL)
+    if (is_half(disk, path, result, text))
         return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
                               "savepoint %s was never finished: it has no mark (the file '" MARK_FILE "'), so it cannot "
                               "be used; take another one, and dispose of this one",
@@ -176,10 +189,25 @@ int savepoint_put_mark(const struct disk *disk, const char *directory, const cha
 
 /* ---- Before and after -------------------------------------------------------------------------------------------- */
 
+static void directory_above(char above[STORE_PATH_MAX], const char *path)
+{
+    size_t size = strlen(path);
+    while (size > 1 && path[size - 1] == '/') size--;
+    while (size > 0 && path[size - 1] != '/') size--;
+    while (size > 1 && path[size - 1] == '/') size--;
+    (void)snprintf(above, STORE_PATH_MAX, "%.*s", size == 0 ? 1 : (int)size, size == 0 ? "." : path);
+}
+
+/* Its name is to last as long as what is in it. One that was there already may lie where we have no right to look; but who
+ * made it may have been killed before its name was durable. */
 static int make_directory(const struct disk *disk, const char *path)
 {
+    char above[STORE_PATH_MAX];
     const int result = disk->make_directory(disk->user, path);
-    return result == -EEXIST ? 0 : result;
+    if (result < 0 && result != -EEXIST) return result;
+    directory_above(above, path);
+    const int synced = disk->sync_directory(disk->user, above);
+    return result == 0 ? synced : 0;
 }
 
 enum weir_code savepoint_prepare(const struct disk *disk, const char *directory, struct weir_error *error)
@@ -282,15 +310,12 @@ enum weir_code weir_savepoint_list(const char *directory, weir_savepoint_fn *eac
 
 enum weir_code weir_savepoint_dispose(const char *path, struct weir_error *error)
 {
-    char text[STORE_ID_FILE_MAX], id[STORE_ID_MAX];
+    char text[STORE_ID_FILE_MAX];
     struct savepoint_mark mark;
     enum weir_code code = savepoint_read_mark(NULL, path, &mark, error);
     if (code == WEIR_USAGE) return code;
-    /* Of half a savepoint, and of one whose mark is damaged, the id tells that it is one. */
-    savepoint_id_in(path, id);
-    const bool is_one = code == WEIR_OK || (read_text(&disk_system, path, STORE_ID_FILE, text, sizeof text) == 0 &&
-                                            id[0] != '\0' && strstr(text, id) != NULL);
-    if (!is_one) return code;
-    const int result = savepoint_remove(&disk_system, path);
+    int result = read_text(&disk_system, path, STORE_ID_FILE, text, sizeof text);
+    if (code != WEIR_OK && !is_half(&disk_system, path, result, text)) return code;
+    result = savepoint_remove(&disk_system, path);
     return result == 0 ? WEIR_OK : savepoint_disk_error(error, path, result, "removing", "the folder");
 }

@@ -7,6 +7,7 @@
 #include "checkpoint/savepoint.h"
 #include "harness/faulty_disk.h"
 #include "harness/unit.h"
+#include "sim/disk_model.h"
 
 enum { FRAMES = 6, REDO = 3, CHUNKS = 40 };
 
@@ -233,6 +234,25 @@ START_TEST(a_power_cut_leaves_nothing_that_looks_whole)
 }
 END_TEST
 
+static void count_nothing(void *user, const char *name) { (void)user, (void)name; }
+
+START_TEST(a_directory_that_was_made_for_savepoints_outlasts_the_power)
+{
+    static const char *const paths[] = { "/sp", "/above/sp", "//above//sp//" };
+    for (uint64_t i = 0; i < 60; i++) {
+        struct disk_model *model = disk_model_create(seed + i);
+        const struct disk *table = disk_model_table(model);
+        const char *path = paths[i % 3];
+        ck_assert_int_eq(table->make_directory(table->user, "/above"), 0);
+        ck_assert_int_eq(table->sync_directory(table->user, "/"), 0);
+        ck_assert_msg(savepoint_prepare(table, path, &error) == WEIR_OK, "%s", error.text);
+        disk_model_cut_power(model);
+        ck_assert_msg(table->list(table->user, path, count_nothing, NULL) == 0, "%s is gone", path);
+        disk_model_destroy(model);
+    }
+}
+END_TEST
+
 START_TEST(every_flip_and_truncation_of_the_mark_is_found)
 {
     struct savepoint_mark mark;
@@ -303,6 +323,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, every_failure_is_an_error_and_leaves_no_savepoint);
     tcase_add_test(tests, a_full_disk_is_named);
     tcase_add_test(tests, a_power_cut_leaves_nothing_that_looks_whole);
+    tcase_add_test(tests, a_directory_that_was_made_for_savepoints_outlasts_the_power);
     tcase_add_test(tests, every_flip_and_truncation_of_the_mark_is_found);
     tcase_add_test(tests, what_is_damaged_in_the_store_is_not_copied);
     tcase_add_test(tests, the_folders_name_tells_the_beginning_of_the_id);

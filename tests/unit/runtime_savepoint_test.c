@@ -454,6 +454,35 @@ START_TEST(half_a_savepoint_is_none)
 }
 END_TEST
 
+static void put_empty(const char *folder, const char *name)
+{
+    char path[300];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+/* A power cut may take the id file, or what is in it. */
+START_TEST(what_the_power_left_of_a_savepoint_can_be_removed)
+{
+    char folder[200];
+    struct weir_error error;
+    (void)snprintf(folder, sizeof folder, "%s/savepoint-test-7-0123456789abcdef", local_job.directory);
+    for (int with_id = 0; with_id < 2; with_id++) {
+        ck_assert_int_eq(mkdir(folder, 0700), 0);
+        put_empty(folder, "log-1-1");
+        if (with_id) put_empty(folder, "store");
+        ck_assert_msg(weir_savepoint_dispose(folder, &error) == WEIR_OK, "%s", error.text);
+        ck_assert_int_ne(access(folder, F_OK), 0);
+    }
+    ck_assert_int_eq(mkdir(folder, 0700), 0);
+    put_empty(folder, "somebody else's");
+    ck_assert_int_eq(weir_savepoint_dispose(folder, &error), WEIR_ENVIRONMENT);
+    ck_assert_int_eq(access(folder, F_OK), 0);
+}
+END_TEST
+
 START_TEST(a_checkpoint_store_is_no_savepoint)
 {
     char path[128];
@@ -676,6 +705,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, what_is_to_be_different_from_a_savepoint_needs_one);
     tcase_add_test(tests, positions_begin_anew_where_that_is_asked_for);
     tcase_add_test(tests, half_a_savepoint_is_none);
+    tcase_add_test(tests, what_the_power_left_of_a_savepoint_can_be_removed);
     tcase_add_test(tests, a_checkpoint_store_is_no_savepoint);
     tcase_add_test(tests, a_savepoint_that_cannot_be_begun_leaves_the_job_running);
     tcase_add_test(tests, one_savepoint_is_taken_at_a_time);
