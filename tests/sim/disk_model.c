@@ -497,7 +497,8 @@ static int model_remove(void *user, const char *path)
     if (result < 0) return result;
     const struct node *node = name[0] == '\0' ? directory : names_find(&directory->now, name);
     if (node == NULL) return -ENOENT;
-    if (node->is_directory) return -EISDIR;
+    if (node->is_directory && name[0] == '\0') return -EBUSY;
+    if (node->is_directory && node->now.list.count > 0) return -ENOTEMPTY;
     change_names(directory, name, NULL, NULL);
     return 0;
 }

@@ -13,7 +13,7 @@
 
 #define FATE_CLASSES(X)                                                                                                \
     X(kills) X(moments) X(freezes) X(stops) X(starts) X(rushes) X(power) X(disk) X(brokers) X(coordinators)            \
-    X(compactions) X(groups) X(storms) X(requests) X(growth) X(mishaps)
+    X(compactions) X(groups) X(storms) X(requests) X(growth) X(mishaps) X(orders)
 
 enum fate_class {
 #define FATE_CLASS_ENUM(name) FATE_##name,

@@ -12,6 +12,7 @@
 #include "sim/fate.h"
 #include "sim/mishaps.h"
 #include "sim/oracle.h"
+#include "sim/savepoints.h"
 #include "sim/timed_disk.h"
 #include "sim/weather.h"
 #include "sim/world.h"
@@ -34,6 +35,8 @@ static struct {
     uint32_t parallelism_max, bounded_percent, on_disk_percent;
     bool one_at_a_time;
     bool have_ended_well;
+    bool is_elsewhere;   /* checkpoints are in the other directory by now */
+    char savepoint[256]; /* that the history began with; "" = none */
 } lives;
 
 /* ---- What starts are configured with ----------------------------------------------------------------------------- */
@@ -154,9 +157,10 @@ static void pass_moment(struct life *life, const char *where, uint32_t chance)
 void crash_point_pass(enum crash_point point);
 void crash_point_pass(enum crash_point point)
 {
-    static const char *const names[] = {
-#define CRASH_NAME(name) #name,
+    static const char *const names[CRASH_POINT_ALL] = {
+#define CRASH_NAME(name) [CRASH_##name] = #name,
         CRASH_POINTS(CRASH_NAME)
+        CRASH_POINTS_ASKED(CRASH_NAME)
 #undef CRASH_NAME
     };
     struct life *life = sched_machine();
@@ -202,6 +206,17 @@ static void set(weir_config *config, enum weir_config_rank rank, const char *key
         oracle_fail("configuration: %s", error.text);
 }
 
+static const char *const directories[] = { "/data", "/other" };
+
+const char *lives_directory(void) { return directories[lives.is_elsewhere]; }
+static const char *other_directory(void) { return directories[!lives.is_elsewhere]; }
+void lives_change_directory(void) { lives.is_elsewhere = !lives.is_elsewhere; }
+
+void lives_keep_savepoint(const char *path)
+{
+    (void)snprintf(lives.savepoint, sizeof lives.savepoint, "%s", path == NULL ? "" : path);
+}
+
 /* What is drawn gives way to what the author wants, but for where the checkpoints are. */
 static void configure(const struct life *life)
 {
@@ -222,9 +237,11 @@ static void configure(const struct life *life)
         (void)snprintf(key, sizeof key, "%.*s", (int)size, *setting);
         set(config, WEIR_CONFIG_COMMAND_LINE, key, *setting + size + 1);
     }
-    set(config, WEIR_CONFIG_COMMAND_LINE, "execution.checkpointing.dir", life->is_foreign ? "/other" : "/data");
+    set(config, WEIR_CONFIG_COMMAND_LINE, "execution.checkpointing.dir",
+        life->is_foreign ? other_directory() : lives_directory());
     if (life->ends != NULL) set(config, WEIR_CONFIG_COMMAND_LINE, "start.bounded", "true");
-    if (life->choice.key != NULL) set(config, WEIR_CONFIG_COMMAND_LINE, life->choice.key, life->choice.value);
+    for (size_t i = 0; life->choice.keys[i] != NULL; i++)
+        set(config, WEIR_CONFIG_COMMAND_LINE, life->choice.keys[i], life->choice.values[i]);
 }
 
 static bool create_job(struct life *life)
@@ -241,30 +258,109 @@ static bool create_job(struct life *life)
     return false;
 }
 
-/* The program's main thread. */
+/* ---- What a life is told ----------------------------------------------------------------------------------------- */
+
+/* What was done about it. */
+struct obedience {
+    bool stopped, cancelled, restarts;
+    uint64_t epochs_before; /* when it was told to stop */
+    uint64_t savepoints;    /* that have ended */
+};
+
+static void take_savepoint(struct life *life)
+{
+    struct weir_error error;
+    const bool stops = life->orders.savepoint_stops;
+    life->orders.savepoint = false;
+    if (weir_job_savepoint(life->job, SAVEPOINTS_DIRECTORY, stops, &error) != WEIR_OK) {
+        world_trace("life %u: %s", life->number, error.text);
+        return;
+    }
+    life->may_end |= stops;
+    world_seen()->savepoint_stops += stops;
+}
+
+/* A savepoint comes to nothing with its job, or because of the disk; and who was taken over finds files gone. */
+static void look_at_savepoint(const struct life *life, struct obedience *done)
+{
+    struct weir_savepoint_status status = { .size = sizeof status };
+    weir_job_savepoint_status(life->job, &status);
+    if (status.number == done->savepoints) return;
+    if (status.state == WEIR_SAVEPOINT_DONE) {
+        savepoints_note(status.path);
+    } else if (status.state == WEIR_SAVEPOINT_FAILED) {
+        world_seen()->savepoints_failed++;
+        world_trace("life %u: no savepoint: %s", life->number, status.error.text);
+        if (status.error.code != WEIR_FAILED && !life->met_bad_disk && !life->was_taken_over && !mishaps_may_show())
+            oracle_fail("there was no reason for a savepoint to fail: %s", status.error.text);
+    } else {
+        return;
+    }
+    done->savepoints = status.number;
+}
+
+/* As lib/main does it: a job that does not run is not stopped for that. */
+static void rescale(struct life *life, struct obedience *done)
+{
+    if (life->stop || life->may_end || done->stopped || !lives_is_running(life)) return;
+    life->parallelism = life->orders.parallelism;
+    world_seen()->rescales++;
+    done->restarts = done->stopped = life->was_rescaled = true;
+    weir_job_stop(life->job);
+}
+
+static void obey(struct life *life, struct obedience *done)
+{
+    if (life->orders.checkpoint) life->ticket = weir_job_checkpoint(life->job);
+    if (life->orders.savepoint) take_savepoint(life);
+    if (life->orders.parallelism > 0) rescale(life, done);
+    life->orders = (struct life_orders){ .checkpoint = false };
+    look_at_savepoint(life, done);
+    if (life->is_cancelled && !done->cancelled) {
+        done->cancelled = true;
+        weir_job_cancel(life->job);
+    }
+    if (life->stop && (!done->stopped || done->restarts)) {
+        struct weir_job_status status = { .size = sizeof status };
+        weir_job_status(life->job, &status);
+        done->epochs_before = status.epochs;
+        if (!done->stopped) weir_job_stop(life->job);
+        done->stopped = true;
+        done->restarts = false;
+    }
+}
+
+/* One job of the program, until it ends. Answers whether another one follows in the same process (weir rescale). */
+static bool live_once(struct life *life)
+{
+    struct weir_job_status status = { .size = sizeof status };
+    struct obedience done = { 0 };
+    if (!create_job(life)) return false;
+    CHECK(weir_job_start(life->job, &life->outcome) == WEIR_OK);
+    while (!weir_job_wait(life->job, 0, &life->outcome)) {
+        obey(life, &done);
+        sched_pause(3000);
+    }
+    look_at_savepoint(life, &done);
+    weir_job_status(life->job, &status);
+    life->has_finished = life->stop && done.stopped ? status.epochs > done.epochs_before : life->ends != NULL;
+    life->restarts += status.restarts;
+    weir_job *job = life->job;
+    life->job = NULL;
+    weir_job_destroy(job);
+    weir_config_destroy(life->config);
+    life->config = NULL;
+    return done.restarts && life->outcome.code == WEIR_OK && !life->is_cancelled;
+}
+
+/* The program's main thread. The history that --fresh has begun is the one that goes on. */
 static void live(void *argument)
 {
     struct life *life = argument;
-    struct weir_job_status status = { .size = sizeof status };
-    uint64_t epochs_before = 0;
-    bool stopped = false;
-    if (create_job(life)) {
-        CHECK(weir_job_start(life->job, &life->outcome) == WEIR_OK);
-        while (!weir_job_wait(life->job, 0, &life->outcome)) {
-            weir_job_status(life->job, &status);
-            if (life->stop && !stopped) {
-                epochs_before = status.epochs;
-                weir_job_stop(life->job);
-            }
-            stopped = life->stop;
-            sched_pause(3000);
-        }
-        weir_job_status(life->job, &status);
-        life->has_finished = stopped ? status.epochs > epochs_before : life->ends != NULL;
-        life->restarts = status.restarts;
-        weir_job_destroy(life->job);
-        life->job = NULL;
-        weir_config_destroy(life->config);
+    while (live_once(life)) {
+        world_trace("life %u: goes on with parallelism %u", life->number, life->parallelism);
+        life->choice = (struct mishap_choice){ .founds = false };
+        life->ticket = 0;
     }
     life->is_over = true;
     world_trace("life %u: ends with %s: %s", life->number, weir_code_name(life->outcome.code), life->outcome.text);
@@ -283,10 +379,10 @@ uint32_t lives_alive(struct life *alive[LIVES_MAX])
 /* Who is being stopped does not begin anew after a failure. */
 static bool is_allowed(const struct life *life)
 {
-    if (life->is_foreign) return life->outcome.code == WEIR_FOREIGN || life->stop || life->met_bad_disk;
-    if (life->stop && life->outcome.remedy != WEIR_REMEDY_STOP) return true;
+    if (life->is_foreign) return life->outcome.code == WEIR_FOREIGN || life->stop || life->is_cancelled || life->met_bad_disk;
+    if ((life->stop || life->may_end || life->was_rescaled) && life->outcome.remedy != WEIR_REMEDY_STOP) return true;
     switch (life->outcome.code) {
-    case WEIR_OK: return life->stop || (life->ends != NULL && oracle_has_reached(life->ends));
+    case WEIR_OK: return life->stop || life->is_cancelled || life->may_end || (life->ends != NULL && oracle_has_reached(life->ends));
     case WEIR_FENCED: return life->was_taken_over;
     case WEIR_ENVIRONMENT: return life->met_bad_disk;
     case WEIR_FOREIGN: return life->is_foreign;
@@ -322,8 +418,10 @@ void lives_start(bool is_foreign)
                            .ring_size = 2 + (uint32_t)fate_below(fate_percent(30) ? 3 : 1), .is_foreign = is_foreign,
                            .is_on_disk = fate_percent(lives.on_disk_percent),
                            .met_bad_disk = weather_disk_is_bad(),
-                           .choice = choice != NULL ? *choice : (struct mishap_choice){ 0 } };
-    if (choice != NULL && strcmp(choice->key, "start.fresh") == 0) oracle_allow_founding();
+                           .choice = choice != NULL ? *choice : (struct mishap_choice){ .founds = false } };
+    if (choice != NULL && choice->founds) oracle_allow_founding(&choice->origin);
+    if (choice == NULL && !is_foreign && lives.savepoint[0] != '\0' && !mishaps_may_show() && fate_percent(50))
+        life->choice = (struct mishap_choice){ .keys = { "execution.savepoint.path" }, .values = { lives.savepoint } };
     if (fate_percent(lives.bounded_percent) && !is_foreign) life->ends = oracle_ends();
     world_seen()->bounded_starts += life->ends != NULL;
     if (is_foreign) world_seen()->foreign_starts++;
@@ -332,7 +430,8 @@ void lives_start(bool is_foreign)
     world_trace("life %u: starts%s%s%s, parallelism %u, ring of %u%s%s", life->number,
                 is_foreign ? " with another store" : "", life->ends != NULL ? ", bounded" : "",
                 life->is_on_disk ? ", state on disk" : "", life->parallelism,
-                life->ring_size, choice != NULL ? ", " : "", choice != NULL ? choice->key : "");
+                life->ring_size, life->choice.keys[0] != NULL ? ", " : "",
+                life->choice.keys[0] != NULL ? life->choice.keys[0] : "");
     char name[24];
     (void)snprintf(name, sizeof name, "life %u", life->number);
     life->process = sched_spawn(name, life, live, life);
@@ -359,6 +458,14 @@ bool lives_is_running(const struct life *life)
     struct weir_job_status status = { .size = sizeof status };
     if (life->job != NULL) weir_job_status(life->job, &status);
     return status.running;
+}
+
+bool lives_has_answered(const struct life *life)
+{
+    struct weir_job_status status = { .size = sizeof status };
+    if (life->job == NULL || life->ticket == 0) return false;
+    weir_job_status(life->job, &status);
+    return status.checkpoints_done >= life->ticket;
 }
 
 static void trace_status(const struct life *life)

@@ -10,9 +10,18 @@
 
 enum { LIVES_MAX = 400 };
 
-/* A setting that a person gives to a start; NULL = none. */
+/* What a person gives to a start; keys end with NULL. */
 struct mishap_choice {
-    const char *key, *value;
+    const char *keys[4], *values[3];
+    bool founds; /* a history, from: */
+    struct oracle_origin origin;
+};
+
+/* What a running life is told. Each is done once, and taken back by doing it. */
+struct life_orders {
+    bool checkpoint;
+    bool savepoint, savepoint_stops;
+    uint32_t parallelism; /* to go on with, in the same process; 0 = as it is */
 };
 
 /* One start of the program. */
@@ -26,7 +35,11 @@ struct life {
     bool is_on_disk; /* its state: behind a small cache */
     struct oracle_ends *ends; /* of the inputs when it was started to end there (--bounded); NULL = it was not */
     bool is_foreign; /* has a checkpoint store of its own, and must be refused (R9) */
-    bool stop, is_over, is_judged, met_bad_disk;
+    struct life_orders orders;
+    bool stop, is_cancelled, is_over, is_judged, met_bad_disk;
+    bool may_end; /* it was told to stop with a savepoint */
+    bool was_rescaled;
+    uint64_t ticket; /* of the checkpoint that it was asked for last; 0 = none */
     bool was_taken_over; /* somebody else took one of its ids over, or a late request of its own did */
     bool has_finished; /* committed once more when it was told to stop: what others left open is decided too */
     struct mishap_choice choice; /* what a person told it */
@@ -54,6 +67,13 @@ struct lives_moments {
 void lives_set_moments(const struct lives_moments *moments);
 /* Its tasks run: it has restored all that there is. */
 bool lives_is_running(const struct life *life);
+/* It was asked for a checkpoint, and all that it was asked for are committed. */
+bool lives_has_answered(const struct life *life);
+/* Where the job's checkpoints are; and that somebody has begun anew in the other directory. */
+const char *lives_directory(void);
+void lives_change_directory(void);
+/* The history began with this savepoint: starts may name it again, and it means nothing. NULL = it began with none. */
+void lives_keep_savepoint(const char *path);
 /* Starts so far. */
 uint32_t lives_count(void);
 /* Fills in who is alive; answers how many. */

@@ -11,6 +11,7 @@
 #include "sim/fate.h"
 #include "sim/load.h"
 #include "sim/oracle.h"
+#include "sim/savepoints.h"
 #include "sim/timed_disk.h"
 #include "sim/weather.h"
 #include "sim/world.h"
@@ -56,11 +57,13 @@ static struct {
     struct mirror before, now; /* of partition 0 of the first input, as commits left it */
 } mishaps;
 
-static const struct mishap_choice no_choice, fresh = { "start.fresh", "true" },
-                                  by_ledger = { "start.position", "ledger" },
-                                  by_group = { "start.position", "group" };
+static const struct mishap_choice
+    fresh = { .keys = { "start.fresh" }, .values = { "true" }, .founds = true },
+    by_ledger = { .keys = { "start.position" }, .values = { "ledger" } },
+    by_group = { .keys = { "start.position" }, .values = { "group" } };
 
 bool mishaps_have_struck(void) { return mishaps.phase == STRUCK && !mishaps.mishap->may_pass; }
+bool mishaps_may_show(void) { return mishaps.phase != NONE; }
 bool mishaps_are_pending(void) { return mishaps.phase == ANSWERED || mishaps_have_struck(); }
 
 /* ---- What there is to be lost ------------------------------------------------------------------------------------ */
@@ -169,7 +172,9 @@ static void find_file(void *user, const char *path, uint64_t size)
 {
     struct search *search = user;
     const char *name = strrchr(path, '/') + 1;
-    if (strncmp(path, "/data/", 6) != 0 || size == 0 || (search->file != NULL && strcmp(name, search->file) != 0)) return;
+    const char *directory = lives_directory();
+    const size_t length = strlen(directory);
+    if (strncmp(path, directory, length) != 0 || path[length] != '/' || size == 0 || (search->file != NULL && strcmp(name, search->file) != 0)) return;
     if (search->count++ != search->chosen) return;
     (void)snprintf(mishaps.path, sizeof mishaps.path, "%s", path);
 }
@@ -281,6 +286,7 @@ static bool ledger_is_deleted(void)
 {
     if (!has_all_mirrors() || !fate_strikes(FATE_mishaps, "the ledger's topic is deleted")) return false;
     (void)model_delete_topic(cluster_model(), mishaps.ledger);
+    lives_keep_savepoint(NULL); /* what the history began with stands there alone */
     world_seen()->lost_ledgers++;
     return true;
 }
@@ -316,6 +322,8 @@ static bool note_record(void *user, const struct model_record *record)
         records->incarnation = entry.incarnation;
         records->epoch = entry.epoch;
     }
+    /* What led to a founding may be of another store: there the group would not help. */
+    if (entry.incarnation < oracle_founder() || (is_commit && entry.epoch == 0)) records->count = 0;
     weir_ledger_entry_clear(&entry);
     return true;
 }
@@ -402,6 +410,7 @@ static bool frame_is_damaged(void)
 static bool frame_is_damaged_and_ledger_deleted(void)
 {
     if (!has_all_mirrors() || !frame_is_damaged()) return false;
+    lives_keep_savepoint(NULL);
     (void)model_delete_topic(cluster_model(), mishaps.ledger);
     return true;
 }
@@ -448,6 +457,7 @@ static bool input_is_trimmed(void)
                       mishaps.position))
         return false;
     CHECK(model_trim(cluster_model(), &at, mishaps.position) == MODEL_OK);
+    savepoints_forget();
     world_seen()->lost_inputs++;
     return true;
 }
@@ -483,6 +493,7 @@ static void make_topic(void)
 static bool input_is_deleted(void)
 {
     if (!topic_is_deleted(mishaps.test->inputs)) return false;
+    savepoints_forget();
     world_seen()->deleted_inputs++;
     return true;
 }
@@ -507,6 +518,69 @@ static void make_topic_and_begin_anew(void)
     begin_anew();
 }
 
+/* ---- Savepoints, and other stores --------------------------------------------------------------------------------- */
+
+/* Begins anew with what the choice says so far, perhaps in the other directory. */
+static void found(struct oracle_origin origin, bool elsewhere)
+{
+    mishaps.choice.founds = true;
+    mishaps.choice.origin = origin;
+    if (elsewhere) lives_change_directory();
+}
+
+static void choose(size_t index, const char *key, const char *value)
+{
+    mishaps.choice.keys[index] = key;
+    mishaps.choice.values[index] = value;
+}
+
+/* A person goes back to a savepoint, output that came later or not. */
+static bool job_goes_back(void)
+{
+    if (savepoints_count() == 0) return false;
+    const struct known_savepoint *savepoint = savepoints_at(fate_below(savepoints_count()));
+    const bool elsewhere = fate_percent(40);
+    if (!fate_strikes(FATE_mishaps, "a person goes back to %s%s", savepoint->path, elsewhere ? ", in another store" : ""))
+        return false;
+    (void)snprintf(mishaps.path, sizeof mishaps.path, "%s", savepoint->path);
+    choose(0, "start.fresh", "true");
+    choose(1, "execution.savepoint.path", mishaps.path);
+    if (elsewhere) choose(2, "start.takeover", "true");
+    found((struct oracle_origin){ .chapter = savepoint->chapter }, elsewhere);
+    world_seen()->goings_back++;
+    return true;
+}
+
+/* The job's history ends with a savepoint, and goes on from it: where it was, or in another store. */
+static bool job_moves(void)
+{
+    const size_t count = savepoints_count();
+    const struct known_savepoint *last = count == 0 ? NULL : savepoints_at(count - 1);
+    const bool elsewhere = fate_percent(60);
+    if (last == NULL || last->chapter != oracle_chapter() ||
+        !fate_strikes(FATE_mishaps, "the job goes on from %s%s", last->path, elsewhere ? ", in another store" : ""))
+        return false;
+    (void)snprintf(mishaps.path, sizeof mishaps.path, "%s", last->path);
+    choose(0, "execution.savepoint.path", mishaps.path);
+    if (elsewhere) found((struct oracle_origin){ .chapter = last->chapter }, true);
+    world_seen()->moves++;
+    return true;
+}
+
+/* Another store, without any state: from where the group stands, or from the beginning. */
+static bool job_is_taken_over(void)
+{
+    const bool by_offsets = fate_percent(50);
+    if (!has_all_mirrors() ||
+        !fate_strikes(FATE_mishaps, "another store takes over, %s", by_offsets ? "where the group stands" : "from the beginning"))
+        return false;
+    choose(0, "start.takeover", "true");
+    choose(1, by_offsets ? "start.position" : "start.fresh", by_offsets ? "group" : "true");
+    found((struct oracle_origin){ .keeps_positions = by_offsets }, true);
+    world_seen()->takeovers++;
+    return true;
+}
+
 /* ---- From strike to end ------------------------------------------------------------------------------------------- */
 
 static const struct mishap all[] = {
@@ -525,6 +599,11 @@ static const struct mishap all[] = {
     { "an input is gone", input_is_deleted, WEIR_POSITION_LOST, false, make_topic_and_begin_anew },
     { "an input is another one", input_is_made_anew, WEIR_POSITION_LOST, false, begin_anew },
     { "an output is gone", output_is_deleted, WEIR_ENVIRONMENT, false, make_topic },
+    { "the job goes back to a savepoint", job_goes_back, WEIR_OK, false, NULL },
+    { "the job goes back to a savepoint", job_goes_back, WEIR_OK, false, NULL },
+    { "the job moves", job_moves, WEIR_OK, false, NULL },
+    { "the job moves", job_moves, WEIR_OK, false, NULL },
+    { "the job is taken over", job_is_taken_over, WEIR_OK, false, NULL },
 };
 
 static void begin(const struct mishap *mishap)
@@ -532,7 +611,6 @@ static void begin(const struct mishap *mishap)
     mishaps.mishap = mishap;
     mishaps.phase = mishap->code == WEIR_OK ? ANSWERED : STRUCK;
     mishaps.progress = oracle_progress();
-    mishaps.choice = no_choice;
 }
 
 bool mishaps_strike(void)
@@ -540,6 +618,7 @@ bool mishaps_strike(void)
     const struct mishap *mishap = &all[fate_below(sizeof all / sizeof all[0])];
     if (mishaps.phase != NONE || oracle_progress() < 2 || !is_quiet()) return false;
     oracle_look();
+    mishaps.choice = (struct mishap_choice){ .founds = false };
     if (!mishap->strike()) return false;
     begin(mishap);
     return true;
@@ -553,23 +632,30 @@ bool mishaps_explain(const struct life *life)
     mishaps.answered = lives_count();
     if (mishaps.mishap->answer != NULL) mishaps.mishap->answer();
     world_seen()->answers++;
-    world_trace("a person answers: %s%s%s", mishaps.mishap->name, mishaps.choice.key == NULL ? "" : ", ",
-                mishaps.choice.key == NULL ? "" : mishaps.choice.value);
-    if (mishaps.choice.key == by_group.key && mishaps.choice.value == by_group.value)
+    const bool has_chosen = mishaps.choice.keys[0] != NULL;
+    world_trace("a person answers: %s%s%s", mishaps.mishap->name, has_chosen ? ", " : "",
+                has_chosen ? mishaps.choice.values[0] : "");
+    if (has_chosen && strcmp(mishaps.choice.values[0], "group") == 0)
         oracle_move(mishaps.place.topic, mishaps.place.partition, mishaps.position);
     return true;
 }
 
 const struct mishap_choice *mishaps_choice(void)
 {
-    return mishaps.phase == ANSWERED && mishaps.choice.key != NULL ? &mishaps.choice : NULL;
+    return mishaps.phase == ANSWERED && mishaps.choice.keys[0] != NULL ? &mishaps.choice : NULL;
+}
+
+static void end(void)
+{
+    mishaps.phase = NONE;
+    if (mishaps.choice.founds) lives_keep_savepoint(mishaps.choice.origin.chapter > 0 ? mishaps.path : NULL);
 }
 
 void mishaps_watch(void)
 {
     watch_mirror();
     if (mishaps.phase == NONE || oracle_progress() == mishaps.progress || oracle_violation() != NULL) return;
-    if (mishaps.phase == ANSWERED) mishaps.phase = NONE;
+    if (mishaps.phase == ANSWERED) end();
     else if (!mishaps.mishap->may_pass) oracle_fail("the job goes on, though %s", mishaps.mishap->name);
 }
 

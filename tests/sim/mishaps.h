@@ -23,6 +23,8 @@ bool mishaps_strike(void);
 bool mishaps_are_pending(void);
 /* It has struck, and no life has ended by it yet. */
 bool mishaps_have_struck(void);
+/* Something was damaged or lost, and may be noticed. */
+bool mishaps_may_show(void);
 /* What the person has chosen for the starts that follow; NULL = nothing. */
 const struct mishap_choice *mishaps_choice(void);
 /* True when the life has ended as it had to: the person answers. */

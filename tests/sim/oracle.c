@@ -43,6 +43,23 @@ struct newest {
 };
 enum { NEWEST_BUCKETS = 64, WRITTEN_BUCKETS = 1024 };
 
+/* Something that a commit has told the author: it is told again when the job goes back to that (chapters). */
+struct told {
+    enum { TOLD_TAKE, TOLD_PUT, TOLD_POSITION } what;
+    const char *topic;
+    int32_t partition;
+    int64_t position;           /* of an input, from here on */
+    uint64_t offsets;           /* that were passed to get there */
+    struct model_record record; /* else; keeps its contents */
+};
+
+/* A commit, with what it has told. */
+struct chapter {
+    uint32_t before; /* number of its parent; 0 = none */
+    uint64_t incarnation, epoch;
+    size_t told_begin, told_end;
+};
+
 static struct {
     struct kafka_model *model;
     const struct weir_test_job *test;
@@ -57,6 +74,10 @@ static struct {
     uint64_t founder;
     struct weir_frame_name frame;
     uint32_t foundings_allowed;
+    struct oracle_origin origin; /* of the next one */
+    VEC(struct told) told;
+    VEC(struct chapter) chapters; /* their numbers begin at 1 */
+    uint32_t chapter;             /* the newest; 0 = none */
     struct oracle_counts counts;
     struct arena arena;
 } oracle;
@@ -90,12 +111,6 @@ static struct place_state *place_of(struct places *places, const char *topic, in
     struct place_state *place = &places->items[places->count++];
     *place = (struct place_state){ .topic = topic, .partition = partition };
     return place;
-}
-
-static struct weir_record as_author_sees(const struct model_record *record)
-{
-    return (struct weir_record){ .key = record->key, .value = record->value, .time_ms = record->time_ms,
-                                 .time_type = WEIR_TIME_CREATE, .headers = record->headers };
 }
 
 struct scanned {
@@ -158,6 +173,94 @@ static void scan_outputs(void)
     scan_topic(oracle.ledger, LEDGER);
 }
 
+/* ---- Chapters ----------------------------------------------------------------------------------------------------- */
+
+static void begin_chapter(uint64_t incarnation, uint64_t epoch, uint32_t before)
+{
+    struct chapter *chapter = vec_push(&oracle.chapters);
+    CHECK(chapter != NULL);
+    const size_t begin = oracle.chapters.count == 1 ? 0 : oracle.chapters.items[oracle.chapters.count - 2].told_end;
+    *chapter = (struct chapter){ .before = before, .incarnation = incarnation, .epoch = epoch, .told_begin = begin };
+    oracle.chapter = (uint32_t)oracle.chapters.count;
+}
+
+static void end_chapter(void)
+{
+    if (oracle.chapter > 0) oracle.chapters.items[oracle.chapter - 1].told_end = oracle.told.count;
+}
+
+static struct told *tell(const struct told *told)
+{
+    static struct told none;
+    if (oracle.at_least_once) return &none;
+    struct told *added = vec_push(&oracle.told);
+    CHECK(added != NULL);
+    *added = *told;
+    return added;
+}
+
+static void tell_record(struct told told, const struct model_record *record)
+{
+    told.record = *record;
+    struct told *added = tell(&told);
+    if (!oracle.at_least_once) model_record_keep(&added->record);
+}
+
+static void tell_position(const struct place_state *place, uint64_t offsets)
+{
+    (void)tell(&(struct told){ .what = TOLD_POSITION, .topic = place->topic, .partition = place->partition,
+                               .position = place->position, .offsets = offsets });
+}
+
+static struct weir_record as_author_sees(const struct model_record *record)
+{
+    return (struct weir_record){ .key = record->key, .value = record->value, .time_ms = record->time_ms,
+                                 .time_type = WEIR_TIME_CREATE, .headers = record->headers };
+}
+
+static void tell_again(const struct told *told)
+{
+    const struct weir_record record = as_author_sees(&told->record);
+    switch (told->what) {
+    case TOLD_TAKE: author_take(told->topic, told->partition, &record); break;
+    case TOLD_PUT: author_put(told->topic, told->partition, &record); break;
+    case TOLD_POSITION: {
+        struct place_state *place = place_of(&oracle.inputs, told->topic, told->partition);
+        place->position = told->position;
+        place->is_known = true;
+        oracle.counts.offsets += told->offsets;
+    }
+    }
+}
+
+/* Everything that has led to the end of that chapter. */
+static void tell_all_again(uint32_t number)
+{
+    VEC(uint32_t) path = { 0 };
+    for (; number > 0; number = oracle.chapters.items[number - 1].before) {
+        uint32_t *added = vec_push(&path);
+        CHECK(added != NULL);
+        *added = number;
+    }
+    for (size_t i = path.count; i-- > 0;) {
+        const struct chapter *chapter = &oracle.chapters.items[path.items[i] - 1];
+        for (size_t k = chapter->told_begin; k < chapter->told_end; k++) tell_again(&oracle.told.items[k]);
+        author_decide();
+    }
+    vec_free(&path);
+}
+
+uint32_t oracle_chapter(void) { return oracle.chapter; }
+
+uint32_t oracle_chapter_of(uint64_t incarnation, uint64_t epoch)
+{
+    for (size_t i = oracle.chapters.count; i > 0; i--) {
+        const struct chapter *chapter = &oracle.chapters.items[i - 1];
+        if (chapter->incarnation == incarnation && chapter->epoch == epoch) return (uint32_t)i;
+    }
+    return 0;
+}
+
 /* ---- What a commit covers ---------------------------------------------------------------------------------------- */
 
 struct covered {
@@ -171,6 +274,8 @@ static bool take_record(void *user, const struct model_record *record)
     if (record->offset >= covered->end) return false;
     const struct weir_record taken = as_author_sees(record);
     oracle.counts.records++;
+    tell_record((struct told){ .what = TOLD_TAKE, .topic = covered->place->topic,
+                               .partition = covered->place->partition }, record);
     author_take(covered->place->topic, covered->place->partition, &taken);
     return true;
 }
@@ -221,6 +326,7 @@ static void take_range(const struct weir_ledger_range *range)
     }
     oracle.counts.offsets += (uint64_t)(range->end - range->begin);
     if (place->position < range->end) place->position = range->end;
+    tell_position(place, (uint64_t)(range->end - range->begin));
 }
 
 /* ---- Decisions --------------------------------------------------------------------------------------------------- */
@@ -230,14 +336,17 @@ static bool is_of(const struct pending *pending, struct model_producer producer)
     return pending->record.producer.id == producer.id && pending->record.producer.epoch == producer.epoch;
 }
 
-/* Earlier output stays as it is, and nobody asks for it any more. */
+/* Earlier output stays as it is, and nobody asks for it any more. The chapter of the founding is open. */
 static void begin_new_history(void)
 {
     oracle.foundings_allowed--;
     oracle.is_founded = false;
-    oracle.inputs.count = 0;
+    if (!oracle.origin.keeps_positions) oracle.inputs.count = 0;
     author_end();
     author_begin(oracle.test);
+    for (size_t i = 0; i < oracle.inputs.count; i++)
+        if (oracle.inputs.items[i].is_known) tell_position(&oracle.inputs.items[i], 0);
+    tell_all_again(oracle.origin.chapter);
 }
 
 /* Names rise, and are never used again; and nobody commits behind the back of a newer start. */
@@ -277,7 +386,9 @@ static void check_parent(const struct weir_ledger_entry *entry)
 
 static void take_commit(const struct weir_ledger_entry *entry)
 {
-    if (oracle.is_founded && entry->epoch == 0 && oracle.foundings_allowed > 0) begin_new_history();
+    const bool is_new = oracle.is_founded && entry->epoch == 0 && oracle.foundings_allowed > 0;
+    begin_chapter(entry->incarnation, entry->epoch, is_new ? oracle.origin.chapter : oracle.chapter);
+    if (is_new) begin_new_history();
     if (oracle.is_founded) check_parent(entry);
     if (!oracle.is_founded && entry->epoch != 0)
         oracle_fail("the first commit is epoch %" PRIu64 ", not the founding one", entry->epoch);
@@ -372,12 +483,15 @@ static void put_all(struct model_producer producer, bool is_commit)
         count++;
         if (is_commit) {
             check_order(pending);
+            tell_record((struct told){ .what = TOLD_PUT, .topic = oracle.test->outputs[pending->output].name,
+                                       .partition = pending->partition }, &pending->record);
             author_put(oracle.test->outputs[pending->output].name, pending->partition, &put);
         } else {
             oracle_fail("output was committed without a ledger record");
         }
     }
     if (!is_commit) return;
+    end_chapter();
     author_decide();
     world_trace("commit of %" PRIu64 "/%" PRIu64 ": %" PRIu64 " records in so far, %zu out now", oracle.incarnation,
                 oracle.epoch, oracle.counts.records, count);
@@ -445,7 +559,13 @@ bool oracle_position(const char *topic, int32_t partition, int64_t *position)
 
 struct weir_frame_name oracle_frame(void) { return oracle.frame; }
 uint64_t oracle_founder(void) { return oracle.founder; }
-void oracle_allow_founding(void) { oracle.foundings_allowed++; }
+
+void oracle_allow_founding(const struct oracle_origin *origin)
+{
+    oracle.foundings_allowed++;
+    oracle.origin = *origin;
+}
+
 void oracle_look(void) { scan_outputs(); }
 
 void oracle_move(const char *topic, int32_t partition, int64_t position)
@@ -453,6 +573,7 @@ void oracle_move(const char *topic, int32_t partition, int64_t position)
     struct place_state *place = place_of(&oracle.inputs, topic, partition);
     place->position = position;
     place->is_known = true;
+    tell_position(place, 0);
 }
 
 /* ---- The end ----------------------------------------------------------------------------------------------------- */
@@ -550,6 +671,10 @@ void oracle_end(void)
 {
     for (size_t i = 0; i < oracle.pending.count; i++) model_record_drop(&oracle.pending.items[i].record);
     vec_free(&oracle.pending);
+    for (size_t i = 0; i < oracle.told.count; i++)
+        if (oracle.told.items[i].what != TOLD_POSITION) model_record_drop(&oracle.told.items[i].record);
+    vec_free(&oracle.told);
+    vec_free(&oracle.chapters);
     for (size_t i = 0; i < NEWEST_BUCKETS; i++) vec_free(&oracle.newest[i]);
     for (size_t i = 0; i < WRITTEN_BUCKETS; i++) vec_free(&oracle.written[i]);
     arena_deinit(&oracle.arena);

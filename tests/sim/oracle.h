@@ -46,8 +46,16 @@ uint64_t oracle_founder(void);
 
 /* ---- What a person has decided ----------------------------------------------------------------------------------- */
 
-/* A start was told to begin a new history (--fresh): one founding commit may come after others. */
-void oracle_allow_founding(void);
+/* What a new history begins with. */
+struct oracle_origin {
+    uint32_t chapter;    /* the commit that state and positions are those of; 0 = none */
+    bool keeps_positions; /* without a chapter: it reads on where the one before stands, with no state */
+};
+/* A start was told to begin a new history: one founding commit may come after others. */
+void oracle_allow_founding(const struct oracle_origin *origin);
+/* The number of a commit, by its name; 0 = there was none. And of the newest one. */
+uint32_t oracle_chapter_of(uint64_t incarnation, uint64_t epoch);
+uint32_t oracle_chapter(void);
 /* The input is read from `position` on, whatever was committed (--position group). */
 void oracle_move(const char *topic, int32_t partition, int64_t position);
 /* Looks at the outputs and the ledger before something happens to them. */

@@ -242,6 +242,41 @@ static void life_is_stopped(struct life *life)
     life->stop = true;
 }
 
+/* ---- Orders ------------------------------------------------------------------------------------------------------ */
+
+static void checkpoint_is_asked_for(struct life *life)
+{
+    if (life == NULL || !fate_strikes(FATE_orders, "life %u: is asked for a checkpoint", life->number)) return;
+    world_seen()->checkpoints_asked++;
+    life->orders.checkpoint = true;
+}
+
+static void savepoint_is_asked_for(struct life *life)
+{
+    const bool stops = fate_percent(40);
+    if (life == NULL || life->is_foreign ||
+        !fate_strikes(FATE_orders, "life %u: is %s a savepoint", life->number, stops ? "to stop with" : "asked for"))
+        return;
+    life->orders.savepoint = true;
+    life->orders.savepoint_stops = stops;
+}
+
+static void life_is_rescaled(struct life *life)
+{
+    const uint32_t parallelism = 1 + (uint32_t)fate_below(3);
+    if (life == NULL || life->is_foreign ||
+        !fate_strikes(FATE_orders, "life %u: is to go on with parallelism %u", life->number, parallelism))
+        return;
+    life->orders.parallelism = parallelism;
+}
+
+static void life_is_cancelled(struct life *life)
+{
+    if (life == NULL || !fate_strikes(FATE_orders, "life %u: is cancelled", life->number)) return;
+    world_seen()->cancels++;
+    life->is_cancelled = true;
+}
+
 static void start_one(void *unused)
 {
     (void)unused;
@@ -386,6 +421,10 @@ static const struct event {
     { 60, life_is_killed },
     { 20, life_is_frozen },
     { 10, life_is_stopped },
+    { 8, checkpoint_is_asked_for },
+    { 14, savepoint_is_asked_for },
+    { 8, life_is_rescaled },
+    { 4, life_is_cancelled },
     { 20, second_start },
     { 12, many_start },
     { 10, power_fails },

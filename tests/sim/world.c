@@ -12,6 +12,7 @@
 #include "sim/load.h"
 #include "sim/mishaps.h"
 #include "sim/oracle.h"
+#include "sim/savepoints.h"
 #include "sim/timed_disk.h"
 #include "sim/weather.h"
 
@@ -87,8 +88,10 @@ static void calm(void)
         if (count == 0) lives_start(false);
         (void)load_end();
         const bool is_done = oracle_has_caught_up() && !mishaps_have_struck();
-        for (uint32_t i = 0; i < count; i++)
-            lives[i]->stop |= count > 1 || (is_done && lives_is_running(lives[i]));
+        for (uint32_t i = 0; i < count; i++) {
+            lives[i]->orders.checkpoint |= is_done && lives[i]->ticket == 0;
+            lives[i]->stop |= count > 1 || (is_done && lives_is_running(lives[i]) && lives_has_answered(lives[i]));
+        }
         pass_time(SLICE_US);
         lives_judge();
         mishaps_watch();
@@ -96,6 +99,7 @@ static void calm(void)
     lives_trace();
     if (lives_alive(lives) > 0) oracle_fail("a job does not end, though all is calm");
     oracle_check_end();
+    savepoints_check_end();
 }
 
 static void fill_report(void)
@@ -151,6 +155,7 @@ void world_run(const struct world_options *options, struct world_report *report)
     report->loose_runs = is_loose;
     world_trace("job '%s'", world.test->name);
     oracle_begin(cluster_model(), world.test, is_loose);
+    savepoints_begin(!is_loose);
     lives_begin(world.test, options->limits[WORLD_parallelism], options->with_mishaps, is_loose);
     weather_begin(world.test, options->with_mishaps, is_loose);
     mishaps_begin(world.test);

@@ -526,7 +526,11 @@ START_TEST(mistakes_have_the_numbers_that_linux_gives_them)
     ck_assert_int_eq(disk->open(disk->user, "/d", DISK_UPDATE), -EISDIR);
     ck_assert_int_eq(disk->open(disk->user, "/none/a", DISK_CREATE), -ENOENT);
     ck_assert_int_eq(disk->remove(disk->user, "/none"), -ENOENT);
-    ck_assert_int_eq(disk->remove(disk->user, "/d"), -EISDIR);
+    ck_assert_int_eq(disk->remove(disk->user, "/"), -EBUSY);
+    ck_assert_int_eq(disk->make_directory(disk->user, "/d/e"), 0);
+    ck_assert_int_eq(disk->remove(disk->user, "/d"), -ENOTEMPTY);
+    ck_assert_int_eq(disk->remove(disk->user, "/d/e"), 0);
+    ck_assert_int_eq(disk->remove(disk->user, "/d/e"), -ENOENT);
     ck_assert_int_eq(disk->rename(disk->user, "/none", "/b", true), -ENOENT);
     ck_assert_int_eq(disk->rename(disk->user, "/a", "/d/a", true), -EXDEV); /* the model's own limit */
     ck_assert_int_eq(disk->sync_directory(disk->user, "/none"), -ENOENT);
