@@ -631,6 +631,7 @@ static void run_job(void *argument)
         struct mail *mail = mailbox_take(&job->mailbox);
         if (mail != NULL) {
             take_letter(job, mail);
+            job_savepoint_look(job);
             continue;
         }
         run_timers(job);

@@ -101,7 +101,7 @@ struct job_dump {
 
 /* The savepoint that is being taken, at most one (job_savepoint.c). */
 struct job_taking {
-    enum { TAKING_NOTHING, TAKING_PREPARES, TAKING_WAITS, TAKING_COPIES } phase;
+    enum { TAKING_NOTHING, TAKING_PREPARES, TAKING_PREPARED, TAKING_WAITS, TAKING_COPIES } phase;
     bool stops;              /* the checkpoint is the last one before the job ends */
     bool in_flight;          /* a piece of work is with the base writer */
     bool given_up;
@@ -404,6 +404,8 @@ void job_delete_files(struct weir_job *job);                                   /
 /* ---- job_savepoint.c ------------------------------------------------------------------------------------------------ */
 
 void job_savepoint_asked(struct weir_job *job, struct letter_savepoint *letter);
+/* Asks for its checkpoint when the job runs. After each letter. */
+void job_savepoint_look(struct weir_job *job);
 /* A checkpoint is committed. */
 void job_savepoint_committed(struct weir_job *job, bool final);
 /* What had to wait for the end of an attempt. */

@@ -8,9 +8,11 @@
 /* Taking a savepoint: a checkpoint is asked for, and when it is committed its files are copied, piece by piece, by the base
  * writer. Nobody else notices, but that nothing is deleted from the store meanwhile.
  *
- *   user ──SAVEPOINT──> PREPARES ──> WAITS ──checkpoint committed──> COPIES ──piece, piece ...──> NOTHING, and the status says
- *                                                                                                 DONE or FAILED
+ *   user ──SAVEPOINT──> PREPARES ──> PREPARED ──the job runs──> WAITS ──checkpoint committed──┐
+ *                                                                                            v
+ *                                     NOTHING, and the status says DONE or FAILED <── COPIES, piece by piece
  *
+ * A job that does not run is not asked: to stop it then would be to end it without a savepoint.
  * What is copied is committed, whatever becomes of the attempt: a roll-back interrupts the copy and does not end it. A job
  * that comes to its end waits for it, unless it is cancelled. */
 
@@ -77,8 +79,9 @@ static enum weir_code run_piece(struct work *work)
     return savepoint_step(piece->copy, PIECE_BYTES, &piece->done, &work->error);
 }
 
-static void ask_for_checkpoint(struct weir_job *job)
+void job_savepoint_look(struct weir_job *job)
 {
+    if (job->taking.phase != TAKING_PREPARED || job->commit.phase != COMMIT_RUNNING || !job->commit.tasks_started) return;
     job->taking.phase = TAKING_WAITS;
     job->taking.ticket = atomic_fetch_add(&job->tickets.given, 1) + 1;
     job_ask_for_checkpoint(job, job->taking.ticket, job->taking.stops);
@@ -97,7 +100,7 @@ static void work_done(struct work *work, void *user)
     } else if (((struct savepoint_work *)work)->done) {
         finish(job);
     } else if (taking->phase == TAKING_PREPARES) {
-        ask_for_checkpoint(job);
+        taking->phase = TAKING_PREPARED;
     } else {
         say_state(job, WEIR_SAVEPOINT_COPYING);
         job_savepoint_go_on(job);

@@ -168,6 +168,19 @@ START_TEST(a_job_goes_on_while_a_savepoint_is_taken)
 }
 END_TEST
 
+START_TEST(a_job_that_does_not_run_yet_stops_with_a_savepoint_when_it_does)
+{
+    struct weir_error outcome;
+    weir_job *job = local_job_create(slow());
+    ask(job, true);
+    ck_assert(weir_job_wait(job, 60000, &outcome));
+    local_job_expect_ok(&outcome);
+    const struct weir_savepoint_status status = savepoint_of(job);
+    expect_done(&status);
+    weir_job_destroy(job);
+}
+END_TEST
+
 START_TEST(a_savepoint_holds_bases_and_deltas)
 {
     local_job_set("state.recovery.max-frames", "4");
@@ -687,6 +700,7 @@ static void add(TCase *tests)
     tcase_add_checked_fixture(tests, begin, end);
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, a_job_goes_on_while_a_savepoint_is_taken);
+    tcase_add_test(tests, a_job_that_does_not_run_yet_stops_with_a_savepoint_when_it_does);
     tcase_add_test(tests, a_savepoint_holds_bases_and_deltas);
     tcase_add_test(tests, a_copy_under_another_name_ends_with_the_same_state);
     tcase_add_test(tests, the_backend_may_change);
