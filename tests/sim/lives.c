@@ -382,7 +382,9 @@ static bool is_allowed(const struct life *life)
     if (life->is_foreign) return life->outcome.code == WEIR_FOREIGN || life->stop || life->is_cancelled || life->met_bad_disk;
     if ((life->stop || life->may_end || life->was_rescaled) && life->outcome.remedy != WEIR_REMEDY_STOP) return true;
     switch (life->outcome.code) {
-    case WEIR_OK: return life->stop || life->is_cancelled || life->may_end || (life->ends != NULL && oracle_has_reached(life->ends));
+    case WEIR_OK:
+        return life->stop || life->is_cancelled || life->may_end ||
+               (life->ends != NULL && oracle_has_reached(life->ends));
     case WEIR_FENCED: return life->was_taken_over;
     case WEIR_ENVIRONMENT: return life->met_bad_disk;
     case WEIR_FOREIGN: return life->is_foreign;

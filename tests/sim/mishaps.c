@@ -174,7 +174,8 @@ static void find_file(void *user, const char *path, uint64_t size)
     const char *name = strrchr(path, '/') + 1;
     const char *directory = lives_directory();
     const size_t length = strlen(directory);
-    if (strncmp(path, directory, length) != 0 || path[length] != '/' || size == 0 || (search->file != NULL && strcmp(name, search->file) != 0)) return;
+    if (strncmp(path, directory, length) != 0 || path[length] != '/' || size == 0 ||
+        (search->file != NULL && strcmp(name, search->file) != 0)) return;
     if (search->count++ != search->chosen) return;
     (void)snprintf(mishaps.path, sizeof mishaps.path, "%s", path);
 }
