@@ -48,6 +48,7 @@ void local_job_begin(void)
 void local_job_use_small_cache(void)
 {
     char *stores = local_job.stores;
+    if (stores[0] != '\0') return;
     snprintf(stores, sizeof local_job.stores, "%s/weir-job-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(stores));
     local_job_set("state.backend.type", "rocksdb");
