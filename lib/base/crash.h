@@ -10,8 +10,8 @@
 #define CRASH_POINTS(X)                                                                                                \
     X(offsets_fixed) X(barrier_in_flight) X(snapshot_begun) X(part_durable) X(deltas_encoded) X(frame_written)         \
     X(frame_durable) X(ledger_produced) X(sink_flushed) X(offsets_sent) X(commit_sent) X(commit_acknowledged)          \
-    X(base_begun) X(base_written) X(base_named) X(files_deleted) X(restore_base_applied) X(restore_half_replayed)      \
-    X(founding) X(announced) X(shutdown_half_done)
+    X(base_begun) X(base_linked) X(base_written) X(base_named) X(files_deleted) X(restore_base_applied)                \
+    X(restore_half_replayed) X(founding) X(announced) X(shutdown_half_done)
 
 /* Of what a job does only when it is asked to. */
 #define CRASH_POINTS_ASKED(X)                                                                                          \

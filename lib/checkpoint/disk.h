@@ -33,6 +33,9 @@ struct disk {
     /* `replace` false: -EEXIST when `target` is there. */
     int (*rename)(void *user, const char *source, const char *target, bool replace);
     int (*remove)(void *user, const char *path); /* a file, or an empty directory */
+    /* A second name for the file `source`; `symbolic`: a name that stands for it. -EXDEV where that cannot be, and a copy
+     * has to do; NULL where it never can. */
+    int (*link)(void *user, const char *source, const char *target, bool symbolic);
     /* Calls `visit` for each name in a directory, in no order. */
     int (*list)(void *user, const char *path, void (*visit)(void *visit_user, const char *name), void *visit_user);
     /* The directory lies in memory (tmpfs, ramfs): it does not survive a reboot. */

@@ -4,8 +4,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -100,6 +102,16 @@ static int system_remove(void *user, const char *path)
     return answer(remove(path));
 }
 
+static int system_link(void *user, const char *source, const char *target, bool symbolic)
+{
+    char whole[PATH_MAX];
+    (void)user;
+    if (symbolic && realpath(source, whole) == NULL) return -errno;
+    if ((symbolic ? symlink(whole, target) : link(source, target)) == 0) return 0;
+    const bool is_impossible = errno == EPERM || errno == EMLINK || errno == ENOSYS || errno == EOPNOTSUPP;
+    return is_impossible ? -EXDEV : -errno;
+}
+
 static int system_list(void *user, const char *path, void (*visit)(void *visit_user, const char *name),
                        void *visit_user)
 {
@@ -134,6 +146,7 @@ const struct disk disk_system = {
     .sync_directory = system_sync_directory,
     .rename = system_rename,
     .remove = system_remove,
+    .link = system_link,
     .list = system_list,
     .is_volatile = system_is_volatile,
 };

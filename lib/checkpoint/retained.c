@@ -95,13 +95,40 @@ static bool was_found(const struct search *search, const struct weir_frame_name 
     return false;
 }
 
-/* One that cannot be read any more, a moment after it could, keeps its place in the log and loses its bases. */
-static bool say(struct search *search, struct retention *retention, const struct weir_frame_name *name)
+static enum weir_code say_base(struct store *store, const struct manifest_base *base, struct retention *retention,
+                               struct weir_error *error)
 {
-    struct weir_error error;
-    if (was_found(search, name) && read_frame(search, name, &error) == WEIR_OK)
-        return retention_checkpoint(retention, name, &search->manifest);
-    return retention_frame(retention, name);
+    struct links links;
+    links_init(&links);
+    enum weir_code code = links_read(store, base, &links, error);
+    if (code == WEIR_OK && !retention_links(retention, base->name, &links)) code = no_memory(error);
+    links_deinit(&links);
+    return code;
+}
+
+/* The checkpoint, and before it what its bases refer to. */
+static enum weir_code say_checkpoint(struct store *store, const struct weir_frame_name *name,
+                                     const struct manifest *manifest, struct retention *retention,
+                                     struct weir_error *error)
+{
+    enum weir_code code = WEIR_OK;
+    for (size_t i = 0; i < manifest->operator_count; i++)
+        for (size_t j = 0; code == WEIR_OK && j < manifest->operators[i].base_count; j++)
+            if (store_base_is_links(&manifest->operators[i].bases[j]))
+                code = say_base(store, &manifest->operators[i].bases[j], retention, error);
+    if (code == WEIR_OK && !retention_checkpoint(retention, name, manifest)) code = no_memory(error);
+    return code;
+}
+
+/* One that cannot be read any more, a moment after it could, keeps its place in the log and loses its bases. */
+static enum weir_code say(struct search *search, struct retention *retention, const struct weir_frame_name *name,
+                          struct weir_error *error)
+{
+    enum weir_code code = WEIR_DAMAGED;
+    if (was_found(search, name)) code = read_frame(search, name, error);
+    if (code == WEIR_OK) code = say_checkpoint(search->store, name, &search->manifest, retention, error);
+    if (code != WEIR_DAMAGED) return code;
+    return retention_frame(retention, name) ? WEIR_OK : no_memory(error);
 }
 
 enum weir_code retained_restore(struct store *store, const struct store_chain *chain, const struct manifest *manifest,
@@ -114,11 +141,9 @@ enum weir_code retained_restore(struct store *store, const struct store_chain *c
     enum weir_code code = add_names(&search.chain, chain) ? WEIR_OK : no_memory(error);
     if (code == WEIR_OK) code = look_back(&search, manifest->parent, retention->retained_max - 1, error);
     const size_t count = search.chain.frames.count;
-    bool said = true;
     for (size_t i = 0; code == WEIR_OK && i + 1 < count; i++)
-        said = said && say(&search, retention, &search.chain.frames.items[i]);
-    if (code == WEIR_OK && !(said && retention_checkpoint(retention, &search.chain.frames.items[count - 1], manifest)))
-        code = no_memory(error);
+        code = say(&search, retention, &search.chain.frames.items[i], error);
+    if (code == WEIR_OK) code = say_checkpoint(store, &search.chain.frames.items[count - 1], manifest, retention, error);
     arena_deinit(&search.arena);
     buffer_deinit(&search.bytes);
     store_chain_clear(&search.found);

@@ -22,6 +22,8 @@ void retention_deinit(struct retention *retention)
     vec_free(&retention->checkpoints);
     vec_free(&retention->segments);
     retention_names_clear(&retention->known);
+    for (size_t i = 0; i < retention->links.count; i++) retention_names_clear(&retention->links.items[i].tables);
+    vec_free(&retention->links);
 }
 
 /* ---- Lists of names ---------------------------------------------------------------------------------------------- */
@@ -47,13 +49,22 @@ static bool names_add_once(struct retention_names *names, const char *file)
     return names_have(names, file) || names_add(names, file);
 }
 
+static const struct retention_links *links_of(const struct retention *retention, const char *base)
+{
+    for (size_t i = 0; i < retention->links.count; i++)
+        if (strcmp(retention->links.items[i].base, base) == 0) return &retention->links.items[i];
+    return NULL;
+}
+
 /* ---- What happened ----------------------------------------------------------------------------------------------- */
 
 bool retention_found(struct retention *retention, const char *file)
 {
     struct store_file parsed;
     if (!store_file_parse(file, &parsed) || parsed.incarnation > retention->incarnation) return true;
-    if (parsed.is_base || parsed.incarnation < retention->incarnation) return names_add_once(&retention->known, file);
+    retention->is_settled = false;
+    if (parsed.kind != STORE_FILE_LOG || parsed.incarnation < retention->incarnation)
+        return names_add_once(&retention->known, file);
     /* The own log is cut at its head: the lowest number is all that needs to be known. */
     if (retention->own_segment_first == 0 || parsed.number < retention->own_segment_first)
         retention->own_segment_first = parsed.number;
@@ -69,7 +80,7 @@ static bool failed(struct retention *retention)
 bool retention_frame(struct retention *retention, const struct weir_frame_name *frame)
 {
     struct store_file parsed;
-    CHECK(store_file_parse(frame->file, &parsed) && !parsed.is_base);
+    CHECK(store_file_parse(frame->file, &parsed) && parsed.kind == STORE_FILE_LOG);
     const size_t count = retention->segments.count;
     struct retention_segment *last = count == 0 ? NULL : &retention->segments.items[count - 1];
     CHECK(last == NULL || frame->epoch >= last->epoch_last);
@@ -89,24 +100,60 @@ static bool is_same(const struct weir_frame_name *a, const struct weir_frame_nam
            a->offset == b->offset;
 }
 
+bool retention_links(struct retention *retention, const char *base, const struct links *links)
+{
+    if (links_of(retention, base) != NULL) return true;
+    struct retention_links *said = strlen(base) < STORE_FILE_MAX ? vec_push(&retention->links) : NULL;
+    if (said == NULL) return failed(retention);
+    *said = (struct retention_links){ .base = "" };
+    memcpy(said->base, base, strlen(base) + 1);
+    for (size_t i = 0; i < links->files.count; i++)
+        if (links->files.items[i].file[0] != '\0' && !names_add(&said->tables, links->files.items[i].file))
+            return failed(retention);
+    return true;
+}
+
+static bool has_same_bases(const struct retention_checkpoint *a, const struct retention_checkpoint *b)
+{
+    if (a->bases.files.count != b->bases.files.count) return false;
+    for (size_t i = 0; i < a->bases.files.count; i++)
+        if (strcmp(a->bases.files.items[i].file, b->bases.files.items[i].file) != 0) return false;
+    return true;
+}
+
 static void forget_oldest(struct retention *retention)
 {
+    const struct retention_checkpoint *checkpoints = retention->checkpoints.items;
+    if (!has_same_bases(&checkpoints[0], &checkpoints[1])) retention->is_settled = false;
     retention_names_clear(&retention->checkpoints.items[0].bases);
     retention->checkpoints.count--;
     memmove(retention->checkpoints.items, retention->checkpoints.items + 1,
             retention->checkpoints.count * sizeof *retention->checkpoints.items);
 }
 
-/* Fills `checkpoint` from the manifest; its bases become known, so that they can go one day. */
+/* The base becomes known, and what it refers to, so that they can go one day. Of files by reference that nobody has spoken
+ * of, some might be deleted that are needed: better none. */
+static bool note_base(struct retention *retention, const struct manifest_base *base)
+{
+    if (names_have(&retention->known, base->name)) return !store_base_is_links(base) || links_of(retention, base->name);
+    retention->is_settled = false;
+    if (!names_add(&retention->known, base->name)) return false;
+    if (!store_base_is_links(base)) return true;
+    const struct retention_links *links = links_of(retention, base->name);
+    for (size_t i = 0; links != NULL && i < links->tables.files.count; i++)
+        if (!names_add_once(&retention->known, links->tables.files.items[i].file)) return false;
+    return links != NULL;
+}
+
+/* Fills `checkpoint` from the manifest. */
 static bool note_bases(struct retention *retention, const struct manifest *manifest,
                        struct retention_checkpoint *checkpoint)
 {
     for (size_t i = 0; i < manifest->operator_count; i++) {
         for (size_t j = 0; j < manifest->operators[i].base_count; j++) {
             const struct manifest_base *base = &manifest->operators[i].bases[j];
-            if (strcmp(base->store, STORE_KIND_FILE) != 0) continue;
-            if (!names_add_once(&checkpoint->bases, base->name) || !names_add_once(&retention->known, base->name))
-                return false;
+            if (strcmp(base->store, STORE_KIND_FILE) != 0 && !store_base_is_links(base)) continue;
+            if (!names_add_once(&checkpoint->bases, base->name) || !note_base(retention, base)) return false;
         }
     }
     return true;
@@ -153,20 +200,33 @@ static void forget_segments(struct retention *retention, uint64_t epoch_first)
     size_t gone = 0;
     while (gone < retention->segments.count && retention->segments.items[gone].epoch_last < epoch_first) gone++;
     retention->segments.count -= gone;
+    if (gone > 0) retention->is_settled = false;
     if (gone > 0)
         memmove(retention->segments.items, retention->segments.items + gone,
                 retention->segments.count * sizeof *retention->segments.items);
+}
+
+static bool is_named(const struct retention *retention, const char *base)
+{
+    for (size_t i = 0; i < retention->checkpoints.count; i++)
+        if (names_have(&retention->checkpoints.items[i].bases, base)) return true;
+    return false;
+}
+
+/* Also by a base that no manifest has named yet. */
+static bool is_referred_to(const struct retention *retention, const char *table)
+{
+    for (size_t i = 0; i < retention->links.count; i++)
+        if (names_have(&retention->links.items[i].tables, table)) return true;
+    return false;
 }
 
 static bool is_needed(const struct retention *retention, const char *file)
 {
     struct store_file parsed;
     CHECK(store_file_parse(file, &parsed) && parsed.incarnation <= retention->incarnation);
-    if (parsed.is_base) {
-        for (size_t i = 0; i < retention->checkpoints.count; i++)
-            if (names_have(&retention->checkpoints.items[i].bases, file)) return true;
-        return false;
-    }
+    if (parsed.kind == STORE_FILE_BASE) return is_named(retention, file);
+    if (parsed.kind == STORE_FILE_TABLE) return is_referred_to(retention, file);
     for (size_t i = 0; i < retention->segments.count; i++)
         if (retention->segments.items[i].incarnation == parsed.incarnation &&
             retention->segments.items[i].number == parsed.number)
@@ -174,9 +234,23 @@ static bool is_needed(const struct retention *retention, const char *file)
     return false;
 }
 
+/* Whose base was named once, and is not any more. */
+static void forget_links(struct retention *retention)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < retention->links.count; i++) {
+        struct retention_links *links = &retention->links.items[i];
+        const bool is_over = names_have(&retention->known, links->base) && !is_named(retention, links->base);
+        if (is_over) retention_names_clear(&links->tables);
+        else retention->links.items[kept++] = *links;
+    }
+    retention->links.count = kept;
+}
+
 static bool collect_known(struct retention *retention, struct retention_names *deletions)
 {
     size_t kept = 0;
+    forget_links(retention);
     bool complete = true;
     for (size_t i = 0; i < retention->known.files.count; i++) {
         const struct retention_name name = retention->known.files.items[i];
@@ -211,6 +285,7 @@ bool retention_collect(struct retention *retention, struct retention_names *dele
 {
     if (retention->incomplete || retention->checkpoints.count == 0) return !retention->incomplete;
     forget_segments(retention, epoch_needed_first(retention));
-    const bool complete = collect_known(retention, deletions);
+    const bool complete = retention->is_settled || collect_known(retention, deletions);
+    retention->is_settled = complete;
     return collect_own_log(retention, deletions) && complete;
 }

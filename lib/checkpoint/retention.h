@@ -7,19 +7,19 @@
  *
  * A checkpoint needs its bases and the frames of its chain above its redo point; the newest `retained_max` checkpoints
  * are kept with what they need. Everything else goes, as an action of "n committed" only (R3):
- *   1. bases that a checkpoint named and no retained one names any more;
+ *   1. bases that a checkpoint named and no retained one names any more, and the tables that only such bases refer to;
  *   2. segments of this incarnation's log below the first that is needed;
  *   3. files of older incarnations that no retained checkpoint needs, orphans of crashes among them;
- *   4. never a file of a newer incarnation, never a base of this one that no manifest has named yet, never a name that
- *      is neither log nor base.
+ *   4. never a file of a newer incarnation, never a base of this one that no manifest has named yet nor what it refers
+ *      to, never a name that is neither log nor base nor table.
  *
  * Owner: job thread. */
 #ifndef CHECKPOINT_RETENTION_H
 #define CHECKPOINT_RETENTION_H
 
 #include "base/base.h"
+#include "checkpoint/links.h"
 #include "checkpoint/manifest.h"
-#include "checkpoint/store.h"
 
 struct retention_name {
     char file[STORE_FILE_MAX];
@@ -35,6 +35,12 @@ struct retention_checkpoint {
     struct retention_names bases;
 };
 
+/* A base of files by reference (links.h), and the files that it refers to. */
+struct retention_links {
+    char base[STORE_FILE_MAX];
+    struct retention_names tables;
+};
+
 /* A log segment that holds frames of the chain. */
 struct retention_segment {
     uint64_t incarnation;
@@ -48,6 +54,8 @@ struct retention {
     VEC(struct retention_checkpoint) checkpoints; /* oldest first */
     VEC(struct retention_segment) segments;       /* in the order of the chain */
     struct retention_names known;                 /* files that may have to go one day */
+    VEC(struct retention_links) links;            /* of the bases that a checkpoint names, or is about to */
+    bool is_settled;                              /* of `known`, nothing that retention_collect has left may go now */
     uint64_t own_segment_first;                   /* own segments below it are gone already; 0 = unknown */
     struct weir_frame_name frame_last;            /* the newest of the chain */
     bool incomplete;                              /* memory failed: sticky */
@@ -62,6 +70,8 @@ void retention_deinit(struct retention *retention);
 bool retention_found(struct retention *retention, const char *file);
 /* A frame or part of the chain that leads to the restored checkpoint, oldest first. False: no memory. */
 bool retention_frame(struct retention *retention, const struct weir_frame_name *frame);
+/* What a base of files by reference refers to: said before the first checkpoint that names it. False: no memory. */
+bool retention_links(struct retention *retention, const char *base, const struct links *links);
 /* Checkpoint `frame` is committed (or restored, or was committed before that). Also says retention_frame; its parent was
  * the last frame said, unless it does not need it. False: no memory; nothing will be deleted until the next restore,
  * because what is unknown may be needed. */

@@ -14,7 +14,7 @@ enum {
     SYNC_BYTES = 8 << 20, /* as store_base.c: no big flush at the end */
 };
 
-enum step { STEP_FOLDER, STEP_FRAMES, STEP_BASES, STEP_MARK };
+enum step { STEP_FOLDER, STEP_BASES, STEP_FRAMES, STEP_MARK };
 
 /* A file of the folder that is being written. */
 struct target {
@@ -42,6 +42,11 @@ struct savepoint {
     struct arena scratch;
 
     size_t operator_index, base_index; /* which base is next */
+    const struct savepoint_units *units;
+    struct store *into;         /* the folder, where a base is written as units */
+    struct store_base *written; /* NULL = none */
+    void *reading;
+    bool is_changed;            /* the manifest names bases otherwise than the checkpoint's frame does */
     int source;                        /* the base that is being copied; -1 = none */
     struct hash_stream *hash;
     struct target target;
@@ -50,7 +55,8 @@ struct savepoint {
 /* ---- Beginning --------------------------------------------------------------------------------------------------- */
 
 struct savepoint *savepoint_create(struct store *store, const struct disk *disk, const char *directory,
-                                   const struct weir_frame_name *frame, const uint64_t random[2])
+                                   const struct weir_frame_name *frame, const struct savepoint_units *units,
+                                   const uint64_t random[2])
 {
     struct savepoint *savepoint = calloc(1, sizeof *savepoint);
     char *copy = strdup(directory);
@@ -60,9 +66,9 @@ struct savepoint *savepoint_create(struct store *store, const struct disk *disk,
         return NULL;
     }
     *savepoint = (struct savepoint){ .store = store, .disk = disk == NULL ? &disk_system : disk, .directory = copy, .source = -1,
-                                     .next = *frame, .target = { .file = -1 } };
+                                     .next = *frame, .target = { .file = -1 }, .units = units };
     struct savepoint_mark *mark = &savepoint->mark;
-    mark->frame = *frame;
+    mark->frame = mark->taken = *frame;
     (void)snprintf(mark->id, sizeof mark->id, "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
     (void)snprintf(mark->job, sizeof mark->job, "%s", store->job);
     (void)snprintf(mark->slot, sizeof mark->slot, "%s", store->slot);
@@ -96,7 +102,7 @@ static enum weir_code begin_folder(struct savepoint *savepoint, struct weir_erro
     const uint64_t redo_epoch = manifest_redo_epoch(&savepoint->manifest);
     savepoint->epoch_first = redo_epoch < savepoint->next.epoch ? redo_epoch + 1 : savepoint->next.epoch;
     savepoint->mark.wall_ms = savepoint->manifest.wall_ms;
-    savepoint->step = STEP_FRAMES;
+    savepoint->step = STEP_BASES;
     return WEIR_OK;
 }
 
@@ -152,6 +158,17 @@ static int put_frame(struct savepoint *savepoint)
     return result;
 }
 
+/* The checkpoint's frame with its bases as they are here. It lies where it lay: nothing in the folder comes behind it. */
+static bool change_frame(struct savepoint *savepoint)
+{
+    struct weir_frame_name *name = &savepoint->mark.frame;
+    if (!manifest_encode(&savepoint->manifest, &savepoint->bytes, name)) return false;
+    savepoint->next.length = name->length;
+    savepoint->next.hash = name->hash;
+    savepoint->is_changed = false;
+    return true;
+}
+
 /* The frame that is next, and its parent after it. */
 static enum weir_code copy_frame(struct savepoint *savepoint, struct weir_error *error)
 {
@@ -160,23 +177,25 @@ static enum weir_code copy_frame(struct savepoint *savepoint, struct weir_error 
     const enum weir_code code = store_read_manifest(savepoint->store, &name, &savepoint->bytes, &savepoint->scratch,
                                                     &manifest, error);
     if (code != WEIR_OK) return code;
-    int result = put_frame(savepoint);
-    const bool is_last = manifest.parent.incarnation == 0 || manifest.parent.epoch < savepoint->epoch_first;
+    const struct weir_frame_name parent = manifest.parent;
+    int result = savepoint->is_changed && !change_frame(savepoint) ? -ENOMEM : 0;
+    if (result == 0) result = put_frame(savepoint);
+    const bool is_last = parent.incarnation == 0 || parent.epoch < savepoint->epoch_first;
     if (result == 0 && is_last) result = target_close(savepoint);
     if (result < 0) return savepoint_disk_error(error, savepoint->path, result, "writing", name.file);
-    savepoint->next = manifest.parent;
-    if (is_last) savepoint->step = STEP_BASES;
+    savepoint->next = parent;
+    if (is_last) savepoint->step = STEP_MARK;
     return WEIR_OK;
 }
 
 /* ---- Bases ------------------------------------------------------------------------------------------------------- */
 
 /* NULL behind the last one. */
-static const struct manifest_base *next_base(struct savepoint *savepoint)
+static struct manifest_base *next_base(struct savepoint *savepoint)
 {
     const struct manifest *manifest = &savepoint->manifest;
     for (; savepoint->operator_index < manifest->operator_count; savepoint->operator_index++, savepoint->base_index = 0) {
-        const struct manifest_operator *op = &manifest->operators[savepoint->operator_index];
+        struct manifest_operator *op = &manifest->operators[savepoint->operator_index];
         if (savepoint->base_index < op->base_count) return &op->bases[savepoint->base_index];
     }
     return NULL;
@@ -232,13 +251,70 @@ static enum weir_code copy_piece(struct savepoint *savepoint, const struct manif
     return savepoint->target.offset < base->length ? WEIR_OK : end_base(savepoint, base, error);
 }
 
+/* ---- Bases of files by reference --------------------------------------------------------------------------------- */
+
+static void units_close(struct savepoint *savepoint)
+{
+    if (savepoint->reading != NULL) savepoint->units->close(savepoint->reading);
+    savepoint->reading = NULL;
+    store_base_abandon(savepoint->written);
+    savepoint->written = NULL;
+    store_close(savepoint->into);
+    savepoint->into = NULL;
+}
+
+static enum weir_code begin_units(struct savepoint *savepoint, const struct manifest_base *base, struct weir_error *error)
+{
+    struct weir_bytes states;
+    struct store_file file;
+    CHECK(savepoint->units != NULL && store_file_parse(base->name, &file)); /* it has been read */
+    enum weir_code code = savepoint->units->open(savepoint->store, base, &savepoint->reading, &states, error);
+    if (code == WEIR_OK)
+        code = store_open(&(struct store_options){ .directory = savepoint->path, .disk = savepoint->disk },
+                          &savepoint->into, error);
+    if (code == WEIR_OK)
+        code = store_base_create_as(savepoint->into, BASE_OF_UNITS, file.incarnation, file.number, &savepoint->written,
+                                    error);
+    return code == WEIR_OK ? store_base_append(savepoint->written, states, error) : code;
+}
+
+/* From here on the base is another one, under the same name. */
+static enum weir_code end_units(struct savepoint *savepoint, struct manifest_base *base, struct weir_error *error)
+{
+    struct store_base_result result;
+    const enum weir_code code = store_base_finish(savepoint->written, &result, error);
+    if (code != WEIR_OK) return code;
+    savepoint->written = NULL;
+    units_close(savepoint);
+    base->store = STORE_KIND_FILE;
+    base->length = result.length;
+    base->hash = result.hash;
+    savepoint->is_changed = true;
+    savepoint->base_index++;
+    return WEIR_OK;
+}
+
+static enum weir_code copy_units(struct savepoint *savepoint, struct manifest_base *base, struct weir_error *error)
+{
+    bool is_over;
+    enum weir_code code = savepoint->reading == NULL ? begin_units(savepoint, base, error) : WEIR_OK;
+    buffer_clear(&savepoint->bytes);
+    if (code == WEIR_OK)
+        code = savepoint->units->next(savepoint->reading, COPY_BYTES, &savepoint->bytes, &is_over, error);
+    const struct weir_bytes units = { savepoint->bytes.data, savepoint->bytes.size };
+    if (code == WEIR_OK) code = store_base_append(savepoint->written, units, error);
+    savepoint->mark.bytes += units.size;
+    return code == WEIR_OK && is_over ? end_units(savepoint, base, error) : code;
+}
+
 static enum weir_code copy_base(struct savepoint *savepoint, struct weir_error *error)
 {
-    const struct manifest_base *base = next_base(savepoint);
+    struct manifest_base *base = next_base(savepoint);
     if (base == NULL) {
-        savepoint->step = STEP_MARK;
+        savepoint->step = STEP_FRAMES;
         return WEIR_OK;
     }
+    if (store_base_is_links(base)) return copy_units(savepoint, base, error);
     const enum weir_code code = savepoint->source < 0 ? begin_base(savepoint, base, error) : WEIR_OK;
     return code == WEIR_OK ? copy_piece(savepoint, base, error) : code;
 }
@@ -284,6 +360,7 @@ void savepoint_destroy(struct savepoint *savepoint)
 {
     if (savepoint == NULL) return;
     source_close(savepoint);
+    units_close(savepoint);
     if (savepoint->target.file >= 0) savepoint->disk->close(savepoint->disk->user, savepoint->target.file);
     arena_deinit(&savepoint->arena);
     arena_deinit(&savepoint->scratch);

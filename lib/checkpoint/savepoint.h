@@ -5,7 +5,7 @@
  *       store          the savepoint's own id, and of which job it is (as in every store)
  *       log-<i>-<n>    the checkpoint's frame and those above its redo point, each where it lay in the store; the rest of
  *                      the file is a hole
- *       base-<i>-<n>   its bases
+ *       base-<i>-<n>   its bases; one of files by reference is written as units, and the checkpoint's frame names it so
  *       savepoint      the mark: which frame is the checkpoint. Text, written last and renamed into its place: a folder
  *                      without it is half a savepoint, and none
  *
@@ -15,6 +15,7 @@
  *   store <id of the store that it was taken from>
  *   checkpoint <incarnation> <epoch>
  *   frame <file> <offset> <length> <hash>       the three numbers are hexadecimal
+ *   taken-as <length> <hash>                    of the frame in that store, hexadecimal; left out when they are the same
  *   taken <milliseconds since 1970>
  *   bytes <of frames and bases>
  *   hash <XXH3 64 of the lines before it>
@@ -38,6 +39,7 @@ struct savepoint_mark {
     char slot[16];
     char store[STORE_ID_MAX];
     struct weir_frame_name frame; /* incarnation and epoch are the checkpoint's name */
+    struct weir_frame_name taken; /* as it is in the store that it was taken from: differs where bases became units */
     int64_t wall_ms;              /* when the checkpoint was made */
     uint64_t bytes;
 };
@@ -50,10 +52,22 @@ struct savepoint;
  * `disk` NULL = disk_system. WEIR_ENVIRONMENT. */
 enum weir_code savepoint_prepare(const struct disk *disk, const char *directory, struct weir_error *error);
 
+/* Makes units of a base of files by reference (links.h), which a savepoint does not have: any backend can begin with it,
+ * and none of its files is another's. `states`, of the writer, is borrowed until the end. */
+struct savepoint_units {
+    enum weir_code (*open)(struct store *store, const struct manifest_base *base, void **reading,
+                           struct weir_bytes *states, struct weir_error *error);
+    /* Appends about `bytes_max`. */
+    enum weir_code (*next)(void *reading, size_t bytes_max, struct buffer *out, bool *is_over, struct weir_error *error);
+    void (*close)(void *reading);
+};
+
 /* Of the committed checkpoint `frame` of `store`, which is borrowed until the end. `random` makes its id. Writes nothing.
+ * `units` may be NULL where no base is one of files by reference.
  * `disk` as above. NULL when there is no memory. */
 struct savepoint *savepoint_create(struct store *store, const struct disk *disk, const char *directory,
-                                   const struct weir_frame_name *frame, const uint64_t random[2]);
+                                   const struct weir_frame_name *frame, const struct savepoint_units *units,
+                                   const uint64_t random[2]);
 /* Copies on, about `bytes_max` at a time. `done`: everything is durable, and the mark is written. After a failure
  * abandon it. WEIR_DAMAGED when the store is. */
 enum weir_code savepoint_step(struct savepoint *savepoint, uint64_t bytes_max, bool *done, struct weir_error *error);

@@ -44,12 +44,16 @@ void savepoint_join(char path[STORE_PATH_MAX], const char *directory, const char
 
 static int mark_render(char text[MARK_BYTES_MAX], const struct savepoint_mark *mark)
 {
-    const struct weir_frame_name *frame = &mark->frame;
+    const struct weir_frame_name *frame = &mark->frame, *taken = &mark->taken;
+    char changed[80];
+    const bool is_changed = taken->length != frame->length || taken->hash != frame->hash;
+    (void)snprintf(changed, sizeof changed, "taken-as %" PRIx64 " %" PRIx64 "\n", taken->length, taken->hash);
     const int size = snprintf(text, MARK_BYTES_MAX,
                               "weir savepoint 1\nid %s\njob %s %s\nstore %s\ncheckpoint %" PRIu64 " %" PRIu64
-                              "\nframe %s %" PRIx64 " %" PRIx64 " %" PRIx64 "\ntaken %" PRId64 "\nbytes %" PRIu64 "\n",
+                              "\nframe %s %" PRIx64 " %" PRIx64 " %" PRIx64 "\n%staken %" PRId64 "\nbytes %" PRIu64 "\n",
                               mark->id, mark->job, mark->slot, mark->store, frame->incarnation, frame->epoch, frame->file,
-                              frame->offset, frame->length, frame->hash, mark->wall_ms, mark->bytes);
+                              frame->offset, frame->length, frame->hash, is_changed ? changed : "", mark->wall_ms,
+                              mark->bytes);
     CHECK(size > 0 && size < MARK_BYTES_MAX - 32);
     return size + snprintf(text + size, MARK_BYTES_MAX - (size_t)size, "hash %016" PRIx64 "\n",
                            hash_64(text, (size_t)size));
@@ -60,13 +64,18 @@ static bool mark_parse(const char *text, struct savepoint_mark *mark)
 {
     struct weir_frame_name *frame = &mark->frame;
     char again[MARK_BYTES_MAX];
+    int at = 0, more = 0;
     *mark = (struct savepoint_mark){ .wall_ms = 0 };
     const int fields = sscanf(text,
                               "weir savepoint 1\nid %39s\njob %71s %15s\nstore %39s\ncheckpoint %" SCNu64 " %" SCNu64
-                              "\nframe %63s %" SCNx64 " %" SCNx64 " %" SCNx64 "\ntaken %" SCNd64 "\nbytes %" SCNu64 "\n",
+                              "\nframe %63s %" SCNx64 " %" SCNx64 " %" SCNx64 "\n%n",
                               mark->id, mark->job, mark->slot, mark->store, &frame->incarnation, &frame->epoch, frame->file,
-                              &frame->offset, &frame->length, &frame->hash, &mark->wall_ms, &mark->bytes);
-    if (fields != 12) return false;
+                              &frame->offset, &frame->length, &frame->hash, &at);
+    if (fields != 10 || at == 0) return false;
+    mark->taken = *frame;
+    if (sscanf(text + at, "taken-as %" SCNx64 " %" SCNx64 "\n%n", &mark->taken.length, &mark->taken.hash, &more) == 2)
+        at += more;
+    if (sscanf(text + at, "taken %" SCNd64 "\nbytes %" SCNu64 "\n", &mark->wall_ms, &mark->bytes) != 2) return false;
     (void)mark_render(again, mark);
     return strcmp(text, again) == 0;
 }

@@ -26,12 +26,18 @@ void store_file_path(const struct store *store, const char *file, char path[STOR
 
 bool store_file_parse(const char *name, struct store_file *file)
 {
-    *file = (struct store_file){ .is_base = strncmp(name, "base-", 5) == 0 };
-    if (!file->is_base && strncmp(name, "log-", 4) != 0) return false;
+    static const char *const words[] = {
+        [STORE_FILE_LOG] = "log", [STORE_FILE_BASE] = "base", [STORE_FILE_TABLE] = "table"
+    };
+    *file = (struct store_file){ .kind = name[0] == 'l'   ? STORE_FILE_LOG
+                                         : name[0] == 'b' ? STORE_FILE_BASE
+                                                          : STORE_FILE_TABLE };
+    const char *const word = words[file->kind];
+    if (strncmp(name, word, strlen(word)) != 0 || name[strlen(word)] != '-') return false;
     const int fields = sscanf(strchr(name, '-') + 1, "%" SCNu64 "-%" SCNu64, &file->incarnation, &file->number);
     if (fields != 2) return false;
     char again[STORE_FILE_MAX]; /* signs, leading zeroes and tails are somebody else's */
-    (void)snprintf(again, sizeof again, "%s-%" PRIu64 "-%" PRIu64, file->is_base ? "base" : "log", file->incarnation,
+    (void)snprintf(again, sizeof again, "%s-%" PRIu64 "-%" PRIu64, word, file->incarnation,
                    file->number);
     return strcmp(name, again) == 0;
 }
@@ -414,7 +420,7 @@ static void others_visit(void *user, const char *name)
     struct store_file file;
     if (!store_file_parse(name, &file) || file.incarnation < others->incarnation) return;
     if (file.incarnation > others->incarnation_max) others->incarnation_max = file.incarnation;
-    if (file.incarnation > others->incarnation || file.is_base || file.number != 1) others->found = true;
+    if (file.incarnation > others->incarnation || file.kind != STORE_FILE_LOG || file.number != 1) others->found = true;
 }
 
 /* The highest number is remembered, so that the next one drawn is above it. */
@@ -436,6 +442,7 @@ enum weir_code store_begin(struct store *store, uint64_t incarnation, struct wei
     store->place_number = 1;
     store->place_offset = 0;
     atomic_store(&store->base_number, 0);
+    atomic_store(&store->table_number, 0);
     int result = store_log_begin(store);
     if (result == -EEXIST) return begun_by_another(store, incarnation, error);
     char name[STORE_FILE_MAX];
@@ -484,7 +491,7 @@ enum weir_code store_read_frame(struct store *store, const struct weir_frame_nam
 {
     buffer_clear(frame);
     struct store_file file;
-    if (!store_file_parse(name->file, &file) || file.is_base)
+    if (!store_file_parse(name->file, &file) || file.kind != STORE_FILE_LOG)
         return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
                               "checkpoint %" PRIu64 " of incarnation %" PRIu64
                               " is said to lie in '%s', which is no log",

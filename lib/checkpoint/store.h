@@ -3,6 +3,7 @@
  *   <directory>/<job>/store              the store's random id, and whose it is
  *                     log-<i>-<n>        segment n of incarnation i's log: frames, each at a multiple of 4096
  *                     base-<i>-<n>       base n of incarnation i
+ *                     table-<i>-<n>      a file that bases of incarnation i and later ones refer to (links.h)
  *                     pointer-<n>        of the pointer decider (pointer.h)
  *
  *   job thread       store_reserve ─ name ─> ledger record
@@ -31,7 +32,8 @@
 #include "checkpoint/disk.h"
 #include "checkpoint/manifest.h"
 
-#define STORE_KIND_FILE "file"
+#define STORE_KIND_FILE "file"   /* a base of units, as the format below has them */
+#define STORE_KIND_LINKS "links" /* a base of files by reference, links.h */
 #define STORE_ID_MAX 40        /* with its NUL; 32 hexadecimal digits */
 #define STORE_FILE_MAX 64      /* length of a file name with its NUL, as in struct weir_frame_name */
 #define STORE_SEGMENT_BYTES_DEFAULT (8u << 20)
@@ -70,7 +72,7 @@ uint64_t store_incarnation_max(const struct store *store);
  * higher one while nobody else uses the store. */
 enum weir_code store_begin(struct store *store, uint64_t incarnation, struct weir_error *error);
 
-/* Calls `visit` for each log and base there is now, of whatever incarnation. */
+/* Calls `visit` for each log, base and table there is now, of whatever incarnation. */
 enum weir_code store_list(struct store *store, void (*visit)(void *user, const char *file), void *user,
                           struct weir_error *error);
 
@@ -80,9 +82,10 @@ enum weir_code store_list(struct store *store, void (*visit)(void *user, const c
  * error must not look like an empty store. */
 void store_history(struct store *store, uint64_t *frame_count, uint64_t *epoch_max);
 
-/* What a name of a file in the store says. False when it is neither a log nor a base. Pure. */
+/* What a name of a file in the store says. False when it is none of these. Pure. */
+enum store_file_kind { STORE_FILE_LOG, STORE_FILE_BASE, STORE_FILE_TABLE };
 struct store_file {
-    bool is_base;
+    enum store_file_kind kind;
     uint64_t incarnation;
     uint64_t number;
 };
@@ -108,8 +111,8 @@ bool store_prepare(struct store *store);
 /* Deletes a file that retention_collect named; keeps retired segments of its own log for reuse. A file that is gone
  * already is no error. Never a newer incarnation's. */
 enum weir_code store_delete(struct store *store, const char *file, struct weir_error *error);
-/* Deletes every log and base up to `incarnation`; what tells whose store it was stays. Nothing is appended afterwards. Goes
- * on behind a file that cannot be deleted, and answers for it at the end. */
+/* Deletes every log, base and table up to `incarnation`; what tells whose store it was stays. Nothing is appended
+ * afterwards. Goes on behind a file that cannot be deleted, and answers for it at the end. */
 enum weir_code store_drop(struct store *store, uint64_t incarnation, struct weir_error *error);
 
 /* ---- Bases: any thread, one for each writer; blocking ------------------------------------------------------------ */
@@ -117,7 +120,7 @@ enum weir_code store_drop(struct store *store, uint64_t incarnation, struct weir
 /*   base file
  *      0   8  magic "WEIRBASE"
  *      8   4  format version (1)
- *     12   4  zero
+ *     12   4  0 = units; 1 = files by reference (links.h)
  *     16   8  incarnation
  *     24   8  number
  *     32      chunks:   0  4  sequence number, from 0
@@ -169,13 +172,18 @@ enum weir_code store_chain(struct store *store, const struct weir_frame_name *ne
                            struct store_chain *chain, struct weir_error *error);
 void store_chain_clear(struct store_chain *chain);
 
-/* Hands out the chunks of a base in order, each verified; the number, order and hash of all of them once more at the
- * end. `each` may fail, which ends the reading with its code. */
+/* Hands out the chunks of a base, of whatever kind, in order, each verified; the number, order and hash of all of them once
+ * more at the end. `each` may fail, which ends the reading with its code. */
 typedef enum weir_code store_chunk_fn(void *user, struct weir_bytes chunk, struct weir_error *error);
 enum weir_code store_read_base(struct store *store, const struct manifest_base *base, store_chunk_fn *each, void *user,
                                struct weir_error *error);
 
-/* Cheap look before anything is restored: the base is there, and has its length and its header. */
+/* Cheap look before anything is restored: the base is there, and has its length and its header; of files by reference,
+ * so has each. */
 enum weir_code store_check_base(struct store *store, const struct manifest_base *base, struct weir_error *error);
+/* The same, or, `all`, reads every byte of it. `*bytes` is what it takes, with the files that it refers to. */
+enum weir_code store_verify_base(struct store *store, const struct manifest_base *base, bool all, uint64_t *bytes,
+                                 struct weir_error *error);
+bool store_base_is_links(const struct manifest_base *base);
 
 #endif

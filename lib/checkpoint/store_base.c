@@ -1,4 +1,5 @@
-/* Bases: written once, in chunks that each carry their own proof, and streamed back. store.h draws the format. */
+/* Bases: written once, in chunks that each carry their own proof, and streamed back. store.h draws the format; what is in
+ * the chunks of a base of files by reference is links.c's. */
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -6,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkpoint/links.h"
 #include "checkpoint/store_private.h"
 
 static const char base_magic[8] = { 'W', 'E', 'I', 'R', 'B', 'A', 'S', 'E' };
@@ -25,7 +27,7 @@ struct store_base {
     struct buffer header; /* of the file or of a chunk, while it is made */
     char name[STORE_FILE_MAX];
     int file;
-    uint64_t number;
+    uint64_t incarnation, number;
     uint64_t length;
     uint64_t synced;
     uint32_t sequence;
@@ -33,11 +35,11 @@ struct store_base {
 
 /* ---- Format ------------------------------------------------------------------------------------------------------ */
 
-static void put_file_header(struct buffer *out, uint64_t incarnation, uint64_t number)
+static void put_file_header(struct buffer *out, uint32_t kind, uint64_t incarnation, uint64_t number)
 {
     buffer_put(out, base_magic, sizeof base_magic);
     buffer_u32(out, BASE_VERSION);
-    buffer_u32(out, 0);
+    buffer_u32(out, kind);
     buffer_u64(out, incarnation);
     buffer_u64(out, number);
 }
@@ -53,7 +55,7 @@ static void put_chunk_header(struct buffer *out, const struct store_base *base, 
 {
     buffer_u32(out, base->sequence);
     buffer_u32(out, (uint32_t)chunk.size);
-    buffer_u64(out, chunk_hash(base->store->incarnation, base->number, base->sequence, chunk));
+    buffer_u64(out, chunk_hash(base->incarnation, base->number, base->sequence, chunk));
 }
 
 /* ---- Writing ----------------------------------------------------------------------------------------------------- */
@@ -109,14 +111,15 @@ static struct store_base *base_allocate(struct store *store)
     return NULL;
 }
 
-enum weir_code store_base_create(struct store *store, struct store_base **created, struct weir_error *error)
+enum weir_code store_base_create_as(struct store *store, enum base_kind kind, uint64_t incarnation, uint64_t number,
+                                    struct store_base **created, struct weir_error *error)
 {
-    CHECK(store->incarnation > 0);
     *created = NULL;
     struct store_base *base = base_allocate(store);
     if (base == NULL) return store_disk_error(store, error, -ENOMEM, "creating", "a base");
-    base->number = atomic_fetch_add(&store->base_number, 1) + 1;
-    (void)snprintf(base->name, sizeof base->name, "base-%" PRIu64 "-%" PRIu64, store->incarnation, base->number);
+    base->incarnation = incarnation;
+    base->number = number;
+    (void)snprintf(base->name, sizeof base->name, "base-%" PRIu64 "-%" PRIu64, incarnation, number);
     char path[STORE_PATH_MAX];
     store_file_path(store, base->name, path);
 
@@ -124,7 +127,7 @@ enum weir_code store_base_create(struct store *store, struct store_base **create
     int result = file < 0 ? file : 0;
     if (result == 0) {
         base->file = file;
-        put_file_header(&base->header, store->incarnation, base->number);
+        put_file_header(&base->header, kind, incarnation, number);
         result = write_header(base);
     }
     if (result == 0) {
@@ -136,6 +139,13 @@ enum weir_code store_base_create(struct store *store, struct store_base **create
     if (base->file >= 0) store_base_abandon(base);
     else base_free(base);
     return code;
+}
+
+enum weir_code store_base_create(struct store *store, struct store_base **created, struct weir_error *error)
+{
+    CHECK(store->incarnation > 0);
+    const uint64_t number = atomic_fetch_add(&store->base_number, 1) + 1;
+    return store_base_create_as(store, BASE_OF_UNITS, store->incarnation, number, created, error);
 }
 
 enum weir_code store_base_append(struct store_base *base, struct weir_bytes chunk, struct weir_error *error)
@@ -154,7 +164,7 @@ enum weir_code store_base_finish(struct store_base *base, struct store_base_resu
     if (result == 0) result = store->disk->sync_directory(store->disk->user, store->path);
     if (result < 0) return store_disk_error(store, error, result, "finishing", base->name);
     *done = (struct store_base_result){
-        .incarnation = store->incarnation,
+        .incarnation = base->incarnation,
         .length = base->length,
         .hash = hash_stream_value(base->hash),
     };
@@ -215,13 +225,25 @@ static enum weir_code read_file_header(struct base_reader *in, struct weir_error
     reader_init(&reader, bytes, sizeof bytes);
     if (memcmp(reader_skip(&reader, sizeof base_magic), base_magic, sizeof base_magic) != 0)
         return damaged(in, error, "it is not a base");
-    const uint32_t version = reader_u32(&reader), zero = reader_u32(&reader);
+    const uint32_t version = reader_u32(&reader), kind = reader_u32(&reader);
     const uint64_t incarnation = reader_u64(&reader), number = reader_u64(&reader);
-    if (version != BASE_VERSION || zero != 0) return damaged(in, error, "its format is unknown");
+    if (version != BASE_VERSION || kind != (uint32_t)store_base_is_links(in->base))
+        return damaged(in, error, "its format is unknown, or another than the checkpoint says");
     if (incarnation != in->parsed.incarnation || number != in->parsed.number)
         return damaged(in, error, "another base lies there");
     in->offset = BASE_HEADER_BYTES;
     return WEIR_OK;
+}
+
+bool store_base_is_links(const struct manifest_base *base)
+{
+    return strcmp(base->store, STORE_KIND_LINKS) == 0;
+}
+
+static bool is_nameable(const struct base_reader *in)
+{
+    const struct manifest_base *base = in->base;
+    return strcmp(base->store, STORE_KIND_FILE) == 0 || store_base_is_links(base);
 }
 
 static enum weir_code base_reader_open(struct base_reader *in, struct store *store, const struct manifest_base *base,
@@ -229,7 +251,7 @@ static enum weir_code base_reader_open(struct base_reader *in, struct store *sto
 {
     *in = (struct base_reader){ .store = store, .base = base, .file = -1 };
     buffer_init(&in->chunk);
-    if (strcmp(base->store, STORE_KIND_FILE) != 0 || !store_file_parse(base->name, &in->parsed) || !in->parsed.is_base)
+    if (!is_nameable(in) || !store_file_parse(base->name, &in->parsed) || in->parsed.kind != STORE_FILE_BASE)
         return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP,
                               "a checkpoint names a base '%s' in a store of kind '%s', which this store cannot hold",
                               base->name, base->store);
@@ -306,8 +328,36 @@ enum weir_code store_read_base(struct store *store, const struct manifest_base *
     return code;
 }
 
+static enum weir_code look_at_files(struct store *store, const struct manifest_base *base, bool all, uint64_t *bytes,
+                                    struct weir_error *error)
+{
+    struct links links;
+    links_init(&links);
+    enum weir_code code = links_read(store, base, &links, error);
+    if (code == WEIR_OK) code = links_check(store, &links, all, error);
+    *bytes += links_bytes(&links, false);
+    links_deinit(&links);
+    return code;
+}
+
 enum weir_code store_check_base(struct store *store, const struct manifest_base *base, struct weir_error *error)
 {
+    uint64_t bytes;
+    return store_verify_base(store, base, false, &bytes, error);
+}
+
+static enum weir_code ignore_chunk(void *user, struct weir_bytes chunk, struct weir_error *error)
+{
+    (void)user, (void)chunk, (void)error;
+    return WEIR_OK;
+}
+
+enum weir_code store_verify_base(struct store *store, const struct manifest_base *base, bool all, uint64_t *bytes,
+                                 struct weir_error *error)
+{
+    *bytes = base->length;
+    if (store_base_is_links(base)) return look_at_files(store, base, all, bytes, error);
+    if (all) return store_read_base(store, base, ignore_chunk, NULL, error);
     struct base_reader in;
     const enum weir_code code = base_reader_open(&in, store, base, error);
     base_reader_close(&in);

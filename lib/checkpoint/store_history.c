@@ -42,7 +42,7 @@ static void visit_log(void *user, const char *name)
 {
     struct history *history = user;
     struct store_file parsed;
-    if (!store_file_parse(name, &parsed) || parsed.is_base || is_decided(history)) return;
+    if (!store_file_parse(name, &parsed) || parsed.kind != STORE_FILE_LOG || is_decided(history)) return;
     char path[STORE_PATH_MAX];
     store_file_path(history->store, name, path);
     const struct disk *disk = history->store->disk;

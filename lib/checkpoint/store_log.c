@@ -154,7 +154,7 @@ enum weir_code store_append(struct store *store, const struct weir_frame_name *n
                             struct weir_error *error)
 {
     struct store_file file;
-    CHECK(store_file_parse(name->file, &file) && !file.is_base && file.incarnation == store->incarnation);
+    CHECK(store_file_parse(name->file, &file) && file.kind == STORE_FILE_LOG && file.incarnation == store->incarnation);
     CHECK(frame.size == name->length && name->offset % FRAME_ALIGNMENT == 0);
     const int result = append(store, file.number, name->offset, frame);
     return result == 0 ? WEIR_OK : store_disk_error(store, error, result, "appending to", name->file);
@@ -231,7 +231,7 @@ enum weir_code store_delete(struct store *store, const char *file, struct weir_e
     CHECK(store_file_parse(file, &parsed) && parsed.incarnation <= store->incarnation);
     char path[STORE_PATH_MAX];
     store_file_path(store, file, path);
-    if (!parsed.is_base && parsed.incarnation == store->incarnation) {
+    if (parsed.kind == STORE_FILE_LOG && parsed.incarnation == store->incarnation) {
         CHECK(parsed.number != log->current.number && parsed.number != log->next.number);
         if (is_spare(log, parsed.number)) return WEIR_OK;
         /* One that has failed is not trusted again. */

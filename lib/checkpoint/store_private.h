@@ -47,7 +47,14 @@ struct store {
 
     struct store_log log;
     _Atomic uint64_t base_number; /* the last one given; any thread */
+    _Atomic uint64_t table_number;
 };
+
+enum base_kind { BASE_OF_UNITS, BASE_OF_LINKS };
+
+/* store_base_create, with a name that is given. */
+enum weir_code store_base_create_as(struct store *store, enum base_kind kind, uint64_t incarnation, uint64_t number,
+                                    struct store_base **base, struct weir_error *error);
 
 void store_log_name(char name[STORE_FILE_MAX], uint64_t incarnation, uint64_t number);
 /* Puts "<store>/<file>" into `path`. */

@@ -93,7 +93,7 @@ static void scan_log(void *user, const char *file_name)
 {
     struct scan *scan = user;
     struct store_file parsed;
-    if (scan->code != WEIR_OK || !store_file_parse(file_name, &parsed) || parsed.is_base) return;
+    if (scan->code != WEIR_OK || !store_file_parse(file_name, &parsed) || parsed.kind != STORE_FILE_LOG) return;
     struct weir_frame_name log = { .incarnation = parsed.incarnation };
     if (strlen(file_name) >= sizeof log.file) return;
     memcpy(log.file, file_name, strlen(file_name));
@@ -205,14 +205,6 @@ static enum weir_code find_newest(struct survey *survey, struct weir_frame_name 
 
 /* ---- Bases ------------------------------------------------------------------------------------------------------- */
 
-static enum weir_code ignore_chunk(void *user, struct weir_bytes chunk, struct weir_error *error)
-{
-    (void)user;
-    (void)chunk;
-    (void)error;
-    return WEIR_OK;
-}
-
 static bool has_file(struct store *store, const char *name)
 {
     char path[STORE_PATH_MAX];
@@ -229,9 +221,8 @@ static enum weir_code look_at_base(struct survey *survey, struct survey_base *ba
     struct store_file parsed;
     struct weir_error problem = { .code = WEIR_OK };
     const bool has_name = store_file_parse(base->base.name, &parsed);
-    enum weir_code code = survey->is_deep
-                              ? store_read_base(survey->store, &base->base, ignore_chunk, NULL, &problem)
-                              : store_check_base(survey->store, &base->base, &problem);
+    enum weir_code code =
+        store_verify_base(survey->store, &base->base, survey->is_deep, &base->bytes, &problem);
     base->is_there = code == WEIR_OK;
     if (code == WEIR_OK) return WEIR_OK;
     if (code == WEIR_DAMAGED) {
@@ -242,9 +233,11 @@ static enum weir_code look_at_base(struct survey *survey, struct survey_base *ba
     return code;
 }
 
-static bool is_same_base(const struct manifest_base *a, const struct manifest_base *b)
+/* A savepoint has the bases of its checkpoint alone, and those of files by reference were written anew: the frames before
+ * it name them as they were. */
+static bool is_same_base(const struct survey *survey, const struct manifest_base *a, const struct manifest_base *b)
 {
-    return a->length == b->length && a->hash == b->hash && strcmp(a->name, b->name) == 0;
+    return strcmp(a->name, b->name) == 0 && (survey->is_savepoint || (a->length == b->length && a->hash == b->hash));
 }
 
 /* Index of the base; SIZE_MAX with a code when it cannot be looked at. */
@@ -252,7 +245,7 @@ static size_t know_base(struct survey *survey, const struct manifest_base *base,
                         struct weir_error *error)
 {
     for (size_t i = survey->bases.count; i-- > 0;)
-        if (is_same_base(&survey->bases.items[i].base, base)) return i;
+        if (is_same_base(survey, &survey->bases.items[i].base, base)) return i;
     struct survey_base *known = vec_push(&survey->bases);
     const char *store = arena_text(&survey->arena, base->store), *name = arena_text(&survey->arena, base->name);
     if (known == NULL || store == NULL || name == NULL) {

@@ -23,6 +23,7 @@
 
 struct survey_base {
     struct manifest_base base; /* texts in the survey's arena */
+    uint64_t bytes;            /* with the files that it refers to */
     bool is_there;             /* as far as was looked: its header and its length, or all of it */
 };
 

@@ -40,6 +40,7 @@ static const struct { const char *alias, *key; } aliases[] = {
     { "state.savepoints.dir", "execution.checkpointing.savepoint-dir" },
     { "restart-strategy", "restart-strategy.type" },
     { "state.backend", "state.backend.type" },
+    { "state.backend.incremental", "execution.checkpointing.incremental" },
 };
 
 const struct config_key *config_key_at(size_t index) { return index < KEY_COUNT ? &keys[index] : NULL; }

@@ -70,10 +70,12 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
       "Memory for state that is on disk, for the whole process.")                                                      \
     X("state.backend.local-dir", TEXT, NULL, 0, 0, NULL,                                                               \
       "Where RocksDB works; beside the checkpoints by default.")                                                       \
+    X("execution.checkpointing.incremental", BOOL, "true", 0, 0, NULL,                                                 \
+      "Bases of state in RocksDB refer to its files; false: they are written anew, as units.")                         \
     X("state.base.min-log-size", SIZE, "4mb", 65536, 0, NULL,                                                          \
       "Log bytes since the last base that are always put up with.")                                                    \
     X("state.base.log-ratio", F64, "2", 0, 1000, NULL,                                                                 \
-      "A base is written when the log outgrows the state by this factor.")                                             \
+      "A base of units is written when the log outgrows the state by this factor.")                                    \
     X("state.recovery.max-frames", I64, "2000", 1, 0, NULL, "Frames that a restart may have to replay.")               \
     X("state.log.segment-size", SIZE, "8mb", 65536, 0, NULL, "Size of a log file.")                                    \
     X("connect.patience", DURATION, "30s", 0, 0, NULL, "How long a bounded job waits for a broker.")                   \

@@ -67,6 +67,7 @@ struct job_sink {
 /* A base in the store, texts owned. */
 struct job_base {
     struct store_base_result file;
+    bool is_links; /* of files by reference */
     uint32_t group_first, group_count;
     uint64_t redo_epoch;
 };
@@ -87,6 +88,8 @@ struct job_shard {
     uint64_t log_bytes;
     uint64_t frames;
     uint64_t state_bytes;
+    struct links known;   /* files that its store and a base both have: the next base refers to them */
+    size_t linked;        /* number of the operator's base, from 1, that its store was opened with; 0 = none */
 };
 
 /* The base being written, at most one. */
@@ -97,6 +100,14 @@ struct job_dump {
     struct store_base *file; /* base writer's */
     bool written;            /* finished: joins the bases at the next barrier */
     struct job_base base;
+    struct links links;      /* what it refers to, where it does */
+};
+
+/* A store that was opened, on its way to its shard. */
+struct job_store {
+    struct state_store *store;
+    struct links known;
+    size_t linked;
 };
 
 /* The savepoint that is being taken, at most one (job_savepoint.c). */
@@ -216,7 +227,7 @@ struct weir_job {
     VEC(struct job_shard) shards;
     struct {
         struct store_memory *memory;
-        VEC(struct state_store *) open; /* until the tasks are made: in the order of the shards */
+        VEC(struct job_store) open; /* until the tasks are made: in the order of the shards */
     } stores;
     struct job_dump dump;
     struct job_taking taking;
@@ -378,6 +389,11 @@ void job_states_found(struct weir_job *job, uint64_t epoch);
 uint64_t job_states_born(const struct job_keyed *keyed);
 /* Gives the tasks, whose shards are restored, what is the operators' own: `written` was so many subtasks'. */
 enum weir_code job_states_deal_out(struct weir_job *job, const struct manifest *written, struct weir_error *error);
+/* Whether values that lie in files of their writer's can be used as they are; `given_up` gets the names of states that are
+ * others by now. */
+bool job_states_are_same(const struct job_keyed *keyed, const struct manifest_state *written, size_t count,
+                         const struct buffer *stamped, const char *given_up[JOB_STATES_WRITTEN_MAX],
+                         uint32_t *given_up_count);
 void job_states_map(const struct job_keyed *keyed, const struct manifest_state *written, size_t count,
                     struct state_mapping mapping[JOB_STATES_WRITTEN_MAX]);
 
@@ -385,7 +401,8 @@ void job_states_map(const struct job_keyed *keyed, const struct manifest_state *
 
 void job_stores_note(const struct weir_job *job); /* what the backend's name means, where that is not obvious */
 /* Environment worker. Nothing where state is in memory. */
-enum weir_code job_stores_open(struct weir_job *job, struct weir_error *error);
+/* `manifest`: of the checkpoint in the job's own store that is restored, NULL = none. */
+enum weir_code job_stores_open(struct weir_job *job, const struct manifest *manifest, struct weir_error *error);
 void job_stores_use(struct weir_job *job);   /* the tasks were made: their shards take the stores */
 void job_stores_drop(struct weir_job *job);  /* those that nobody took */
 void job_stores_close(struct weir_job *job); /* the tasks are gone: the folders go, too */
@@ -396,6 +413,9 @@ void job_base_consider(struct weir_job *job);                                  /
 void job_base_chunk(struct weir_job *job, struct letter_from_task *letter);    /* from the task that dumps */
 void job_base_join(struct weir_job *job);                                      /* at a barrier: what is written counts */
 void job_base_cancel(struct weir_job *job);
+void job_shards_clear(struct weir_job *job);
+/* Of how many key groups in [first, end) the operator's base with this index is the newest. */
+uint32_t job_base_newest_of(const struct manifest_operator *written, size_t index, uint32_t first, uint32_t end);
 /* Describes a base of one subtask's shard; its file is not known yet. */
 struct job_base job_base_of(const struct weir_job *job, const struct job_keyed *keyed, uint32_t subtask,
                             uint64_t redo_epoch);

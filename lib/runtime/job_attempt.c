@@ -29,6 +29,7 @@ static enum weir_code make_task(struct weir_job *job, uint32_t vertex, uint32_t 
         .buffer_timeout_us = weir_config_duration_ms(job->config, "execution.buffer-timeout") * 1000,
         .soft_limit_bytes = (uint64_t)weir_config_size_bytes(job->config, "execution.epoch.soft-limit"),
         .hard_limit_bytes = (uint64_t)weir_config_size_bytes(job->config, "execution.epoch.hard-limit"),
+        .bases_by_links = weir_config_bool(job->config, "execution.checkpointing.incremental"),
     };
     void *sinks[CHAIN_STAGES_MAX] = { NULL };
     for (size_t i = 0; i < job->sinks.count; i++)
@@ -92,7 +93,7 @@ static enum weir_code connect_vertex(struct weir_job *job, uint32_t vertex, stru
 
 static bool list_shards(struct weir_job *job)
 {
-    job->shards.count = 0;
+    job_shards_clear(job);
     for (uint32_t k = 0; k < job->keyed.count; k++)
         for (uint32_t i = 0; i < job->plan->vertices[job->keyed.items[k].vertex].parallelism; i++) {
             struct job_shard *shard = vec_push(&job->shards);

@@ -4,11 +4,13 @@
 
 #include "base/crash.h"
 #include "runtime/job.h"
+#include "state/store_files.h"
 
 /* A base goes from the task (slices between batches) through the job thread to the base writer, one chunk under way at a
  * time, so that a slow disk slows the dump down and nothing else.
  *
  *   job ──DUMP──> task ──CHUNK──> job ──work──> base writer ──done──> job ──DUMP──> ...  last: finish ──> written
+ *                      ──CHUNK, a folder of links──> job ──work──> base writer: links_write ──> written
  *   barrier n:  written ──job_base_join──> the bases that manifest n names                                        */
 
 /* ---- Deleting ------------------------------------------------------------------------------------------------------- */
@@ -63,11 +65,16 @@ void job_delete_files(struct weir_job *job)
 
 /* A base of our own that no manifest has named, and none ever will: it need not wait for a commit, after which there may
  * be none. */
-static void throw_away(struct weir_job *job, const char *file)
+static void throw_away(struct weir_job *job, const char *file, const struct links *links)
 {
     struct retention_names names = { 0 };
-    struct retention_name *name = vec_push(&names.files);
-    if (name != NULL) snprintf(name->file, sizeof(name->file), "%s", file); /* else the next incarnation collects it */
+    for (size_t i = 0; i <= links->files.count; i++) {
+        const struct links_file *table = i < links->files.count ? &links->files.items[i] : NULL;
+        if (table != NULL && !table->is_fresh) continue;
+        struct retention_name *name = vec_push(&names.files);
+        if (name == NULL) break; /* the next incarnation collects it */
+        snprintf(name->file, sizeof(name->file), "%s", table == NULL ? file : table->file);
+    }
     delete_files(job, &names);
 }
 
@@ -81,6 +88,9 @@ struct chunk_work {
     bool last;
     struct store_base *file;          /* NULL at the first chunk */
     struct store_base_result result;
+    char *folder;                     /* of links, instead of chunks */
+    const struct links *known;
+    struct links links;
 };
 
 static struct job_keyed *dumped(struct weir_job *job) { return &job->keyed.items[job->shards.items[job->dump.shard].keyed]; }
@@ -104,6 +114,7 @@ static bool is_due(const struct weir_job *job, const struct job_shard *shard)
     const uint64_t floor = (uint64_t)weir_config_size_bytes(job->config, "state.base.min-log-size");
     const uint64_t grown = (uint64_t)(config_f64(job->config, "state.base.log-ratio") * (double)shard->state_bytes);
     const uint64_t share = job->shards.count > 0 ? job->shards.count : 1;
+    if (shard->known.files.count > 0 && shard->log_bytes > floor) return true; /* costs what has changed, whatever the size */
     if (shard->frames >= (uint64_t)weir_config_i64(job->config, "state.recovery.max-frames")) return true;
     return shard->log_bytes > floor / share && shard->log_bytes > grown;
 }
@@ -121,10 +132,24 @@ void job_base_consider(struct weir_job *job)
     ask_for_slice(job);
 }
 
+static enum weir_code run_links(struct chunk_work *chunk)
+{
+    struct work *work = &chunk->work;
+    CRASH_POINT(base_begun);
+    chunk->links.states = chunk->states;
+    buffer_init(&chunk->states);
+    const enum weir_code code =
+        links_write(chunk->job->store, chunk->folder, chunk->known, &chunk->links, &chunk->result, &work->error);
+    (void)store_files_remove(chunk->folder, NULL); /* else with the next one */
+    CRASH_POINT(base_written);
+    return code;
+}
+
 static enum weir_code run_chunk(struct work *work)
 {
     struct chunk_work *chunk = (struct chunk_work *)work;
     enum weir_code code = WEIR_OK;
+    if (chunk->folder != NULL) return run_links(chunk);
     if (chunk->file == NULL) {
         code = store_base_create(chunk->job->store, &chunk->file, &work->error);
         if (code == WEIR_OK)
@@ -159,7 +184,7 @@ static void chunk_done(struct work *work, void *user)
         job->dump.cancelled = true;
     }
     if (job->dump.cancelled) {
-        if (work->code == WEIR_OK && chunk->last) throw_away(job, chunk->result.name);
+        if (work->code == WEIR_OK && chunk->last) throw_away(job, chunk->result.name, &chunk->links);
         store_base_abandon(job->dump.file);
         job->dump.file = NULL;
         /* The task goes on dumping until its last chunk; an attempt that has ended has no task any more. */
@@ -172,6 +197,9 @@ static void chunk_done(struct work *work, void *user)
         return;
     }
     job->dump.base.file = chunk->result;
+    job->dump.base.is_links = chunk->folder != NULL;
+    job->dump.links = chunk->links;
+    chunk->links = (struct links){ .key_groups = 0 };
     job->dump.written = true;
 }
 
@@ -180,6 +208,8 @@ static void discard_chunk(struct work *work)
     struct chunk_work *chunk = (struct chunk_work *)work;
     buffer_deinit(&chunk->states);
     buffer_deinit(&chunk->chunk);
+    links_deinit(&chunk->links);
+    free(chunk->folder);
     store_base_abandon(chunk->file);
 }
 
@@ -201,6 +231,10 @@ void job_base_chunk(struct weir_job *job, struct letter_from_task *letter)
         else ask_for_slice(job);
         return;
     }
+    if (letter->chunk.size == 0 && !letter->last) { /* what is to be in the base is being written down */
+        ask_for_slice(job);
+        return;
+    }
     struct chunk_work *work = job_work(job, sizeof(*work), run_chunk, chunk_done);
     if (work == NULL) return;
     if (job->dump.file == NULL && !job_states_encode(dumped(job), &work->states)) {
@@ -217,6 +251,12 @@ void job_base_chunk(struct weir_job *job, struct letter_from_task *letter)
     work->last = letter->last;
     work->file = job->dump.file;
     job->dump.file = NULL;
+    work->folder = letter->folder;
+    letter->folder = NULL;
+    work->known = &job->shards.items[job->dump.shard].known;
+    work->links.key_groups = job->plan->max_parallelism;
+    work->links.stamped = letter->stamped;
+    buffer_init(&letter->stamped);
     job_submit(job, job->base_writer, &work->work);
 }
 
@@ -249,10 +289,16 @@ void job_base_join(struct weir_job *job)
     struct job_shard *shard = &job->shards.items[job->dump.shard];
     struct job_base *base = vec_push(&keyed->bases);
     if (base == NULL) {
-        throw_away(job, job->dump.base.file.name);
+        throw_away(job, job->dump.base.file.name, &job->dump.links);
+        links_deinit(&job->dump.links);
     } else {
         *base = job->dump.base;
+        /* Should memory be short, nothing is deleted until the next restore. */
+        if (base->is_links) (void)retention_links(&job->retention, base->file.name, &job->dump.links);
         drop_covered(keyed);
+        links_deinit(&shard->known);
+        shard->known = job->dump.links;
+        job->dump.links = (struct links){ .key_groups = 0 };
         CRASH_POINT(base_named);
     }
     shard->log_bytes = shard->frames = 0;
@@ -262,10 +308,34 @@ void job_base_join(struct weir_job *job)
 void job_base_cancel(struct weir_job *job)
 {
     if (!job->dump.active) return;
-    if (job->dump.written) throw_away(job, job->dump.base.file.name);
+    if (job->dump.written) throw_away(job, job->dump.base.file.name, &job->dump.links);
+    links_deinit(&job->dump.links);
     job->dump.cancelled = true;
     /* A chunk that is being written comes back to chunk_done; otherwise nothing is under way. */
     store_base_abandon(job->dump.file);
     job->dump.file = NULL;
     job->dump.active = false;
+}
+
+void job_shards_clear(struct weir_job *job)
+{
+    for (size_t i = 0; i < job->shards.count; i++) links_deinit(&job->shards.items[i].known);
+    job->shards.count = 0;
+}
+
+static bool holds_group(const struct manifest_base *base, uint32_t group)
+{
+    return group >= base->group_first && group - base->group_first < base->group_count;
+}
+
+uint32_t job_base_newest_of(const struct manifest_operator *written, size_t index, uint32_t first, uint32_t end)
+{
+    uint32_t count = 0;
+    for (uint32_t group = first; group < end; group++) {
+        bool is_newest = holds_group(&written->bases[index], group);
+        for (size_t i = index + 1; is_newest && i < written->base_count; i++)
+            is_newest = !holds_group(&written->bases[i], group);
+        count += is_newest;
+    }
+    return count;
 }

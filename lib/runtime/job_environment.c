@@ -228,12 +228,14 @@ void job_close(struct weir_job *job)
     job_stores_close(job);
     if (job->decider != NULL) job->decider_type->close(job->decider);
     if (job->dump.file != NULL) store_base_abandon(job->dump.file);
+    links_deinit(&job->dump.links);
     savepoint_abandon(job->taking.copy);
     store_close(job->from.store);
     job->from.store = NULL;
     store_close(job->store);
     for (size_t i = 0; i < job->keyed.count; i++) vec_free(&job->keyed.items[i].bases);
     vec_free(&job->keyed);
+    job_shards_clear(job);
     vec_free(&job->shards);
     vec_free(&job->sinks);
     vec_free(&job->sources);
@@ -266,7 +268,7 @@ static void fill_savepoint(const struct weir_job *job, struct facts *facts)
     facts->savepoint = (struct restart_savepoint){ .place = from->path, .store = from->mark.store,
                                                    .missing = from->missing[0] == '\0' ? NULL : from->missing,
                                                    .is_changed = job_begin_is_changed(job),
-                                                   .frame = { .name = from->mark.frame } };
+                                                   .frame = { .name = from->mark.taken } };
     (void)snprintf(facts->savepoint.id, sizeof(facts->savepoint.id), "%s", from->mark.id);
     facts->facts.savepoint = &facts->savepoint;
 }
@@ -415,6 +417,7 @@ static void verify_savepoint(const struct weir_job *job, struct restart_savepoin
 {
     verify_frame(job, job->from.store, &job->from.mark.frame, &savepoint->frame);
     if (savepoint->frame.state != RESTART_FRAME_VERIFIED) savepoint->missing = savepoint->frame.problem;
+    savepoint->frame.name = job->from.mark.taken; /* by which the ledger knows it */
 }
 
 static enum weir_code run_resolve(struct work *work)
@@ -582,7 +585,7 @@ static enum weir_code run_found(struct work *work)
         if (code != WEIR_OK) return code;
         if (job->decision.positions_from_group) job_take_group_positions(job, &source->splits);
     }
-    return job_stores_open(job, &work->error);
+    return job_stores_open(job, NULL, &work->error);
 }
 
 static void list_file(void *user, const char *file)

@@ -141,7 +141,8 @@ static bool fill_bases(struct arena *arena, const struct job_keyed *keyed, struc
         const char *name = arena_text(arena, base->file.name);
         if (name == NULL) return false;
         out->bases[out->base_count++] = (struct manifest_base){
-            .store = STORE_KIND_FILE, .name = name, .length = base->file.length, .hash = base->file.hash,
+            .store = base->is_links ? STORE_KIND_LINKS : STORE_KIND_FILE,
+            .name = name, .length = base->file.length, .hash = base->file.hash,
             .incarnation = base->file.incarnation, .group_first = base->group_first,
             .group_count = base->group_count, .redo_epoch = base->redo_epoch };
     }

@@ -15,6 +15,8 @@ struct restoring {
     struct manifest manifest;
     struct weir_frame_name name;
     const struct job_keyed *keyed;
+    const struct manifest_operator *written;
+    size_t base; /* that is being read; SIZE_MAX = a delta is */
     struct state_mapping mapping[JOB_STATES_WRITTEN_MAX];
     uint32_t mapping_count;
     uint64_t redo_epoch;
@@ -30,6 +32,30 @@ static void map_states(struct restoring *restoring, const struct manifest_state 
     job_states_map(restoring->keyed, written, count, restoring->mapping);
 }
 
+/* Has the base anything for the subtask that it does not have already? */
+static bool is_wanted(const struct restoring *restoring, uint32_t subtask)
+{
+    const struct weir_job *job = restoring->job;
+    const uint32_t parallelism = job->plan->vertices[restoring->keyed->vertex].parallelism;
+    const uint32_t groups = job->plan->max_parallelism;
+    if (restoring->base == SIZE_MAX) return true;
+    for (size_t i = 0; i < job->shards.count; i++) {
+        const struct job_shard *shard = &job->shards.items[i];
+        if (&job->keyed.items[shard->keyed] == restoring->keyed && shard->subtask == subtask &&
+            shard->linked == restoring->base + 1)
+            return false;
+    }
+    return job_base_newest_of(restoring->written, restoring->base, key_group_first(groups, parallelism, subtask),
+                              key_group_first(groups, parallelism, subtask + 1)) > 0;
+}
+
+static bool is_wanted_by_any(const struct restoring *restoring)
+{
+    for (uint32_t i = 0; i < restoring->job->plan->vertices[restoring->keyed->vertex].parallelism; i++)
+        if (is_wanted(restoring, i)) return true;
+    return false;
+}
+
 /* Every subtask takes what is in its key groups and skips the rest. */
 static enum weir_code apply_units(struct restoring *restoring, struct weir_bytes units, struct weir_error *error)
 {
@@ -38,6 +64,7 @@ static enum weir_code apply_units(struct restoring *restoring, struct weir_bytes
     const uint32_t first = job->vertex_first[keyed->vertex];
     for (uint32_t i = 0; i < job->plan->vertices[keyed->vertex].parallelism; i++) {
         struct shard *shard = chain_shard(task_chain(job->tasks.items[first + i]), keyed->stage);
+        if (!is_wanted(restoring, i)) continue;
         const enum weir_code code = shard_apply(shard, units, restoring->mapping, restoring->mapping_count, error);
         if (code != WEIR_OK) return weir_error_wrap(error, "operator '%s'", keyed->spec->name), code;
     }
@@ -59,11 +86,15 @@ static enum weir_code restore_bases(struct restoring *restoring, struct weir_err
         const struct manifest_operator *written =
             manifest_find_operator(&restoring->manifest, restoring->keyed->spec->name);
         if (written == NULL) continue;
+        restoring->written = written;
         enum weir_code code = WEIR_OK;
         for (size_t b = 0; code == WEIR_OK && b < written->base_count; b++) {
-            code = replay_base(restoring->store, &written->bases[b], apply_piece, restoring, error);
+            restoring->base = b;
+            if (is_wanted_by_any(restoring))
+                code = replay_base(restoring->store, &written->bases[b], apply_piece, restoring, error);
             CRASH_POINT(restore_base_applied);
         }
+        restoring->base = SIZE_MAX;
         if (code != WEIR_OK) return code;
     }
     return WEIR_OK;
@@ -165,6 +196,7 @@ static bool take_over_bases(struct weir_job *job, const struct manifest *manifes
                                                  .hash = from->hash },
                                        .group_first = from->group_first, .group_count = from->group_count,
                                        .redo_epoch = from->redo_epoch };
+            base->is_links = store_base_is_links(from);
             snprintf(base->file.name, sizeof(base->file.name), "%s", from->name);
         }
     }
@@ -227,7 +259,7 @@ static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, 
     if (code == WEIR_OK) code = restore_splits(job, &restoring->manifest, founding, error);
     restoring->was_complete = code == WEIR_OK && restoring->manifest.is_complete && has_no_input(job);
     if (code == WEIR_OK && !founding) code = take_over(restoring, error);
-    if (code == WEIR_OK) code = job_stores_open(job, error);
+    if (code == WEIR_OK) code = job_stores_open(job, founding ? NULL : &restoring->manifest, error);
     if (code == WEIR_OK) code = job_make_tasks(job, epoch, restoring->was_complete, error);
     restoring->redo_epoch = manifest_redo_epoch(&restoring->manifest);
     if (code == WEIR_OK) code = restore_bases(restoring, error);
@@ -239,7 +271,7 @@ static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, 
 enum weir_code job_restore_checkpoint(struct weir_job *job, struct store *store, const struct weir_frame_name *name,
                                       uint64_t epoch, struct job_restored *restored, struct weir_error *error)
 {
-    struct restoring restoring = { .job = job, .store = store, .name = *name };
+    struct restoring restoring = { .job = job, .store = store, .name = *name, .base = SIZE_MAX };
     struct buffer bytes;
     struct arena arena;
     buffer_init(&bytes);

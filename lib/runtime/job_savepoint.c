@@ -4,6 +4,7 @@
 
 #include "base/crash.h"
 #include "runtime/job.h"
+#include "state/replay.h"
 
 /* Taking a savepoint: a checkpoint is asked for, and when it is committed its files are copied, piece by piece, by the base
  * writer. Nobody else notices, but that nothing is deleted from the store meanwhile.
@@ -140,7 +141,7 @@ void job_savepoint_committed(struct weir_job *job, bool final)
     if (taking->phase != TAKING_WAITS || job->tickets.done < taking->ticket || (taking->stops && !final)) return;
     const uint64_t random[2] = { job->environment.random(job->environment.user),
                                  job->environment.random(job->environment.user) };
-    taking->copy = savepoint_create(job->store, NULL, taking->directory, &job->closing.name, random);
+    taking->copy = savepoint_create(job->store, NULL, taking->directory, &job->closing.name, &replay_units, random);
     if (taking->copy == NULL) {
         job_savepoint_give_up(job, "out of memory");
         return;

@@ -227,3 +227,21 @@ void job_states_map(const struct job_keyed *keyed, const struct manifest_state *
                                              .unstamped_ms = is_same ? keyed->expires_since_ms[index] : 0 };
     }
 }
+
+bool job_states_are_same(const struct job_keyed *keyed, const struct manifest_state *written, size_t count,
+                         const struct buffer *stamped, const char *given_up[JOB_STATES_WRITTEN_MAX],
+                         uint32_t *given_up_count)
+{
+    *given_up_count = 0;
+    if (count > JOB_STATES_WRITTEN_MAX || stamped->size != count) return false;
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t index = find_state(keyed->spec, written[i].name);
+        if (index == UINT32_MAX) continue; /* nobody asks for it */
+        const struct state_declaration *declared = &keyed->spec->states[index];
+        if (keyed->born_epochs[index] != written[i].born_epoch) given_up[(*given_up_count)++] = written[i].name;
+        else if (written[i].kind != declared->kind || written[i].version != declared->version ||
+                 !has_form(keyed->spec, index, &written[i]) || stamped->data[i] != (declared->ttl_ms > 0))
+            return false;
+    }
+    return true;
+}

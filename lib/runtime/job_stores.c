@@ -43,35 +43,108 @@ static uint32_t shard_count(const struct weir_job *job)
     return count;
 }
 
-static enum weir_code open_one(struct weir_job *job, const struct job_keyed *keyed, uint32_t subtask,
-                               struct weir_error *error)
+/* A store to be opened. */
+struct opening {
+    struct weir_job *job;
+    const struct job_keyed *keyed;
+    const struct manifest_operator *written; /* NULL = nothing is restored */
+    uint32_t subtask;
+    uint32_t group_first, group_end;
+    struct job_store *store;
+    struct arena arena;
+    const char *given_up[JOB_STATES_WRITTEN_MAX];
+    uint32_t given_up_count;
+};
+
+/* Of the bases of files by reference, the one that has the newest word on most of the shard: the store begins with it, and
+ * the others are read into it. SIZE_MAX = there is none. */
+static size_t choose_base(const struct opening *opening)
 {
+    size_t chosen = SIZE_MAX;
+    uint32_t most = 0;
+    for (size_t i = 0; opening->written != NULL && i < opening->written->base_count; i++) {
+        const uint32_t count =
+            store_base_is_links(&opening->written->bases[i])
+                ? job_base_newest_of(opening->written, i, opening->group_first, opening->group_end)
+                : 0;
+        if (count > most) chosen = i;
+        if (count > most) most = count;
+    }
+    return chosen;
+}
+
+/* Where the form of values has changed since, the base is read through instead. */
+static enum weir_code take_base(struct opening *opening, size_t index, struct weir_error *error)
+{
+    struct links *links = &opening->store->known;
+    struct manifest_state *states;
+    size_t count;
+    const enum weir_code code = links_read(opening->job->store, &opening->written->bases[index], links, error);
+    if (code != WEIR_OK) return code;
+    const struct weir_bytes bytes = { links->states.data, links->states.size };
+    if (!manifest_states_decode(bytes, &opening->arena, &states, &count))
+        return weir_error_set(error, WEIR_DAMAGED, WEIR_REMEDY_STOP, "damaged state: %s does not begin with its states",
+                              opening->written->bases[index].name);
+    if (job_states_are_same(opening->keyed, states, count, &links->stamped, opening->given_up,
+                            &opening->given_up_count) &&
+        links->key_groups == opening->job->plan->max_parallelism) {
+        opening->store->linked = index + 1;
+        return WEIR_OK;
+    }
+    links_deinit(links);
+    links_init(links);
+    return WEIR_OK;
+}
+
+static enum weir_code open_store(const struct opening *opening, struct weir_error *error)
+{
+    struct weir_job *job = opening->job;
     char folder[FOLDER_MAX], directory[FOLDER_MAX + 96];
     folder_of(job, folder);
     (void)snprintf(directory, sizeof(directory), "%s/local-%llu/%u-%zu", folder,
                    (unsigned long long)job->decision.incarnation, job->attempt, job->stores.open.count);
-    const uint32_t parallelism = job->plan->vertices[keyed->vertex].parallelism;
-    const uint32_t key_groups = job->plan->max_parallelism, files = OPEN_FILES / shard_count(job);
-    const uint32_t first = key_group_first(key_groups, parallelism, subtask);
+    const uint32_t files = OPEN_FILES / shard_count(job);
     const struct store_rocksdb_options options = {
         .directory = directory,
-        .states = keyed->spec->states,
-        .state_count = keyed->spec->state_count,
-        .max_parallelism = key_groups,
-        .group_first = first,
-        .group_count = key_group_first(key_groups, parallelism, subtask + 1) - first,
+        .states = opening->keyed->spec->states,
+        .state_count = opening->keyed->spec->state_count,
+        .max_parallelism = job->plan->max_parallelism,
+        .group_first = opening->group_first,
+        .group_count = opening->group_end - opening->group_first,
         .memory = job->stores.memory,
         .open_files_max = files < OPEN_FILES_MIN ? OPEN_FILES_MIN : (int)files,
+        .from = job->store,
+        .base = opening->store->linked > 0 ? &opening->store->known : NULL,
+        .given_up = opening->given_up,
+        .given_up_count = opening->given_up_count,
     };
-    struct state_store **store = vec_push(&job->stores.open);
-    if (store == NULL) return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for a store");
-    *store = NULL;
-    const enum weir_code code = store_rocksdb_open(&options, store, error);
+    return store_rocksdb_open(&options, &opening->store->store, error);
+}
+
+static enum weir_code open_one(struct weir_job *job, const struct job_keyed *keyed,
+                               const struct manifest_operator *written, uint32_t subtask, struct weir_error *error)
+{
+    const uint32_t parallelism = job->plan->vertices[keyed->vertex].parallelism;
+    struct opening opening = {
+        .job = job, .keyed = keyed, .written = written, .subtask = subtask,
+        .group_first = key_group_first(job->plan->max_parallelism, parallelism, subtask),
+        .group_end = key_group_first(job->plan->max_parallelism, parallelism, subtask + 1),
+        .store = vec_push(&job->stores.open),
+    };
+    if (opening.store == NULL)
+        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for a store");
+    *opening.store = (struct job_store){ .store = NULL };
+    links_init(&opening.store->known);
+    arena_init(&opening.arena, 2 * 1024);
+    const size_t base = choose_base(&opening);
+    enum weir_code code = base == SIZE_MAX ? WEIR_OK : take_base(&opening, base, error);
+    if (code == WEIR_OK) code = open_store(&opening, error);
+    arena_deinit(&opening.arena);
     if (code != WEIR_OK) weir_error_wrap(error, "operator '%s'", keyed->spec->name);
     return code;
 }
 
-enum weir_code job_stores_open(struct weir_job *job, struct weir_error *error)
+enum weir_code job_stores_open(struct weir_job *job, const struct manifest *manifest, struct weir_error *error)
 {
     char folder[FOLDER_MAX];
     if (!is_on_disk(job) || shard_count(job) == 0) return WEIR_OK;
@@ -92,7 +165,9 @@ enum weir_code job_stores_open(struct weir_job *job, struct weir_error *error)
     for (size_t k = 0; code == WEIR_OK && k < job->keyed.count; k++) {
         const struct job_keyed *keyed = &job->keyed.items[k];
         const uint32_t count = keyed->spec->state_count == 0 ? 0 : job->plan->vertices[keyed->vertex].parallelism;
-        for (uint32_t i = 0; code == WEIR_OK && i < count; i++) code = open_one(job, keyed, i, error);
+        const struct manifest_operator *written =
+            manifest == NULL ? NULL : manifest_find_operator(manifest, keyed->spec->name);
+        for (uint32_t i = 0; code == WEIR_OK && i < count; i++) code = open_one(job, keyed, written, i, error);
     }
     return code;
 }
@@ -105,8 +180,10 @@ void job_stores_use(struct weir_job *job)
         const struct job_keyed *keyed = &job->keyed.items[job->shards.items[i].keyed];
         if (keyed->spec->state_count == 0) continue;
         struct task *task = job->tasks.items[job->vertex_first[keyed->vertex] + job->shards.items[i].subtask];
-        shard_use(chain_shard(task_chain(task), keyed->stage), job->stores.open.items[next++],
-                  bytes / 2 / shard_count(job));
+        const struct job_store *opened = &job->stores.open.items[next++];
+        shard_use(chain_shard(task_chain(task), keyed->stage), opened->store, bytes / 2 / shard_count(job));
+        job->shards.items[i].known = opened->known;
+        job->shards.items[i].linked = opened->linked;
     }
     CHECK(next == job->stores.open.count);
     vec_free(&job->stores.open);
@@ -114,8 +191,10 @@ void job_stores_use(struct weir_job *job)
 
 void job_stores_drop(struct weir_job *job)
 {
-    for (size_t i = 0; i < job->stores.open.count; i++)
-        if (job->stores.open.items[i] != NULL) store_rocksdb_close(job->stores.open.items[i]);
+    for (size_t i = 0; i < job->stores.open.count; i++) {
+        if (job->stores.open.items[i].store != NULL) store_rocksdb_close(job->stores.open.items[i].store);
+        links_deinit(&job->stores.open.items[i].known);
+    }
     vec_free(&job->stores.open);
 }
 

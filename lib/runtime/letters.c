@@ -28,6 +28,8 @@ void letter_destroy(struct mail *mail)
         chain_snapshot_clear(&letter->snapshot);
         weir_splits_clear(&letter->positions);
         buffer_deinit(&letter->chunk);
+        buffer_deinit(&letter->stamped);
+        free(letter->folder);
         break;
     }
     case LETTER_DECIDER: weir_decider_event_clear(&((struct letter_decider *)mail)->event); break;

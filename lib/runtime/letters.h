@@ -61,6 +61,8 @@ struct letter_from_task {
     uint64_t redo_epoch;            /* CHUNK: of the base that it is part of */
     struct buffer chunk;            /* CHUNK */
     bool last;                      /* CHUNK */
+    char *folder;                   /* the last CHUNK: of links, which are the base instead of units; else NULL */
+    struct buffer stamped;          /* the last CHUNK, with a folder: shard_dump_folder */
 };
 
 struct letter_decider {

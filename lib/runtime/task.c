@@ -511,6 +511,13 @@ static void dump_slice(struct task *task)
     letter->chunk = task->dump_chunk;
     letter->last = last;
     buffer_init(&task->dump_chunk);
+    const char *const folder = last ? shard_dump_folder(shard, &letter->stamped) : NULL;
+    if (folder != NULL) letter->folder = strdup(folder);
+    if (folder != NULL && (letter->folder == NULL || letter->stamped.failed)) {
+        letter_destroy(&letter->mail);
+        fail_no_memory(task);
+        return;
+    }
     task->dumping = !last;
     task->dump_may_go_on = false;
     mailbox_post(task->options.job, &letter->mail);
@@ -522,6 +529,7 @@ static void take_dump_letter(struct task *task, uint32_t stage)
         task->dumping = true;
         task->dump_stage = stage;
         task->dump_redo = shard_dump_begin(chain_shard(task->chain, stage));
+        if (task->options.bases_by_links) shard_dump_as_links(chain_shard(task->chain, stage));
     }
     task->dump_may_go_on = true;
 }

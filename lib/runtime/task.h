@@ -41,6 +41,7 @@ struct task_options {
     void *const *sinks;            /* opened sinks per stage of the chain; copied */
     int64_t buffer_timeout_us;
     uint64_t soft_limit_bytes; /* of changed state, kept records and output in an epoch; for this task alone */
+    bool bases_by_links;       /* where a store can */
     uint64_t hard_limit_bytes; /* of changed state, and of kept records, that are held in memory */
 };
 

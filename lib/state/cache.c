@@ -1,6 +1,7 @@
 #include "state/cache.h"
 
 #include "state/shard_private.h"
+#include "state/store_key.h"
 
 enum {
     /* Slots that a round looks at with each call, as long as it is in time. */
@@ -76,25 +77,12 @@ uint64_t shard_state_bytes(const struct shard *shard)
 
 /* ---- Values that expire ------------------------------------------------------------------------------------------ */
 
-/* As the store has them: i64 when it was touched last | u8 1 when it is null | bytes. */
-static bool unpack(struct weir_bytes packed, int64_t *stamp_ms, struct weir_bytes *value)
-{
-    struct reader reader;
-    reader_init(&reader, packed.data, packed.size);
-    *stamp_ms = reader_i64(&reader);
-    const bool is_null = reader_u8(&reader) == 1;
-    *value = is_null ? WEIR_NULL : (struct weir_bytes){ reader.next, reader_left(&reader) };
-    return !reader.failed;
-}
-
 /* In the cache's own buffer. */
 static struct weir_bytes pack(struct shard *shard, const struct entry *entry, struct weir_bytes value)
 {
     struct buffer *packed = &shard->cache.values;
     buffer_clear(packed);
-    buffer_i64(packed, entry_stamp(entry));
-    buffer_u8(packed, weir_is_null(value));
-    buffer_put(packed, value.data, value.size);
+    store_stamped_encode(packed, entry_stamp(entry), value);
     if (packed->failed) fail_for_memory(shard);
     return (struct weir_bytes){ packed->data, packed->size };
 }
@@ -118,8 +106,12 @@ static uint32_t bring_in(struct shard *shard, const struct unit *unit, struct we
     const uint32_t size = is_head || is_old ? 0 : declaration->value_size_bytes;
     const bool is_stamped = unit_is_stamped(unit);
     struct head head;
+    if (is_old && !is_head && !declaration->migrates) {
+        fail_damaged(shard, state, "was written by another version of its codec, and the state has no .migrate");
+        return SLAB_NONE;
+    }
     int64_t stamp_ms = 0;
-    if (is_stamped && !unpack(value, &stamp_ms, &value)) {
+    if (is_stamped && !store_stamped_decode(value, &stamp_ms, &value)) {
         fail_damaged(shard, state, "has no time");
         return SLAB_NONE;
     }
@@ -386,6 +378,14 @@ static bool collect_all(struct shard *shard, size_t slots_max)
     return shard_collect(shard, slots_max / COLLECT_SLOTS + 1);
 }
 
+static void link_files(struct shard *shard)
+{
+    struct weir_error error = { 0 };
+    if (has_failed(shard)) return;
+    shard->cache.has_links = operations_of(shard)->link(shard->store, shard->cache.folder, &error) == WEIR_OK;
+    if (!shard->cache.has_links) fail(shard, &error);
+}
+
 static void write_on(struct shard *shard, size_t slots_max)
 {
     struct cache *cache = &shard->cache;
@@ -394,7 +394,8 @@ static void write_on(struct shard *shard, size_t slots_max)
     flush(shard);
     if (shard->dump.is_open && !cache->is_walking) {
         cache->is_walking = true;
-        operations_of(shard)->walk_begin(shard->store);
+        if (shard->dump.by_links) link_files(shard);
+        else operations_of(shard)->walk_begin(shard->store);
     }
     cache->round = ROUND_EVICTING;
 }
@@ -460,13 +461,13 @@ enum weir_code cache_settle(struct shard *shard, bool always, struct weir_error 
 void cache_dump_begin(struct shard *shard)
 {
     begin_round(shard);
-    shard->cache.is_walking = false;
+    shard->cache.is_walking = shard->cache.has_links = false;
     shard->cache.head_generation = 0;
 }
 
 static void end_walk(struct shard *shard)
 {
-    if (shard->cache.is_walking) operations_of(shard)->walk_end(shard->store);
+    if (shard->cache.is_walking && !shard->dump.by_links) operations_of(shard)->walk_end(shard->store);
     shard->cache.is_walking = false;
     shard->dump.is_open = false;
 }
@@ -527,7 +528,7 @@ static bool dump_unit(void *user, uint32_t state, const struct state_key *key, s
     struct delta_unit unit = { .state = state, .group = shard_group(shard, key->hash), .version = version, .key = *key,
                                .value = value, .has_version = !is_head && version != declaration->version,
                                .has_stamp = !is_head && declaration->ttl_ms > 0 };
-    if (unit.has_stamp && !unpack(value, &unit.stamp_ms, &unit.value)) {
+    if (unit.has_stamp && !store_stamped_decode(value, &unit.stamp_ms, &unit.value)) {
         fail_damaged(shard, state, "has no time");
         return false;
     }
@@ -540,13 +541,13 @@ bool cache_dump_step(struct shard *shard, size_t bytes_max, struct buffer *out)
 {
     struct cache *cache = &shard->cache;
     struct weir_error error = { 0 };
-    bool is_over = false;
+    bool is_over = cache->has_links;
     if (!has_failed(shard) && !cache->is_walking) {
         go_on(shard, bytes_max / COLLECT_SLOTS);
         return false;
     }
     struct dumping dumping = { .shard = shard, .out = out, .bytes_max = out->size + bytes_max };
-    if (!has_failed(shard) &&
+    if (!has_failed(shard) && !is_over &&
         operations_of(shard)->walk_on(shard->store, dump_unit, &dumping, &is_over, &error) != WEIR_OK)
         fail(shard, &error);
     if (!is_over && !has_failed(shard)) return false;

@@ -4,7 +4,7 @@
  *   change   the entry is dirty
  *   round    WRITING: every dirty entry, a slice at a time ──put, remove──> store, flush
  *            EVICTING: clean entries, until half of the budget is free
- *   base     a round, then the store's own walk
+ *   base     a round, then links to the store's files, or the store's own walk
  *
  * A round begins when the budget is nearly used up, or for a base, and goes on between batches only: what a record is
  * handed stays where it is until the record is done.
@@ -45,6 +45,8 @@ struct cache {
     uint32_t turns;       /* ends of the tables that this round's eviction has passed */
     uint64_t batch_bytes; /* handed to the store since its last flush */
     bool is_walking;      /* the store, for a base */
+    bool has_links;       /* the base that was made last is what `folder` holds */
+    char folder[STORE_FOLDER_MAX];
     struct buffer values; /* read from the store */
     struct buffer head;   /* name of the last head of that walk, */
     uint64_t head_generation; /* and its generation */

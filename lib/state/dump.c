@@ -18,6 +18,22 @@ uint64_t shard_dump_begin(struct shard *shard)
     return shard->epoch - 1;
 }
 
+void shard_dump_as_links(struct shard *shard)
+{
+    CHECK(shard->dump.is_open);
+    bool is_possible = shard->holds_units && shard->store->operations->link != NULL;
+    /* What is ordered in its key group lives in the tables alone: they are filled by a walk. */
+    for (uint32_t i = 0; i < shard->state_count; i++) is_possible = is_possible && shard->states[i].by_element == NULL;
+    shard->dump.by_links = is_possible;
+}
+
+const char *shard_dump_folder(const struct shard *shard, struct buffer *stamped)
+{
+    if (!shard->cache.has_links) return NULL;
+    for (uint32_t i = 0; i < shard->state_count; i++) buffer_u8(stamped, shard->states[i].declaration.ttl_ms > 0);
+    return shard->cache.folder;
+}
+
 void shard_dump_abandon(struct shard *shard)
 {
     if (shard->holds_units) cache_dump_abandon(shard);

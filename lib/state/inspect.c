@@ -138,22 +138,29 @@ static enum weir_code list_operators(weir_inspector *in, struct weir_error *erro
     return WEIR_OK;
 }
 
-static uint64_t base_bytes_of(const struct manifest_operator *op)
+static enum weir_code base_bytes_of(struct store *store, const struct manifest_operator *op, uint64_t *sum,
+                                    struct weir_error *error)
 {
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < op->base_count; i++) bytes += op->bases[i].length;
-    return bytes;
+    enum weir_code code = WEIR_OK;
+    for (size_t i = 0; code == WEIR_OK && i < op->base_count; i++) {
+        uint64_t bytes;
+        code = store_verify_base(store, &op->bases[i], false, &bytes, error);
+        *sum += bytes;
+    }
+    return code;
 }
 
 /* The size of every operator's bases, and of what all deltas together hold: no operator has more. */
 static enum weir_code measure(weir_inspector *in, struct weir_error *error)
 {
     const uint64_t redo_epoch = manifest_redo_epoch(&in->manifest);
-    const enum weir_code code = store_chain(in->store, chosen_name(in), redo_epoch + 1, &in->chain, error);
+    enum weir_code code = store_chain(in->store, chosen_name(in), redo_epoch + 1, &in->chain, error);
     uint64_t log_bytes = 0;
     for (size_t i = 0; i < in->chain.frames.count; i++) log_bytes += in->chain.frames.items[i].length;
-    for (size_t i = 0; i < in->operator_count; i++)
-        in->operators[i].bytes = base_bytes_of(in->operators[i].written) + log_bytes;
+    for (size_t i = 0; code == WEIR_OK && i < in->operator_count; i++) {
+        in->operators[i].bytes = log_bytes;
+        code = base_bytes_of(in->store, in->operators[i].written, &in->operators[i].bytes, error);
+    }
     return code;
 }
 
@@ -319,7 +326,7 @@ static void describe(const struct survey *survey, size_t index, struct weir_insp
         .frame_bytes = frame->name.length, .redo_epoch = frame->redo_epoch,
         .replay_count = frame->replay_count, .replay_bytes = frame->replay_bytes, .base_count = frame->base_count };
     for (size_t i = 0; i < frame->base_count; i++)
-        checkpoint->base_bytes += survey->bases.items[frame->bases[i]].base.length;
+        checkpoint->base_bytes += survey->bases.items[frame->bases[i]].bytes;
 }
 
 bool weir_inspect_checkpoint(const weir_inspector *in, size_t index, struct weir_inspect_checkpoint *checkpoint)
@@ -626,7 +633,7 @@ static void count_survey(const struct survey *survey, struct weir_inspect_report
     for (size_t i = 0; i < survey->bases.count; i++) {
         if (!survey->bases.items[i].is_there) continue;
         report->bases++;
-        report->base_bytes += survey->bases.items[i].base.length;
+        report->base_bytes += survey->bases.items[i].bytes;
     }
     report->problems = survey->problems.count;
 }

@@ -5,7 +5,7 @@
 #ifndef STATE_REPLAY_H
 #define STATE_REPLAY_H
 
-#include "checkpoint/store.h"
+#include "checkpoint/savepoint.h"
 #include "state/state.h"
 
 /* Whole units, and the states of their writer, which may have been another build than that of the checkpoint. */
@@ -20,6 +20,9 @@ typedef enum weir_code replay_fn(void *user, const struct replay_piece *piece, s
 /* The units of one base, a chunk at a time. What `each` answers ends it, unless it is WEIR_OK. Errors as store_read_base. */
 enum weir_code replay_base(struct store *store, const struct manifest_base *base, replay_fn *each, void *user,
                            struct weir_error *error);
+
+/* A base of files by reference as units, for replay_base and for savepoints. */
+extern const struct savepoint_units replay_units;
 
 struct replay {
     struct store *store;

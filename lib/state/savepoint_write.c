@@ -313,7 +313,7 @@ static enum weir_code copy(struct weir_savepoint_writer *writer, struct store *s
     const uint64_t random[2] = { environment->random(environment->user), environment->random(environment->user) };
     enum weir_code code = savepoint_prepare(NULL, writer->directory, error);
     if (code != WEIR_OK) return code;
-    struct savepoint *copied = savepoint_create(store, NULL, writer->directory, name, random);
+    struct savepoint *copied = savepoint_create(store, NULL, writer->directory, name, NULL, random);
     if (copied == NULL) return no_memory(error);
     for (bool done = false; code == WEIR_OK && !done;) code = savepoint_step(copied, UINT64_MAX, &done, error);
     if (code != WEIR_OK) {

@@ -36,6 +36,7 @@ struct remains {
 
 struct dump {
     bool is_open;
+    bool by_links; /* where the store can */
     struct walk walk;
 };
 

@@ -252,6 +252,11 @@ bool shard_part_begin(struct shard *shard, struct buffer *delta);
 uint64_t shard_dump_begin(struct shard *shard);
 /* Appends about `bytes_max` more bytes of units to `out`; true when this was the last of them (check out->failed). */
 bool shard_dump_step(struct shard *shard, size_t bytes_max, struct buffer *out);
+/* The base is to be links instead of units, where the shard has a store that can: for who asks right after the beginning.
+ * Then the last step leaves them in a folder, which is good until the next base or the end of the shard (NULL: the base is
+ * units), for checkpoint/links.h. `stamped` gets a byte for each state. */
+void shard_dump_as_links(struct shard *shard);
+const char *shard_dump_folder(const struct shard *shard, struct buffer *stamped);
 void shard_dump_abandon(struct shard *shard);
 bool shard_is_dumping(const struct shard *shard);
 

@@ -4,7 +4,7 @@
  *   record ──> table ── miss ──────────────> get
  *              table ── eviction of dirty ──> put, remove ... flush     (rarely, in big batches)
  *   scan       brings the elements of a collection in; the table's word wins, its tombstones too
- *   base       a walk over everything, once all is flushed
+ *   base       a walk over everything, or links to the files that it lies in, once all is flushed
  *
  *   store_hashmap   holds nothing: everything stays in the table, so a miss is final and nothing is ever evicted
  *   store_rocksdb   one database for each shard
@@ -37,6 +37,7 @@ struct store_wanted {
 };
 
 #define STORE_WANTED_MAX 256
+#define STORE_FOLDER_MAX 1024
 
 struct store_operations {
     const char *name; /* as the configuration calls it */
@@ -74,6 +75,10 @@ struct store_operations {
     enum weir_code (*walk_on)(struct state_store *store, store_visit_fn *visit, void *user, bool *is_over,
                               struct weir_error *error);
     void (*walk_end)(struct state_store *store);
+
+    /* Everything flushed so far as links in a folder of its own, which the next call, and the end of the store, removes: the
+     * caller takes out of it what it needs (checkpoint/links.h), on any thread. NULL where a base has to be a walk. */
+    enum weir_code (*link)(struct state_store *store, char folder[STORE_FOLDER_MAX], struct weir_error *error);
 
     uint64_t (*bytes)(const struct state_store *store); /* on disk, about */
     void (*destroy)(struct state_store *store);

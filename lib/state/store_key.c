@@ -136,3 +136,20 @@ bool store_value_decode(struct weir_bytes bytes, uint32_t *version, struct weir_
     *value = is_null ? WEIR_NULL : (struct weir_bytes){ reader.next, reader_left(&reader) };
     return !reader.failed && head >> 1 <= UINT32_MAX && (!is_null || reader_left(&reader) == 0);
 }
+
+void store_stamped_encode(struct buffer *out, int64_t stamp_ms, struct weir_bytes value)
+{
+    buffer_i64(out, stamp_ms);
+    buffer_u8(out, weir_is_null(value));
+    buffer_put(out, value.data, value.size);
+}
+
+bool store_stamped_decode(struct weir_bytes bytes, int64_t *stamp_ms, struct weir_bytes *value)
+{
+    struct reader reader;
+    reader_init(&reader, bytes.data, bytes.size);
+    *stamp_ms = reader_i64(&reader);
+    const bool is_null = reader_u8(&reader) == 1;
+    *value = is_null ? WEIR_NULL : (struct weir_bytes){ reader.next, reader_left(&reader) };
+    return !reader.failed;
+}

@@ -10,7 +10,8 @@
  * Numbers are big-endian, so memcmp is the order: a shorter part comes before its extensions, an unset one before all.
  * One key group is a contiguous range in either form, and so is one collection.
  *
- *   value   varint version * 2 + (1 when it is null) | bytes */
+ *   value   varint version * 2 + (1 when it is null) | bytes
+ *           the bytes of a state whose values expire: i64 when it was touched last | u8 1 when it is null | bytes */
 #ifndef STATE_STORE_KEY_H
 #define STATE_STORE_KEY_H
 
@@ -30,7 +31,9 @@ const char *store_key_decode(struct weir_bytes bytes, bool is_ordered, struct bu
                              struct state_key *key);
 
 void store_value_encode(struct buffer *out, uint32_t version, struct weir_bytes value);
+void store_stamped_encode(struct buffer *out, int64_t stamp_ms, struct weir_bytes value);
 /* Borrowed from `bytes`. False: these bytes are no value. */
 bool store_value_decode(struct weir_bytes bytes, uint32_t *version, struct weir_bytes *value);
+bool store_stamped_decode(struct weir_bytes bytes, int64_t *stamp_ms, struct weir_bytes *value);
 
 #endif

@@ -9,13 +9,20 @@
 #include "state/store_key.h"
 
 /* A batch is written as a whole, so nothing is gained from small files, and a base has one link for each. */
-enum { TABLE_BYTES = 64 << 20, BLOCK_BYTES = 4096, OPEN_FILES_MIN = 16, FILTER_BITS = 10, REMOVED = -1 };
+enum { TABLE_BYTES = 64 << 20, BLOCK_BYTES = 4096, OPEN_FILES_MIN = 16, FILTER_BITS = 10, REMOVED = -1,
+       FORMAT_VERSION = 5, READING_CACHE_BYTES = 4 << 20, MANIFEST_BYTES = 256 << 10 };
 
 struct pending {
     uint32_t state;
     uint32_t name_size;
     int64_t value_size; /* REMOVED */
     size_t at;          /* among `collected`: name, then value */
+};
+
+/* A file that a base brought: what it is called here, and in the checkpoint store. */
+struct brought {
+    char name[LINKS_NAME_MAX];
+    char file[STORE_FILE_MAX];
 };
 
 struct rocks {
@@ -39,7 +46,9 @@ struct rocks {
     rocksdb_iterator_t *walking; /* NULL: the state's walk has not begun */
     uint32_t walk_state;
     struct buffer name, scratch;
+    bool reads_only;
     bool has_base;
+    VEC(struct brought) brought;
     struct weir_error failure; /* code WEIR_OK = none */
 };
 
@@ -61,14 +70,25 @@ static enum weir_remedy damage_remedy(const struct rocks *rocks)
     return rocks->has_base ? WEIR_REMEDY_STOP : WEIR_REMEDY_REPLAY;
 }
 
+/* The file of the checkpoint store that a message is about; "" when it is about none. */
+static const char *origin_of(const struct rocks *rocks, const char *message)
+{
+    for (size_t i = 0; i < rocks->brought.count; i++)
+        if (strstr(message, rocks->brought.items[i].name) != NULL) return rocks->brought.items[i].file;
+    return "";
+}
+
 /* Takes RocksDB's message; fine when there is none. */
 static enum weir_code answer(const struct rocks *rocks, char *message, const char *what, struct weir_error *error)
 {
     if (message == NULL) return WEIR_OK;
     const bool is_damage = strncmp(message, "Corruption", strlen("Corruption")) == 0;
-    const enum weir_code code = weir_error_set(error, is_damage ? WEIR_DAMAGED : WEIR_ENVIRONMENT,
-                                               is_damage ? damage_remedy(rocks) : WEIR_REMEDY_REPLAY,
-                                               "state in %s: cannot %s: RocksDB: %s", rocks->directory, what, message);
+    const char *const origin = is_damage ? origin_of(rocks, message) : "";
+    const enum weir_code code =
+        weir_error_set(error, is_damage ? WEIR_DAMAGED : WEIR_ENVIRONMENT,
+                       is_damage ? damage_remedy(rocks) : WEIR_REMEDY_REPLAY,
+                       "state in %s: cannot %s: %s%sRocksDB: %s", rocks->directory, what, origin,
+                       *origin == '\0' ? "" : " of the checkpoint store is damaged; put it back from a copy of it: ", message);
     free(message);
     return code;
 }
@@ -124,12 +144,16 @@ void store_memory_destroy(struct store_memory *memory)
 static void set_tables(struct rocks *rocks, const struct store_memory *memory)
 {
     rocksdb_block_based_table_options_t *tables = rocksdb_block_based_options_create();
-    rocksdb_block_based_options_set_block_cache(tables, memory->cache);
+    rocksdb_cache_t *own = memory == NULL ? rocksdb_cache_create_lru(READING_CACHE_BYTES) : NULL;
+    rocksdb_block_based_options_set_block_cache(tables, memory == NULL ? own : memory->cache);
+    /* That of the oldest RocksDB that has to read it. */
+    rocksdb_block_based_options_set_format_version(tables, FORMAT_VERSION);
     rocksdb_block_based_options_set_block_size(tables, BLOCK_BYTES);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(tables, 1);
     rocksdb_block_based_options_set_filter_policy(tables, rocksdb_filterpolicy_create_bloom_full(FILTER_BITS));
     rocksdb_options_set_block_based_table_factory(rocks->options, tables);
     rocksdb_block_based_options_destroy(tables);
+    if (own != NULL) rocksdb_cache_destroy(own); /* the tables hold it on */
 }
 
 /* RocksDB's own log file is left empty: when the disk is full, a first line in it fails, and at the second one Debian's build,
@@ -149,6 +173,7 @@ static void set_options(struct rocks *rocks, const struct store_rocksdb_options 
     rocksdb_options_set_level0_stop_writes_trigger(rocks->options, 20000);
     rocksdb_options_set_target_file_size_base(rocks->options, TABLE_BYTES);
     rocksdb_options_set_write_buffer_size(rocks->options, 1 << 20);
+    rocksdb_options_set_max_manifest_file_size(rocks->options, MANIFEST_BYTES); /* each base has a copy */
     rocksdb_options_set_compression(rocks->options, rocksdb_lz4_compression);
     rocksdb_options_set_stats_dump_period_sec(rocks->options, 0);
     rocksdb_options_set_keep_log_file_num(rocks->options, 1);
@@ -167,13 +192,12 @@ static void set_options(struct rocks *rocks, const struct store_rocksdb_options 
 static enum weir_code prepare_directory(const struct rocks *rocks, const struct store_rocksdb_options *options,
                                         const char *db, const char *fresh, struct weir_error *error)
 {
-    enum weir_code code = store_files_remove(rocks->directory, error);
-    if (code == WEIR_OK) code = store_files_make(rocks->directory, error);
+    enum weir_code code = rocks->reads_only ? WEIR_OK : store_files_remove(rocks->directory, error);
+    if (code == WEIR_OK && !rocks->reads_only) code = store_files_make(rocks->directory, error);
     if (code == WEIR_OK) code = store_files_make(db, error);
     if (code == WEIR_OK) code = store_files_make(fresh, error);
     if (code != WEIR_OK || options->base == NULL) return code;
-    code = store_files_verify(options->base, options->base_files, error);
-    return code == WEIR_OK ? store_files_link(options->base, db, options->base_files, error) : code;
+    return links_bring(options->from, options->base, db, rocks->reads_only, error);
 }
 
 static uint32_t state_named(const struct rocks *rocks, const char *name)
@@ -183,27 +207,34 @@ static uint32_t state_named(const struct rocks *rocks, const char *name)
     return UINT32_MAX;
 }
 
+static bool is_given_up(const struct store_rocksdb_options *options, const char *name)
+{
+    for (uint32_t i = 0; i < options->given_up_count; i++)
+        if (strcmp(options->given_up[i], name) == 0) return true;
+    return false;
+}
+
 /* Every column family that is there must be opened; those of no state are dropped. */
-static enum weir_code adopt_families(struct rocks *rocks, char **names, rocksdb_column_family_handle_t **handles,
-                                     size_t count, struct weir_error *error)
+static enum weir_code adopt_families(struct rocks *rocks, const struct store_rocksdb_options *options, char **names,
+                                     rocksdb_column_family_handle_t **handles, size_t count, struct weir_error *error)
 {
     char *message = NULL;
     for (size_t i = 0; i < count; i++) {
-        const uint32_t state = state_named(rocks, names[i]);
+        const uint32_t state = is_given_up(options, names[i]) ? UINT32_MAX : state_named(rocks, names[i]);
         if (strcmp(names[i], "default") == 0) {
             rocks->family_default = handles[i];
         } else if (state != UINT32_MAX) {
             rocks->families[state] = handles[i];
         } else {
-            if (message == NULL) rocksdb_drop_column_family(rocks->db, handles[i], &message);
+            if (message == NULL && !rocks->reads_only) rocksdb_drop_column_family(rocks->db, handles[i], &message);
             rocksdb_column_family_handle_destroy(handles[i]);
         }
     }
     return answer(rocks, message, "drop what is not declared any more", error);
 }
 
-static enum weir_code open_families(struct rocks *rocks, const char *db, char **names, size_t count,
-                                    struct weir_error *error)
+static enum weir_code open_families(struct rocks *rocks, const struct store_rocksdb_options *wanted, const char *db,
+                                    char **names, size_t count, struct weir_error *error)
 {
     char *message = NULL;
     const rocksdb_options_t **options = calloc(count, sizeof *options);
@@ -211,10 +242,14 @@ static enum weir_code open_families(struct rocks *rocks, const char *db, char **
     enum weir_code code = options == NULL || handles == NULL ? no_memory(error) : WEIR_OK;
     if (code == WEIR_OK) {
         for (size_t i = 0; i < count; i++) options[i] = rocks->options;
-        rocks->db = rocksdb_open_column_families(rocks->options, db, (int)count, (const char *const *)names, options,
-                                                 handles, &message);
+        const char *const *const all = (const char *const *)names;
+        if (rocks->reads_only)
+            rocks->db = rocksdb_open_for_read_only_column_families(rocks->options, db, (int)count, all, options, handles,
+                                                                   0, &message);
+        else
+            rocks->db = rocksdb_open_column_families(rocks->options, db, (int)count, all, options, handles, &message);
         code = answer(rocks, message, "open it", error);
-        if (code == WEIR_OK) code = adopt_families(rocks, names, handles, count, error);
+        if (code == WEIR_OK) code = adopt_families(rocks, wanted, names, handles, count, error);
     }
     free(handles);
     free(options);
@@ -222,20 +257,21 @@ static enum weir_code open_families(struct rocks *rocks, const char *db, char **
 }
 
 /* A state is called "default" in no database: the name is RocksDB's. */
-static enum weir_code open_database(struct rocks *rocks, const char *db, bool has_base, struct weir_error *error)
+static enum weir_code open_database(struct rocks *rocks, const struct store_rocksdb_options *options, const char *db,
+                                    struct weir_error *error)
 {
     char *message = NULL, *only = (char[]){ "default" };
     char **names = &only, **listed = NULL;
     size_t count = 1;
-    if (has_base) {
+    if (rocks->has_base) {
         listed = rocksdb_list_column_families(rocks->options, db, &count, &message);
         if (message != NULL) return answer(rocks, message, "list its states", error);
         names = listed;
     }
-    enum weir_code code = open_families(rocks, db, names, count, error);
+    enum weir_code code = open_families(rocks, options, db, names, count, error);
     if (listed != NULL) rocksdb_list_column_families_destroy(listed, count);
     for (uint32_t i = 0; code == WEIR_OK && i < rocks->state_count; i++) {
-        if (rocks->families[i] != NULL) continue;
+        if (rocks->families[i] != NULL || rocks->reads_only) continue;
         rocks->families[i] = rocksdb_create_column_family(rocks->db, rocks->options, rocks->states[i].name, &message);
         code = answer(rocks, message, "add a state", error);
     }
@@ -256,15 +292,31 @@ static enum weir_code clip(struct rocks *rocks, uint32_t first, uint32_t end, st
     return answer(rocks, message, "clip key groups off", error);
 }
 
+static bool remember_files(struct rocks *rocks, const struct links *base)
+{
+    for (size_t i = 0; base != NULL && i < base->files.count; i++) {
+        struct brought *file = vec_push(&rocks->brought);
+        if (file == NULL) return false;
+        memcpy(file->name, base->files.items[i].name, sizeof file->name);
+        memcpy(file->file, base->files.items[i].file, sizeof file->file);
+    }
+    return true;
+}
+
 static enum weir_code open_in(struct rocks *rocks, const struct store_rocksdb_options *options,
                               struct weir_error *error)
 {
-    char db[STORE_PATH_MAX], fresh[STORE_PATH_MAX];
-    if (snprintf(db, sizeof db, "%s/db", options->directory) >= STORE_PATH_MAX - 32)
-        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "state: the path %s is too long",
-                              options->directory);
-    (void)snprintf(rocks->directory, sizeof rocks->directory, "%s", options->directory);
-    (void)snprintf(fresh, sizeof fresh, "%s/new", options->directory);
+    char db[STORE_PATH_MAX], fresh[STORE_PATH_MAX + 8], temporary[STORE_PATH_MAX];
+    rocks->reads_only = options->directory == NULL;
+    CHECK(!rocks->reads_only || options->base != NULL);
+    if (rocks->reads_only && !store_files_temporary(temporary))
+        return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
+                              "state: cannot make a folder to read a base in; make room in /tmp, or set TMPDIR");
+    const char *const directory = rocks->reads_only ? temporary : options->directory;
+    if (snprintf(db, sizeof db, "%s/db", directory) >= STORE_PATH_MAX - 32)
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "state: the path %s is too long", directory);
+    (void)snprintf(rocks->directory, sizeof rocks->directory, "%s", directory);
+    (void)snprintf(fresh, sizeof fresh, "%s/new", directory);
     rocks->states = malloc((options->state_count + 1) * sizeof *rocks->states);
     rocks->families = calloc(options->state_count + 1, sizeof(rocksdb_column_family_handle_t *));
     if (rocks->states == NULL || rocks->families == NULL) return no_memory(error);
@@ -274,8 +326,9 @@ static enum weir_code open_in(struct rocks *rocks, const struct store_rocksdb_op
     rocks->has_base = options->base != NULL;
     set_options(rocks, options);
     enum weir_code code = prepare_directory(rocks, options, db, fresh, error);
-    if (code == WEIR_OK) code = open_database(rocks, db, options->base != NULL, error);
-    if (code != WEIR_OK || options->base == NULL) return code;
+    if (code == WEIR_OK && !remember_files(rocks, options->base)) code = no_memory(error);
+    if (code == WEIR_OK) code = open_database(rocks, options, db, error);
+    if (code != WEIR_OK || options->base == NULL || rocks->reads_only) return code;
     const uint32_t end = options->group_first + options->group_count;
     code = clip(rocks, 0, options->group_first, error);
     return code == WEIR_OK ? clip(rocks, end, options->max_parallelism, error) : code;
@@ -508,7 +561,7 @@ static enum weir_code rocks_walk_on(struct state_store *store, store_visit_fn *v
     struct rocks *rocks = rocks_of(store);
     enum weir_code code = check_failure(rocks, error);
     for (bool more = true; code == WEIR_OK && more && rocks->walk_state < rocks->state_count;) {
-        code = walk_state(rocks, visit, user, &more, error);
+        if (rocks->families[rocks->walk_state] != NULL) code = walk_state(rocks, visit, user, &more, error);
         if (!more) break;
         rocks_walk_end(store);
         rocks->walk_state++;
@@ -688,20 +741,22 @@ static enum weir_code rocks_flush(struct state_store *store, struct weir_error *
 
 /* ---- Bases ------------------------------------------------------------------------------------------------------- */
 
-enum weir_code store_rocksdb_base(struct state_store *store, const char *directory, struct state_files *files,
-                                  struct weir_error *error)
+static enum weir_code rocks_link(struct state_store *store, char folder[STORE_FOLDER_MAX], struct weir_error *error)
 {
     struct rocks *rocks = rocks_of(store);
     struct weir_error reason = { 0 };
     char *message = NULL;
     enum weir_code code = check_failure(rocks, error);
+    const int size = snprintf(folder, STORE_FOLDER_MAX, "%s/base", rocks->directory);
+    CHECK(size < STORE_FOLDER_MAX); /* open_in has left room */
+    if (code == WEIR_OK) code = store_files_remove(folder, error);
     if (code != WEIR_OK) return code;
     rocksdb_checkpoint_t *checkpoint = rocksdb_checkpoint_object_create(rocks->db, &message);
-    if (message == NULL) rocksdb_checkpoint_create(checkpoint, directory, 0, &message);
+    if (message == NULL) rocksdb_checkpoint_create(checkpoint, folder, 0, &message);
     if (checkpoint != NULL) rocksdb_checkpoint_object_destroy(checkpoint);
     code = answer(rocks, message, "link a base", &reason);
     if (code == WEIR_OK) code = check_background(rocks, &reason);
-    if (code == WEIR_OK) return store_files_list(directory, files, error);
+    if (code == WEIR_OK) return WEIR_OK;
     (void)fail(rocks, code, &reason);
     return check_failure(rocks, error);
 }
@@ -732,6 +787,7 @@ static void rocks_destroy(struct state_store *store)
         rocksdb_options_destroy(rocks->options);
     }
     if (rocks->directory[0] != '\0') (void)store_files_remove(rocks->directory, NULL);
+    vec_free(&rocks->brought);
     vec_free(&rocks->pending);
     vec_free(&rocks->cleared);
     buffer_deinit(&rocks->collected);
@@ -773,7 +829,7 @@ enum weir_code store_rocksdb_open(const struct store_rocksdb_options *options, s
         .name = "rocksdb", .holds_units = true, .get = rocks_get, .get_many = rocks_get_many, .put = rocks_put,
         .remove = rocks_remove, .remove_elements = rocks_remove_elements, .flush = rocks_flush, .scan = rocks_scan,
         .scan_group = rocks_scan_group, .walk_begin = rocks_walk_begin, .walk_on = rocks_walk_on,
-        .walk_end = rocks_walk_end, .bytes = rocks_bytes, .destroy = rocks_destroy,
+        .walk_end = rocks_walk_end, .link = rocks_link, .bytes = rocks_bytes, .destroy = rocks_destroy,
     };
     CHECK(options->open_files_max >= OPEN_FILES_MIN && options->max_parallelism <= UINT16_MAX);
     struct rocks *rocks = calloc(1, sizeof *rocks);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/crash.h"
+#include "checkpoint/links.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/store_private.h"
 #include "harness/broker.h"
@@ -355,6 +356,7 @@ void checker_settle(struct checker *checker)
 
 struct files {
     const struct checker *checker;
+    struct store *store;
     const struct manifest *manifest;
     const struct store_chain *chain;
     uint64_t incarnation;
@@ -362,17 +364,38 @@ struct files {
     int orphans, spares;
 };
 
-/* Needed are the bases that the last checkpoint names and the segments of its chain; segments behind them are made ready. */
+static void check_ok(enum weir_code code, const struct weir_error *error)
+{
+    ck_assert_msg(code == WEIR_OK, "%s", error->text);
+}
+
+static bool refers_to(const struct files *files, const struct manifest_base *base, const char *table)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    struct links links;
+    bool found = false;
+    if (!store_base_is_links(base)) return false;
+    links_init(&links);
+    check_ok(links_read(files->store, base, &links, &error), &error);
+    for (size_t i = 0; i < links.files.count; i++) found = found || strcmp(links.files.items[i].file, table) == 0;
+    links_deinit(&links);
+    return found;
+}
+
+/* Needed are the bases that the last checkpoint names, what they refer to, and the segments of its chain; segments behind
+ * them are made ready. */
 static bool is_needed(const struct files *files, const char *name)
 {
     struct store_file file;
     if (!store_file_parse(name, &file)) return true;
     for (size_t i = 0; i < files->chain->frames.count; i++)
         if (strcmp(files->chain->frames.items[i].file, name) == 0) return true;
-    if (!file.is_base) return file.incarnation == files->incarnation && file.number >= files->own_first;
+    if (file.kind == STORE_FILE_LOG) return file.incarnation == files->incarnation && file.number >= files->own_first;
     for (size_t i = 0; i < files->manifest->operator_count; i++)
         for (size_t k = 0; k < files->manifest->operators[i].base_count; k++)
-            if (strcmp(files->manifest->operators[i].bases[k].name, name) == 0) return true;
+            if (strcmp(files->manifest->operators[i].bases[k].name, name) == 0 ||
+                refers_to(files, &files->manifest->operators[i].bases[k], name))
+                return true;
     return false;
 }
 
@@ -380,7 +403,7 @@ static bool is_needed(const struct files *files, const char *name)
 static bool is_spare(struct files *files, const char *name)
 {
     struct store_file file;
-    if (!store_file_parse(name, &file) || file.is_base || file.incarnation != files->incarnation) return false;
+    if (!store_file_parse(name, &file) || file.kind != STORE_FILE_LOG || file.incarnation != files->incarnation) return false;
     return ++files->spares <= STORE_SPARES_MAX;
 }
 
@@ -391,11 +414,6 @@ static void visit_file(void *user, const char *name)
     files->orphans++;
     (void)printf("orphan: %s (the last checkpoint is %" PRIu64 " of incarnation %" PRIu64 ")\n", name,
                  files->checker->newest.epoch, files->incarnation);
-}
-
-static void check_ok(enum weir_code code, const struct weir_error *error)
-{
-    ck_assert_msg(code == WEIR_OK, "%s", error->text);
 }
 
 void checker_disk(struct checker *checker)
@@ -418,7 +436,8 @@ void checker_disk(struct checker *checker)
     check_ok(store_read_frame(store, newest, &frame, &error), &error);
     check_ok(manifest_decode((struct weir_bytes){ frame.data, frame.size }, newest, &arena, &manifest, &error), &error);
     check_ok(store_chain(store, newest, manifest_redo_epoch(&manifest) + 1, &chain, &error), &error);
-    struct files files = { .checker = checker, .manifest = &manifest, .chain = &chain, .incarnation = newest->incarnation };
+    struct files files = { .checker = checker, .store = store, .manifest = &manifest, .chain = &chain,
+                           .incarnation = newest->incarnation };
     struct store_file first;
     for (size_t i = chain.frames.count; i-- > 0;)
         if (store_file_parse(chain.frames.items[i].file, &first) && first.incarnation == newest->incarnation)

@@ -74,7 +74,8 @@ void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, boo
     add_setting("pipeline.max-parallelism", 4 + fate_below(12), "");
     add_setting("state.log.segment-size", 64, "kb");
     add_setting("state.base.min-log-size", 64, "kb");
-    add_setting("state.recovery.max-frames", 3 + fate_below(40), "");
+    add_setting("state.recovery.max-frames", 1 + fate_below(fate_percent(50) ? 4 : 40), "");
+    if (fate_percent(30)) add_choice("execution.checkpointing.incremental", "false");
     add_setting("execution.epoch.hard-limit", 64 + fate_below(fate_percent(60) ? 300 : 100000), ""); /* early parts */
     add_setting("execution.checkpointing.num-retained", 1 + fate_below(3), "");
     add_setting("ledger.commits-kept", 10 + fate_below(20), "");

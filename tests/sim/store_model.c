@@ -1,6 +1,9 @@
 /* What stands in for RocksDB in the simulator (state/store_rocksdb.h): units in a sorted array. What was flushed is seen,
- * what was not is lost with the store; writing takes time, and fails while the disk is full or failing. A life's directory
- * is nothing here, because nobody ever opens one again. */
+ * what was not is lost with the store; writing takes time, and fails while the disk is full or failing. Of a life's directory
+ * there is only the folder of a base: some files, each with the units of some key groups, under a name that changes whenever
+ * their contents do; and one that says which. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +14,7 @@
 #include "state/store_key.h"
 #include "state/store_rocksdb.h"
 
-enum { FLUSH_US = 300 };
+enum { FLUSH_US = 300, FILES = 16, PATH_MAX_BYTES = 1100 };
 
 /* `name`: the number of the state, one byte, and the name as store_key.h has it, so that memcmp is the order. */
 struct unit {
@@ -27,6 +30,14 @@ struct model {
     VEC(struct unit) units;
     VEC(struct unit) collected;
     struct buffer name, scratch;
+    const struct state_declaration *states; /* of the open call's options, which the job keeps */
+    uint32_t state_count;
+    char directory[STORE_FOLDER_MAX]; /* "" = it is only read */
+    struct {
+        uint32_t number; /* of the file's name; 0 = none yet */
+        uint64_t hash;
+    } files[FILES];
+    uint32_t file_number; /* the last one given */
     struct buffer walked; /* the name that the walk has seen last; empty = none */
     struct weir_error failure; /* code WEIR_OK = none */
 };
@@ -280,6 +291,146 @@ static enum weir_code model_flush(struct state_store *store, struct weir_error *
     return check_failure(model, error);
 }
 
+/* ---- Bases -------------------------------------------------------------------------------------------------------- */
+
+static uint32_t group_of(const struct unit *unit)
+{
+    return (uint32_t)(uint8_t)unit->name[1] << 8 | (uint8_t)unit->name[2];
+}
+
+static void put_units(const struct model *model, uint32_t file, struct buffer *out)
+{
+    for (size_t i = 0; i < model->units.count; i++) {
+        const struct unit *unit = &model->units.items[i];
+        if (group_of(unit) % FILES != file) continue;
+        buffer_text(out, model->states[(uint8_t)unit->name[0]].name);
+        buffer_bytes(out, (struct weir_bytes){ unit->name + 1, unit->name_size - 1 });
+        buffer_bytes(out, (struct weir_bytes){ unit->value, unit->value_size });
+    }
+    CHECK(!out->failed);
+}
+
+static int write_file(const char *folder, const char *name, const struct buffer *bytes)
+{
+    char path[PATH_MAX_BYTES];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    const int file = disk_system.open(disk_system.user, path, DISK_CREATE);
+    if (file < 0) return file;
+    const int result = disk_write_all(&disk_system, file, bytes->data, bytes->size, 0);
+    disk_system.close(disk_system.user, file);
+    return result;
+}
+
+static void remove_one(void *user, const char *name)
+{
+    char path[PATH_MAX_BYTES];
+    (void)snprintf(path, sizeof path, "%s/%s", (const char *)user, name);
+    (void)disk_system.remove(disk_system.user, path);
+}
+
+static void remove_folder(char *folder)
+{
+    (void)disk_system.list(disk_system.user, folder, remove_one, folder);
+    (void)disk_system.remove(disk_system.user, folder);
+}
+
+/* A file of the base, under its old name while it holds the same. */
+static int write_table(struct model *model, uint32_t file, const char *folder, struct buffer *current)
+{
+    char name[32];
+    struct buffer bytes;
+    buffer_init(&bytes);
+    put_units(model, file, &bytes);
+    const uint64_t hash = hash_64(bytes.data, bytes.size);
+    if (model->files[file].number == 0 || hash != model->files[file].hash)
+        model->files[file].number = ++model->file_number;
+    else world_seen()->linked_files++;
+    model->files[file].hash = hash;
+    (void)snprintf(name, sizeof name, "%06" PRIu32 ".sst", model->files[file].number);
+    buffer_text(current, name);
+    const int result = write_file(folder, name, &bytes);
+    buffer_deinit(&bytes);
+    return result;
+}
+
+static enum weir_code model_link(struct state_store *store, char folder[STORE_FOLDER_MAX], struct weir_error *error)
+{
+    struct model *model = model_of(store);
+    struct buffer current;
+    (void)snprintf(folder, STORE_FOLDER_MAX, "%.900s/base", model->directory);
+    remove_folder(folder);
+    world_seen()->linked++;
+    buffer_init(&current);
+    int result = disk_system.make_directory(disk_system.user, folder);
+    for (uint32_t i = 0; result == 0 && i < FILES; i++) result = write_table(model, i, folder, &current);
+    if (result == 0) result = write_file(folder, "CURRENT", &current);
+    buffer_deinit(&current);
+    if (result < 0 && model->failure.code == WEIR_OK)
+        (void)weir_error_set(&model->failure, WEIR_ENVIRONMENT, WEIR_REMEDY_REPLAY, "state: cannot link a base");
+    return check_failure(model, error);
+}
+
+static uint32_t state_named(const struct store_rocksdb_options *options, const char *name)
+{
+    for (uint32_t i = 0; i < options->given_up_count; i++)
+        if (strcmp(options->given_up[i], name) == 0) return UINT32_MAX;
+    for (uint32_t i = 0; i < options->state_count; i++)
+        if (strcmp(options->states[i].name, name) == 0) return i;
+    return UINT32_MAX;
+}
+
+static void take_units(struct model *model, const struct store_rocksdb_options *options, const struct buffer *bytes)
+{
+    struct reader reader;
+    reader_init(&reader, bytes->data, bytes->size);
+    while (reader_left(&reader) > 0) {
+        char state_name[64];
+        reader_text(&reader, state_name, sizeof state_name);
+        const struct weir_bytes name = reader_bytes(&reader), value = reader_bytes(&reader);
+        CHECK(!reader.failed);
+        const uint32_t state = state_named(options, state_name);
+        if (state == UINT32_MAX) continue;
+        begin_name(model, state);
+        buffer_put(&model->name, name.data, name.size);
+        struct unit unit = { .name = copy_of(model->name.data, model->name.size), .name_size = model->name.size,
+                             .value = copy_of(value.data, value.size), .value_size = value.size };
+        if (group_of(&unit) - options->group_first < options->group_count) apply(model, &unit);
+        else free_unit(&unit);
+    }
+}
+
+/* What is clipped off changes the files, so names go on where the base's end and nothing is taken for known that is not. */
+static enum weir_code begin_with(struct model *model, const struct store_rocksdb_options *options,
+                                 struct weir_error *error)
+{
+    struct buffer bytes;
+    if (options->directory == NULL) world_seen()->read_bases++;
+    else world_seen()->begun_with++;
+    enum weir_code code = links_check(options->from, options->base, false, error);
+    buffer_init(&bytes);
+    for (size_t i = 0; code == WEIR_OK && i < options->base->files.count; i++) {
+        const struct links_file *file = &options->base->files.items[i];
+        uint32_t number;
+        if (file->file[0] == '\0') continue;
+        CHECK(sscanf(file->name, "%" SCNu32 ".sst", &number) == 1);
+        if (number > model->file_number) model->file_number = number;
+        code = links_read_file(options->from, file, &bytes, error);
+        if (code == WEIR_OK) take_units(model, options, &bytes);
+    }
+    for (uint32_t i = 0; code == WEIR_OK && i < FILES; i++) {
+        buffer_clear(&bytes);
+        put_units(model, i, &bytes);
+        for (size_t k = 0; bytes.size > 0 && k < options->base->files.count; k++) {
+            const struct links_file *file = &options->base->files.items[k];
+            if (file->file[0] == '\0' || file->length != bytes.size || file->hash != hash_64(bytes.data, bytes.size)) continue;
+            (void)sscanf(file->name, "%" SCNu32, &model->files[i].number);
+            model->files[i].hash = file->hash;
+        }
+    }
+    buffer_deinit(&bytes);
+    return code;
+}
+
 static uint64_t model_bytes(const struct state_store *store)
 {
     const struct model *model = (const struct model *)(const void *)store;
@@ -294,6 +445,12 @@ static uint64_t model_bytes(const struct state_store *store)
 static void model_destroy(struct state_store *store)
 {
     struct model *model = model_of(store);
+    if (model->directory[0] != '\0') {
+        char folder[PATH_MAX_BYTES];
+        (void)snprintf(folder, sizeof folder, "%s/base", model->directory);
+        remove_folder(folder);
+        remove_folder(model->directory);
+    }
     for (size_t i = 0; i < model->units.count; i++) free_unit(&model->units.items[i]);
     for (size_t i = 0; i < model->collected.count; i++) free_unit(&model->collected.items[i]);
     vec_free(&model->units);
@@ -311,19 +468,26 @@ enum weir_code store_rocksdb_open(const struct store_rocksdb_options *options, s
         .name = "rocksdb", .holds_units = true, .get = model_get, .get_many = model_get_many, .put = model_put,
         .remove = model_remove, .remove_elements = model_remove_elements, .flush = model_flush, .scan = model_scan,
         .scan_group = model_scan_group, .walk_begin = model_walk_begin, .walk_on = model_walk_on,
-        .walk_end = model_walk_end, .bytes = model_bytes, .destroy = model_destroy,
+        .walk_end = model_walk_end, .link = model_link, .bytes = model_bytes, .destroy = model_destroy,
     };
-    (void)error;
     struct model *model = calloc(1, sizeof *model);
-    CHECK(model != NULL && options->base == NULL && options->state_count <= UINT8_MAX);
+    CHECK(model != NULL && options->state_count <= UINT8_MAX);
+    model->states = options->states;
+    model->state_count = options->state_count;
+    if (options->directory != NULL) {
+        (void)snprintf(model->directory, sizeof model->directory, "%s", options->directory);
+        (void)disk_system.make_directory(disk_system.user, model->directory);
+    }
     model->store.operations = &operations;
     model->max_parallelism = options->max_parallelism;
     for (uint32_t i = 0; i < options->state_count; i++) model->is_ordered[i] = options->states[i].ordered_in_group;
     buffer_init(&model->name);
     buffer_init(&model->scratch);
     buffer_init(&model->walked);
-    *store = &model->store;
-    return WEIR_OK;
+    const enum weir_code code = options->base == NULL ? WEIR_OK : begin_with(model, options, error);
+    if (code == WEIR_OK) *store = &model->store;
+    else model_destroy(&model->store);
+    return code;
 }
 
 void store_rocksdb_close(struct state_store *store)
@@ -333,13 +497,19 @@ void store_rocksdb_close(struct state_store *store)
 
 enum weir_code store_rocksdb_begin(const char *folder, uint64_t own, struct weir_error *error)
 {
-    (void)folder, (void)own, (void)error;
+    char path[PATH_MAX_BYTES];
+    (void)error;
+    (void)snprintf(path, sizeof path, "%s/local-%" PRIu64, folder, own);
+    (void)disk_system.make_directory(disk_system.user, folder);
+    (void)disk_system.make_directory(disk_system.user, path);
     return WEIR_OK;
 }
 
 void store_rocksdb_end(const char *folder, uint64_t own)
 {
-    (void)folder, (void)own;
+    char path[PATH_MAX_BYTES];
+    (void)snprintf(path, sizeof path, "%s/local-%" PRIu64, folder, own);
+    (void)disk_system.remove(disk_system.user, path);
 }
 
 struct store_memory *store_memory_create(size_t bytes)

@@ -17,7 +17,8 @@
     X(foreign_starts) X(broker_outages) X(coordinator_moves) X(full_disks) X(disk_errors) X(lost_requests)             \
     X(lost_answers) X(delayed_requests) X(late_inits) X(late_partitions) X(late_groups) X(late_offsets) X(late_ends)   \
     X(aborted) X(incarnations) X(epochs) X(records) X(fenced) X(stops) X(compactions) X(forgotten_groups)              \
-    X(grown_topics) X(loose_runs) X(restarts_inside) X(written_down) X(read_back) X(early_parts) X(moved_offsets)      \
+    X(grown_topics) X(loose_runs) X(restarts_inside) X(written_down) X(read_back) X(linked) X(linked_files)            \
+    X(begun_with) X(read_bases) X(early_parts) X(moved_offsets)                                                        \
     X(lost_metadata) X(late_mirrors) X(lost_ledgers) X(lost_tails) X(lost_histories) X(damages) X(lost_inputs)         \
     X(deleted_inputs) X(deleted_outputs) X(answers) X(late_spells)                           \
     X(renewal_spells) X(deaf_spells) X(record_spells) X(checkpoints_asked) X(cancels) X(rescales) X(savepoints)           \

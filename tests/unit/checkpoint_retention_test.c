@@ -22,7 +22,11 @@ static struct weir_frame_name frame_in(const char *file, uint64_t epoch)
  * last. */
 static bool say(struct retention *to, const char *file, uint64_t epoch, const char *base, uint64_t redo)
 {
-    struct manifest_base bases[] = { { .store = STORE_KIND_FILE, .name = base, .redo_epoch = redo } };
+    const bool is_links = base != NULL && base[0] == '+'; /* one of files by reference */
+    if (is_links) base++;
+    struct manifest_base bases[] = {
+        { .store = is_links ? STORE_KIND_LINKS : STORE_KIND_FILE, .name = base, .redo_epoch = redo }
+    };
     struct manifest_operator operators[] = {
         { .name = "count", .base_count = base == NULL ? 0 : 1, .bases = bases, .redo_epoch = redo }
     };
@@ -278,6 +282,89 @@ START_TEST(random_histories_never_lose_what_is_needed)
 }
 END_TEST
 
+/* ---- Files by reference ------------------------------------------------------------------------------------------ */
+
+/* What `base` refers to: names with one space between them. */
+static bool refer(const char *base, const char *tables)
+{
+    char copy[256], *next = copy;
+    struct links links;
+    (void)snprintf(copy, sizeof copy, "%s", tables);
+    links_init(&links);
+    for (char *name; (name = strsep(&next, " ")) != NULL;) {
+        struct links_file *file = vec_push(&links.files);
+        ck_assert_ptr_nonnull(file);
+        *file = (struct links_file){ .name = "000001.sst" };
+        (void)snprintf(file->file, sizeof file->file, "%s", name);
+    }
+    const bool good = retention_links(&retention, base, &links);
+    links_deinit(&links);
+    return good;
+}
+
+START_TEST(a_table_goes_with_the_last_base_that_refers_to_it)
+{
+    ck_assert(refer("base-7-1", "table-7-1 table-7-2"));
+    ck_assert(say(&retention, "log-7-1", 1, "+base-7-1", 0));
+    assert_collects("");
+    ck_assert(refer("base-7-2", "table-7-2 table-7-3"));
+    ck_assert(say(&retention, "log-7-1", 2, "+base-7-2", 1));
+    assert_collects("base-7-1 table-7-1");
+    ck_assert(say(&retention, "log-7-1", 3, "base-7-3", 2));
+    assert_collects("base-7-2 table-7-2 table-7-3");
+}
+END_TEST
+
+START_TEST(a_retained_checkpoint_keeps_what_its_bases_refer_to)
+{
+    retention_deinit(&retention);
+    retention_init(&retention, 7, 2);
+    ck_assert(refer("base-7-1", "table-7-1 table-7-2"));
+    ck_assert(say(&retention, "log-7-1", 1, "+base-7-1", 0));
+    ck_assert(refer("base-7-2", "table-7-2"));
+    ck_assert(say(&retention, "log-7-1", 2, "+base-7-2", 1));
+    assert_collects("");
+    ck_assert(say(&retention, "log-7-1", 3, "+base-7-2", 1));
+    assert_collects("base-7-1 table-7-1");
+}
+END_TEST
+
+/* A base that is written, and waits for the checkpoint that names it, needs what it refers to already. */
+START_TEST(a_base_that_waits_for_its_checkpoint_keeps_its_tables)
+{
+    ck_assert(refer("base-7-1", "table-7-1 table-7-2"));
+    ck_assert(say(&retention, "log-7-1", 1, "+base-7-1", 0));
+    ck_assert(refer("base-7-2", "table-7-2 table-7-3"));
+    ck_assert(say(&retention, "log-7-1", 2, "base-7-9", 1)); /* another shard's */
+    assert_collects("base-7-1 table-7-1");
+    ck_assert(say(&retention, "log-7-1", 3, "+base-7-2", 2));
+    assert_collects("base-7-9");
+}
+END_TEST
+
+START_TEST(tables_that_a_crash_left_behind_go_and_those_of_a_successor_stay)
+{
+    ck_assert(retention_found(&retention, "table-6-1"));
+    ck_assert(retention_found(&retention, "table-6-2"));
+    ck_assert(retention_found(&retention, "table-7-1"));
+    ck_assert(retention_found(&retention, "table-8-1"));
+    ck_assert(retention_found(&retention, "base-6-1"));
+    ck_assert(refer("base-6-1", "table-6-2"));
+    ck_assert(say(&retention, "log-7-1", 1, "+base-6-1", 0));
+    assert_collects("table-6-1 table-7-1");
+}
+END_TEST
+
+START_TEST(nothing_goes_while_it_is_unknown_what_a_base_refers_to)
+{
+    ck_assert(retention_found(&retention, "table-6-1"));
+    ck_assert(!say(&retention, "log-7-1", 1, "+base-6-1", 0));
+    struct retention_names names = { 0 };
+    ck_assert(!retention_collect(&retention, &names));
+    ck_assert_uint_eq(names.files.count, 0);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, set_up, tear_down);
@@ -295,6 +382,11 @@ static void add(TCase *tests)
     tcase_add_test(tests, bases_in_other_stores_are_not_ours_to_delete);
     tcase_add_test(tests, failing_allocations_delete_nothing_that_is_needed);
     tcase_add_test(tests, random_histories_never_lose_what_is_needed);
+    tcase_add_test(tests, a_table_goes_with_the_last_base_that_refers_to_it);
+    tcase_add_test(tests, a_retained_checkpoint_keeps_what_its_bases_refer_to);
+    tcase_add_test(tests, a_base_that_waits_for_its_checkpoint_keeps_its_tables);
+    tcase_add_test(tests, tables_that_a_crash_left_behind_go_and_those_of_a_successor_stay);
+    tcase_add_test(tests, nothing_goes_while_it_is_unknown_what_a_base_refers_to);
 }
 
 int main(void)

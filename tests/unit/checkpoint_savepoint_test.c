@@ -83,7 +83,7 @@ static void tear_down(void)
 static struct savepoint *create(void)
 {
     struct savepoint *savepoint =
-        savepoint_create(store, faulty_disk_table(disk), "/sp", &frames[FRAMES], random_id);
+        savepoint_create(store, faulty_disk_table(disk), "/sp", &frames[FRAMES], NULL, random_id);
     ck_assert_ptr_nonnull(savepoint);
     return savepoint;
 }

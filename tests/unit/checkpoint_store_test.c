@@ -274,9 +274,9 @@ START_TEST(parses_names_of_files)
 {
     struct store_file file;
     ck_assert(store_file_parse("log-7-12", &file));
-    ck_assert(!file.is_base && file.incarnation == 7 && file.number == 12);
+    ck_assert(file.kind == STORE_FILE_LOG && file.incarnation == 7 && file.number == 12);
     ck_assert(store_file_parse("base-18446744073709551615-1", &file));
-    ck_assert(file.is_base && file.incarnation == UINT64_MAX && file.number == 1);
+    ck_assert(file.kind == STORE_FILE_BASE && file.incarnation == UINT64_MAX && file.number == 1);
     static const char *const others[] = { "store", "pointer-3", "log-7", "log-7-", "log--7-1", "log-07-1", "log-7-1x",
                                           "log-7-+1", "../log-7-1", "log-18446744073709551616-1", "" };
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) ck_assert(!store_file_parse(others[i], &file));

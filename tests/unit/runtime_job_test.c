@@ -141,7 +141,7 @@ static size_t find_frames(struct weir_frame_name *frames, size_t wanted)
     for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
         char name[512], head[FRAME_HEADER_BYTES];
         struct store_file file;
-        if (!store_file_parse(entry->d_name, &file) || file.is_base) continue;
+        if (!store_file_parse(entry->d_name, &file) || file.kind != STORE_FILE_LOG) continue;
         snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
         FILE *log = fopen(name, "rb");
         struct weir_frame_name at = { .incarnation = file.incarnation };

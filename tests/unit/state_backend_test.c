@@ -6,13 +6,15 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "checkpoint/links.h"
+#include "checkpoint/survey.h"
 #include "harness/local_job.h"
 #include "harness/unit.h"
 #include "weir/generator.h"
 #include "weir/print.h"
 
 /* An entry takes some 50 bytes and a half of the budget is for entries: ten times as many as have room. */
-enum { KEYS = 10000 };
+enum { KEYS = 10000, ROUNDS = 2 /* in a life that is to write bases */ };
 
 static int64_t counts[KEYS];
 static int64_t in_lists[KEYS];
@@ -158,8 +160,71 @@ START_TEST(a_job_moves_to_the_other_backend_and_back)
     run(2, &status);
     ck_assert_uint_eq(status.state_reads, 0);
     local_job_set("state.backend.type", "rocksdb");
+    local_job_set("execution.checkpointing.incremental", "false");
     run(3, &status);
     ck_assert_uint_gt(status.state_reads, KEYS / 2);
+    local_job_set("execution.checkpointing.incremental", "true");
+    run(4, &status);
+}
+END_TEST
+
+/* What the newest checkpoint says of its bases; every byte of them is whole. */
+struct seen_bases {
+    int links, units;
+    int tables; /* that they refer to */
+};
+
+static void see_base(struct store *store, const struct manifest_base *base, struct seen_bases *seen)
+{
+    struct weir_error error;
+    struct links links;
+    struct store_file file;
+    seen->links += store_base_is_links(base);
+    seen->units += !store_base_is_links(base);
+    if (!store_base_is_links(base)) return;
+    links_init(&links);
+    ck_assert_msg(links_read(store, base, &links, &error) == WEIR_OK, "%s", error.text);
+    for (size_t i = 0; i < links.files.count; i++) {
+        seen->tables += store_file_parse(links.files.items[i].file, &file);
+    }
+    links_deinit(&links);
+}
+
+static struct seen_bases look_at_bases(void)
+{
+    char path[128];
+    struct weir_error error;
+    struct store *store;
+    struct survey survey;
+    struct seen_bases seen = { 0 };
+    (void)snprintf(path, sizeof path, "%s/test", local_job.directory);
+    ck_assert_msg(store_open(&(struct store_options){ .directory = path }, &store, &error) == WEIR_OK, "%s", error.text);
+    ck_assert_msg(survey_take(store, NULL, true, &survey, &error) == WEIR_OK, "%s", error.text);
+    ck_assert_msg(survey.problems.count == 0, "%s", survey.problems.items[0].text);
+    const struct survey_frame *newest = &survey.frames.items[0];
+    ck_assert(newest->is_whole);
+    for (size_t i = 0; i < newest->base_count; i++)
+        see_base(store, &survey.bases.items[newest->bases[i]].base, &seen);
+    survey_deinit(&survey);
+    store_close(store);
+    return seen;
+}
+
+/* Linked where the backend works beside the checkpoints, copied where it does not. */
+START_TEST(bases_refer_to_files_and_are_whole)
+{
+    static const char *const parallelism[] = { "1", "3", "2" };
+    local_job_set("state.recovery.max-frames", "1");
+    if (_i == 1) local_job_set("state.backend.local-dir", local_job.directory);
+    for (uint64_t life = 1; life <= 3; life++) {
+        struct weir_job_status status;
+        local_job_set("parallelism.default", parallelism[life - 1]);
+        run(life * ROUNDS, &status);
+        const struct seen_bases seen = look_at_bases();
+        ck_assert_int_gt(seen.links, 0);
+        ck_assert_int_eq(seen.units, 0);
+        ck_assert_int_ge(local_job_count_files("table-"), seen.tables / 3); /* shards may refer to the same ones */
+    }
 }
 END_TEST
 
@@ -191,6 +256,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, state_of_ten_budgets_is_counted_in_many_lives);
     tcase_add_test(tests, a_roll_back_restores_what_was_committed);
     tcase_add_test(tests, a_job_moves_to_the_other_backend_and_back);
+    tcase_add_loop_test(tests, bases_refer_to_files_and_are_whole, 0, 2);
     tcase_add_test(tests, local_files_go_where_they_are_wanted);
 }
 

@@ -180,7 +180,7 @@ static void damage_tables(void)
     DIR *open_folder = opendir(folder);
     ck_assert_ptr_nonnull(open_folder);
     for (const struct dirent *entry; (entry = readdir(open_folder)) != NULL;) {
-        if (!store_file_is_table(entry->d_name)) continue;
+        if (strstr(entry->d_name, ".sst") == NULL) continue;
         (void)snprintf(name, sizeof name, "%s/%s", folder, entry->d_name);
         const int file = open(name, O_RDWR);
         struct stat stat;

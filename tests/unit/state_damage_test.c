@@ -12,6 +12,7 @@
 #include "harness/golden_store.h"
 #include "harness/process.h"
 #include "harness/unit.h"
+#include "state/replay.h"
 #include "weir/inspect.h"
 
 enum { FILES_MAX = 32, FLIPS = 3000, CUTS = 800, EPOCHS = 8 };
@@ -167,7 +168,7 @@ static void set_up_savepoint(void)
     ck_assert_msg(store_open(&options, &from, &error) == WEIR_OK, "%s", error.text);
     ck_assert_msg(survey_take(from, NULL, false, &survey, &error) == WEIR_OK, "%s", error.text);
     struct savepoint *savepoint =
-        savepoint_create(from, NULL, process_folder(), &survey.newest, (const uint64_t[]){ 1, 2 });
+        savepoint_create(from, NULL, process_folder(), &survey.newest, &replay_units, (const uint64_t[]){ 1, 2 });
     while (!done) ck_assert_msg(savepoint_step(savepoint, 1000, &done, &error) == WEIR_OK, "%s", error.text);
     store.path = process_path("%s", strrchr(savepoint_path(savepoint), '/') + 1);
     store.is_decided = true;

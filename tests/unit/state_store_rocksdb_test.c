@@ -33,6 +33,8 @@ struct row {
 static struct row rows[ROWS];
 static char directory[64];
 static struct store_memory *memory;
+static struct weir_environment environment;
+static struct store *checkpoints; /* where bases go */
 static struct weir_error error;
 static struct buffer values;
 
@@ -125,8 +127,8 @@ static void path_of(char path[128], const char *name, uint32_t number)
     ck_assert_int_lt(snprintf(path, 128, "%s/%s-%" PRIu32, directory, name, number), 128);
 }
 
-static struct state_store *open_store(uint32_t number, const char *base, const struct state_files *files,
-                                      uint32_t group_first, uint32_t group_count)
+static struct state_store *open_store(uint32_t number, const struct links *base, uint32_t group_first,
+                                      uint32_t group_count)
 {
     char path[128];
     struct state_store *store;
@@ -136,9 +138,26 @@ static struct state_store *open_store(uint32_t number, const char *base, const s
                                                               .max_parallelism = MAX_PARALLELISM,
                                                               .group_first = group_first, .group_count = group_count,
                                                               .memory = memory, .open_files_max = OPEN_FILES,
-                                                              .base = base, .base_files = files },
+                                                              .from = checkpoints, .base = base },
                              &store, &error));
     return store;
+}
+
+/* A base in the checkpoint store, and what it refers to; `known` is what an earlier one did. */
+static struct manifest_base make_base_of(struct state_store *store, const struct links *known, struct links *links)
+{
+    static struct store_base_result result;
+    struct manifest_state states[STATES] = { { .name = "plain" }, { .name = "map" }, { .name = "ordered" } };
+    char folder[STORE_FOLDER_MAX];
+    links_init(links);
+    links->key_groups = MAX_PARALLELISM;
+    for (uint32_t i = 0; i < STATES; i++) buffer_u8(&links->stamped, 0);
+    ck_assert(manifest_states_encode(states, STATES, &links->states));
+    check(store->operations->link(store, folder, &error));
+    check(links_write(checkpoints, folder, known, links, &result, &error));
+    return (struct manifest_base){ .store = STORE_KIND_LINKS, .name = result.name, .length = result.length,
+                                   .hash = result.hash, .incarnation = result.incarnation,
+                                   .group_count = MAX_PARALLELISM };
 }
 
 static void flush(struct state_store *store)
@@ -286,15 +305,20 @@ static void check_walk(struct state_store *store, uint64_t *random)
 
 /* ---- A life ------------------------------------------------------------------------------------------------------ */
 
-/* A base, and a store that goes on from it with other key groups, at times after changes that the base must not see. */
-static struct state_store *move(struct state_store *store, uint64_t *random, uint32_t number, uint32_t *group_first,
-                                uint32_t *group_count)
+static uint32_t files_brought, files_known;
+
+/* A base, and a store that goes on from it with other key groups, at times after changes that the base must not see.
+ * `known` is what the last base refers to. */
+static struct state_store *move(struct state_store *store, uint64_t *random, uint32_t number, struct links *known,
+                                uint32_t *group_first, uint32_t *group_count)
 {
+    struct links written, links;
     char path[128];
-    struct state_files files = { 0 };
     flush(store);
-    path_of(path, "base", number);
-    check(store_rocksdb_base(store, path, &files, &error));
+    const struct manifest_base base = make_base_of(store, known, &written);
+    for (size_t i = 0; i < written.files.count; i++)
+        if (written.files.items[i].file[0] != '\0') *(written.files.items[i].is_fresh ? &files_brought : &files_known) += 1;
+    links_deinit(&written);
     for (uint32_t i = unit_random_below(random, 2) * 200; i > 0; i--)
         change(store, random, *group_first, *group_count);
     check(store->operations->flush(store, &error));
@@ -306,10 +330,12 @@ static struct state_store *move(struct state_store *store, uint64_t *random, uin
     *group_count = MAX_PARALLELISM - *group_first - (unit_chance(random, 60) ? 0 : first);
     for (uint32_t i = 0; i < ROWS; i++)
         if (rows[i].group - *group_first >= *group_count) rows[i].seed = rows[i].seed_pending = 0;
-    store = open_store(number + 1, path, &files, *group_first, *group_count);
-    check(store_files_verify(path, &files, &error)); /* opening has not touched it */
-    store_files_deinit(&files);
-    check(store_files_remove(path, &error));
+    links_init(&links);
+    check(links_read(checkpoints, &base, &links, &error));
+    store = open_store(number + 1, &links, *group_first, *group_count);
+    check(links_check(checkpoints, &links, true, &error)); /* opening has not touched it */
+    links_deinit(known);
+    *known = links;
     path_of(path, "store", number);
     check(store_files_remove(path, &error));
     return store;
@@ -318,6 +344,8 @@ static struct state_store *move(struct state_store *store, uint64_t *random, uin
 static struct state_store *live(struct state_store *store, uint64_t *random, uint32_t number)
 {
     uint32_t group_first = 0, group_count = MAX_PARALLELISM;
+    struct links known;
+    links_init(&known);
     for (uint32_t step = 0; step < 400; step++) {
         const uint32_t what = unit_random_below(random, 100);
         if (what < 60)
@@ -328,10 +356,11 @@ static struct state_store *live(struct state_store *store, uint64_t *random, uin
         else if (what < 80) check_get(store, &rows[unit_random_below(random, ROWS)]);
         else if (what < 88) check_get_many(store, random);
         else if (what < 98) check_walk(store, random);
-        else store = move(store, random, number++, &group_first, &group_count);
+        else store = move(store, random, number++, &known, &group_first, &group_count);
     }
     flush(store);
     for (uint32_t i = 0; i < ROWS; i++) check_get(store, &rows[i]);
+    links_deinit(&known);
     return store;
 }
 
@@ -342,6 +371,11 @@ static void set_up(void)
     ck_assert_ptr_nonnull(mkdtemp(directory));
     memory = store_memory_create(1 << 20);
     ck_assert_ptr_nonnull(memory);
+    environment_init_system(&environment);
+    const struct store_options options = { .directory = directory, .job = "job", .slot = "0", .create = true,
+                                           .segment_bytes = 16384, .environment = &environment };
+    check(store_open(&options, &checkpoints, &error));
+    check(store_begin(checkpoints, 1, &error));
     buffer_init(&values);
     make_rows();
 }
@@ -364,6 +398,7 @@ static void tear_down(void)
 {
     buffer_deinit(&values);
     store_memory_destroy(memory);
+    store_close(checkpoints);
     remove_tree(directory);
 }
 
@@ -372,9 +407,11 @@ START_TEST(the_store_is_the_array)
     uint64_t random = unit_seed();
     for (uint32_t i = 0; i < 3; i++) {
         for (uint32_t j = 0; j < ROWS; j++) rows[j].seed = rows[j].seed_pending = 0;
-        struct state_store *store = live(open_store(1000 * i, NULL, NULL, 0, MAX_PARALLELISM), &random, 1000 * i);
+        struct state_store *store = live(open_store(1000 * i, NULL, 0, MAX_PARALLELISM), &random, 1000 * i);
         store->operations->destroy(store);
     }
+    ck_assert_uint_gt(files_brought, 0);
+    ck_assert_uint_gt(files_known, 0);
 }
 END_TEST
 
@@ -382,7 +419,7 @@ END_TEST
 START_TEST(many_batches_are_one_state)
 {
     uint64_t random = unit_seed();
-    struct state_store *store = open_store(0, NULL, NULL, 0, MAX_PARALLELISM);
+    struct state_store *store = open_store(0, NULL, 0, MAX_PARALLELISM);
     for (uint32_t i = 0; i < 40; i++) {
         for (uint32_t j = 0; j < 50; j++) change(store, &random, 0, MAX_PARALLELISM);
         flush(store);
@@ -414,11 +451,11 @@ static bool has_text(struct state_store *store, uint32_t state, const char *name
 
 START_TEST(what_a_crash_left_behind_is_not_used)
 {
-    struct state_store *store = open_store(0, NULL, NULL, 0, MAX_PARALLELISM);
+    struct state_store *store = open_store(0, NULL, 0, MAX_PARALLELISM);
     put_text(store, PLAIN, "key", "past the last commit");
     check(store->operations->flush(store, &error));
     store->operations->destroy(store);
-    store = open_store(0, NULL, NULL, 0, MAX_PARALLELISM);
+    store = open_store(0, NULL, 0, MAX_PARALLELISM);
     ck_assert(!has_text(store, PLAIN, "key", "past the last commit"));
     store->operations->destroy(store);
 }
@@ -426,14 +463,13 @@ END_TEST
 
 START_TEST(states_are_found_by_name_and_dropped_when_not_declared)
 {
-    char base[128], path[128];
-    struct state_files files = { 0 };
-    struct state_store *store = open_store(0, NULL, NULL, 0, MAX_PARALLELISM);
+    char path[128];
+    struct links links;
+    struct state_store *store = open_store(0, NULL, 0, MAX_PARALLELISM);
     put_text(store, PLAIN, "key", "plain");
     put_text(store, ORDERED, "key", "ordered");
     check(store->operations->flush(store, &error));
-    path_of(base, "base", 0);
-    check(store_rocksdb_base(store, base, &files, &error));
+    (void)make_base_of(store, NULL, &links);
     store->operations->destroy(store);
 
     const struct state_declaration others[] = { { .name = "new" }, declarations[PLAIN] };
@@ -441,8 +477,8 @@ START_TEST(states_are_found_by_name_and_dropped_when_not_declared)
     check(store_rocksdb_open(&(struct store_rocksdb_options){ .directory = path, .states = others, .state_count = 2,
                                                               .max_parallelism = MAX_PARALLELISM,
                                                               .group_count = MAX_PARALLELISM, .memory = memory,
-                                                              .open_files_max = OPEN_FILES, .base = base,
-                                                              .base_files = &files },
+                                                              .open_files_max = OPEN_FILES, .from = checkpoints,
+                                                              .base = &links },
                              &store, &error));
     ck_assert(has_text(store, 1, "key", "plain"));
     ck_assert(!has_text(store, 0, "key", "ordered"));
@@ -450,14 +486,29 @@ START_TEST(states_are_found_by_name_and_dropped_when_not_declared)
     check(store->operations->flush(store, &error));
     ck_assert(has_text(store, 0, "key", "new"));
     store->operations->destroy(store);
-    store_files_deinit(&files);
+
+    /* A state that was given up, and declared again, is another one. */
+    const char *given_up = "plain";
+    check(store_rocksdb_open(&(struct store_rocksdb_options){ .directory = path, .states = others, .state_count = 2,
+                                                              .max_parallelism = MAX_PARALLELISM,
+                                                              .group_count = MAX_PARALLELISM, .memory = memory,
+                                                              .open_files_max = OPEN_FILES, .from = checkpoints,
+                                                              .base = &links, .given_up = &given_up,
+                                                              .given_up_count = 1 },
+                             &store, &error));
+    ck_assert(!has_text(store, 1, "key", "plain"));
+    put_text(store, 1, "key", "again");
+    check(store->operations->flush(store, &error));
+    ck_assert(has_text(store, 1, "key", "again"));
+    store->operations->destroy(store);
+    links_deinit(&links);
 }
 END_TEST
 
 START_TEST(a_failure_is_answered_again)
 {
     char path[128];
-    struct state_store *store = open_store(0, NULL, NULL, 0, MAX_PARALLELISM);
+    struct state_store *store = open_store(0, NULL, 0, MAX_PARALLELISM);
     path_of(path, "store", 0);
     remove_tree(path); /* somebody removes the folder under a running job */
     put_text(store, PLAIN, "key", "value");
@@ -474,51 +525,61 @@ END_TEST
 
 /* ---- Damage ------------------------------------------------------------------------------------------------------ */
 
-static char base_path[128];
-static struct state_files base_files;
+static struct manifest_base base;
+static struct links base_links;
 
 /* A base of tables with several blocks. */
 static void make_base(void)
 {
     uint64_t random = 1;
-    struct state_store *store = open_store(0, NULL, NULL, 0, MAX_PARALLELISM);
+    struct state_store *store = open_store(0, NULL, 0, MAX_PARALLELISM);
     for (uint32_t i = 0; i < 2000; i++) change(store, &random, 0, MAX_PARALLELISM);
     flush(store);
     for (uint32_t i = 0; i < 20; i++) change(store, &random, 0, MAX_PARALLELISM);
     flush(store);
-    path_of(base_path, "base", 0);
-    check(store_rocksdb_base(store, base_path, &base_files, &error));
+    base = make_base_of(store, NULL, &base_links);
     store->operations->destroy(store);
-    ck_assert_uint_gt(base_files.vec.count, 3);
+    ck_assert_uint_gt(base_links.files.count, 3);
 }
 
 static enum weir_code open_base(struct state_store **store)
 {
     char path[128];
+    struct links links;
     path_of(path, "store", 1);
-    return store_rocksdb_open(&(struct store_rocksdb_options){ .directory = path, .states = declarations,
-                                                               .state_count = STATES,
-                                                               .max_parallelism = MAX_PARALLELISM,
-                                                               .group_count = MAX_PARALLELISM, .memory = memory,
-                                                               .open_files_max = OPEN_FILES, .base = base_path,
-                                                               .base_files = &base_files },
-                              store, &error);
+    links_init(&links);
+    enum weir_code code = links_read(checkpoints, &base, &links, &error);
+    if (code == WEIR_OK)
+        code = store_rocksdb_open(&(struct store_rocksdb_options){ .directory = path, .states = declarations,
+                                                                   .state_count = STATES,
+                                                                   .max_parallelism = MAX_PARALLELISM,
+                                                                   .group_count = MAX_PARALLELISM, .memory = memory,
+                                                                   .open_files_max = OPEN_FILES, .from = checkpoints,
+                                                                   .base = &links },
+                                  store, &error);
+    links_deinit(&links);
+    return code;
 }
 
-static void expect_damage_named(const struct state_file *file, const char *how)
+static void expect_damage_named(const char *file, const char *how)
 {
     struct state_store *store;
     error = (struct weir_error){ 0 };
-    ck_assert_msg(open_base(&store) == WEIR_DAMAGED, "%s %s was not found", file->name, how);
-    ck_assert_msg(strstr(error.text, file->name) != NULL, "%s %s: '%s' does not name it", file->name, how, error.text);
+    ck_assert_msg(open_base(&store) == WEIR_DAMAGED, "%s %s was not found", file, how);
+    ck_assert_msg(strstr(error.text, file) != NULL, "%s %s: '%s' does not name it", file, how, error.text);
     ck_assert_int_eq(error.remedy, WEIR_REMEDY_STOP);
 }
 
-static int open_file(const struct state_file *file)
+static void in_store(char inside[256], const char *file)
 {
-    char path[256];
-    (void)snprintf(path, sizeof path, "%s/%s", base_path, file->name);
-    const int opened = open(path, O_RDWR);
+    (void)snprintf(inside, 256, "%s/%s", store_path(checkpoints), file);
+}
+
+static int open_file(const char *file)
+{
+    char inside[256];
+    in_store(inside, file);
+    const int opened = open(inside, O_RDWR);
     ck_assert_int_ge(opened, 0);
     return opened;
 }
@@ -531,16 +592,31 @@ static void flip(int file, uint64_t at)
     ck_assert_int_eq(pwrite(file, &byte, 1, (off_t)at), 1);
 }
 
+/* The base itself, and each file that it refers to: its name in the store, its length, and from where on a change shows
+ * before it is opened. NULL behind the last one. */
+static const char *file_of_base(size_t index, uint64_t *length, uint64_t *checked_from)
+{
+    *length = base.length;
+    *checked_from = 0;
+    if (index == 0) return base.name;
+    for (size_t i = 0, table = 0; i < base_links.files.count; i++) {
+        const struct links_file *file = &base_links.files.items[i];
+        if (file->file[0] == '\0' || ++table < index) continue;
+        *length = file->length;
+        *checked_from = file->length > LINKS_TAIL_BYTES ? file->length - LINKS_TAIL_BYTES : 0;
+        return file->file;
+    }
+    return NULL;
+}
+
 START_TEST(damage_is_found_before_opening)
 {
+    uint64_t length, from;
+    const char *file;
     make_base();
-    for (size_t i = 0; i < base_files.vec.count; i++) {
-        const struct state_file *file = &base_files.vec.items[i];
+    for (size_t i = 0; (file = file_of_base(i, &length, &from)) != NULL; i++) {
         const int opened = open_file(file);
-        const uint64_t whole = store_file_is_table(file->name) && file->length > STORE_TAIL_BYTES
-                                   ? file->length - STORE_TAIL_BYTES
-                                   : 0;
-        for (uint64_t at = whole; at < file->length; at += 1 + (file->length - whole) / 50) {
+        for (uint64_t at = from; at < length; at += 1 + (length - from) / 50) {
             flip(opened, at);
             expect_damage_named(file, "changed");
             flip(opened, at);
@@ -550,19 +626,42 @@ START_TEST(damage_is_found_before_opening)
     struct state_store *store;
     check(open_base(&store)); /* all is as it was */
     store->operations->destroy(store);
-    store_files_deinit(&base_files);
+    links_deinit(&base_links);
 }
 END_TEST
 
-static void cut_and_mend(const struct state_file *file)
+/* Nothing is left out where somebody takes the time. */
+START_TEST(every_byte_is_covered_by_some_hash)
 {
-    char *bytes = malloc(file->length);
+    uint64_t length, from, bytes;
+    const char *file;
+    make_base();
+    const uint64_t sum = base.length + links_bytes(&base_links, false);
+    for (size_t i = 0; (file = file_of_base(i, &length, &from)) != NULL; i++) {
+        const int opened = open_file(file);
+        for (uint64_t at = 0; at < length; at += 1 + length / 40) {
+            flip(opened, at);
+            ck_assert_int_eq(store_verify_base(checkpoints, &base, true, &bytes, &error), WEIR_DAMAGED);
+            ck_assert_ptr_nonnull(strstr(error.text, file));
+            flip(opened, at);
+        }
+        (void)close(opened);
+    }
+    check(store_verify_base(checkpoints, &base, true, &bytes, &error));
+    ck_assert_uint_eq(bytes, sum);
+    links_deinit(&base_links);
+}
+END_TEST
+
+static void cut_and_mend(const char *file, uint64_t length)
+{
+    char *bytes = malloc(length);
     const int opened = open_file(file);
-    ck_assert_int_eq(pread(opened, bytes, file->length, 0), (ssize_t)file->length);
-    for (uint64_t length = 0; length < file->length; length += 1 + file->length / 20) {
-        ck_assert_int_eq(ftruncate(opened, (off_t)length), 0);
+    ck_assert_int_eq(pread(opened, bytes, length, 0), (ssize_t)length);
+    for (uint64_t cut = 0; cut < length; cut += 1 + length / 20) {
+        ck_assert_int_eq(ftruncate(opened, (off_t)cut), 0);
         expect_damage_named(file, "cut");
-        ck_assert_int_eq(pwrite(opened, bytes, file->length, 0), (ssize_t)file->length);
+        ck_assert_int_eq(pwrite(opened, bytes, length, 0), (ssize_t)length);
     }
     (void)close(opened);
     free(bytes);
@@ -570,24 +669,24 @@ static void cut_and_mend(const struct state_file *file)
 
 START_TEST(a_cut_missing_or_exchanged_file_is_found)
 {
+    uint64_t length, other_length, from;
+    const char *file;
     make_base();
-    for (size_t i = 0; i < base_files.vec.count; i++) {
-        const struct state_file *file = &base_files.vec.items[i];
-        char path[256], aside[256];
-        cut_and_mend(file);
-        (void)snprintf(path, sizeof path, "%s/%s", base_path, file->name);
+    for (size_t i = 0; (file = file_of_base(i, &length, &from)) != NULL; i++) {
+        char inside[256], aside[256], other_inside[256];
+        cut_and_mend(file, length);
+        in_store(inside, file);
         (void)snprintf(aside, sizeof aside, "%s/aside", directory);
-        ck_assert_int_eq(rename(path, aside), 0);
+        ck_assert_int_eq(rename(inside, aside), 0);
         expect_damage_named(file, "missing");
-        const struct state_file *other = &base_files.vec.items[(i + 1) % base_files.vec.count];
-        char other_path[256];
-        (void)snprintf(other_path, sizeof other_path, "%s/%s", base_path, other->name);
-        ck_assert_int_eq(link(other_path, path), 0);
+        const char *other = file_of_base(i + 1, &other_length, &from);
+        in_store(other_inside, other == NULL ? base.name : other);
+        ck_assert_int_eq(link(other_inside, inside), 0);
         expect_damage_named(file, "exchanged");
-        ck_assert_int_eq(unlink(path), 0);
-        ck_assert_int_eq(rename(aside, path), 0);
+        ck_assert_int_eq(unlink(inside), 0);
+        ck_assert_int_eq(rename(aside, inside), 0);
     }
-    store_files_deinit(&base_files);
+    links_deinit(&base_links);
 }
 END_TEST
 
@@ -614,11 +713,11 @@ START_TEST(a_damaged_block_is_found_when_it_is_read)
 {
     uint32_t blocks = 0, found = 0;
     make_base();
-    for (size_t i = 0; i < base_files.vec.count; i++) {
-        const struct state_file *file = &base_files.vec.items[i];
-        if (!store_file_is_table(file->name) || file->length <= 2 * STORE_TAIL_BYTES) continue;
-        const int opened = open_file(file);
-        for (uint64_t at = 10; at < file->length - STORE_TAIL_BYTES; at += 3000) {
+    for (size_t i = 0; i < base_links.files.count; i++) {
+        const struct links_file *file = &base_links.files.items[i];
+        if (file->file[0] == '\0' || file->length <= 2 * LINKS_TAIL_BYTES) continue;
+        const int opened = open_file(file->file);
+        for (uint64_t at = 10; at < file->length - LINKS_TAIL_BYTES; at += 3000) {
             struct state_store *store;
             flip(opened, at);
             error = (struct weir_error){ 0 };
@@ -632,14 +731,14 @@ START_TEST(a_damaged_block_is_found_when_it_is_read)
             blocks++;
             found += code == WEIR_DAMAGED;
             ck_assert(code == WEIR_OK || code == WEIR_DAMAGED);
-            if (code == WEIR_DAMAGED) ck_assert_msg(strstr(error.text, ".sst") != NULL, "%s", error.text);
+            if (code == WEIR_DAMAGED) ck_assert_msg(strstr(error.text, file->file) != NULL, "%s", error.text);
             flip(opened, at);
         }
         (void)close(opened);
     }
     ck_assert_uint_gt(blocks, 3);
     ck_assert_uint_gt(found, 0);
-    store_files_deinit(&base_files);
+    links_deinit(&base_links);
 }
 END_TEST
 
@@ -652,6 +751,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, states_are_found_by_name_and_dropped_when_not_declared);
     tcase_add_test(tests, a_failure_is_answered_again);
     tcase_add_test(tests, damage_is_found_before_opening);
+    tcase_add_test(tests, every_byte_is_covered_by_some_hash);
     tcase_add_test(tests, a_cut_missing_or_exchanged_file_is_found);
     tcase_add_test(tests, a_damaged_block_is_found_when_it_is_read);
 }
