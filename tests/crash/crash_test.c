@@ -1,5 +1,6 @@
 /* Sixty times kill -9 while records keep coming: at every crash point, at random times, three times in a row during a restore,
- * with another parallelism at each start. What committed readers see is compared all the while with what it must be. */
+ * with another parallelism and state backend at each start, in front of RocksDB with a cache that is too small for the state.
+ * What committed readers see is compared all the while with what it must be. */
 #include <check.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -51,7 +52,7 @@ static bool is_one_of(const char *point, const char *list) { return strstr(list,
 static uint32_t choose_pass(const char *point, uint64_t *random)
 {
     if (is_one_of(point, "founding announced shutdown_half_done restore_half_replayed")) return 1;
-    if (is_one_of(point, "restore_base_applied base_begun base_written base_named files_deleted"))
+    if (is_one_of(point, "restore_base_applied base_begun base_linked base_written base_named files_deleted"))
         return 1 + unit_random_below(random, 2);
     return 1 + unit_random_below(random, 25);
 }
@@ -105,12 +106,14 @@ struct run {
 static void start(struct run *run, struct process *process, const char *crash)
 {
     char parallelism[8], crash_setting[64], log_setting[600];
+    const bool is_on_disk = strncmp(crash, "base_linked", strlen("base_linked")) == 0 || unit_chance(&run->random, 60);
     (void)snprintf(parallelism, sizeof parallelism, "%u", 1 + unit_random_below(&run->random, 3));
     (void)snprintf(crash_setting, sizeof crash_setting, "WEIR_CRASH=%s", crash);
     (void)snprintf(log_setting, sizeof log_setting, "WEIR_CRASH_LOG=%s", run->crash_log);
     run->job.environment[0] = crash_setting;
     run->job.environment[1] = log_setting;
-    process_start_job(process, &run->job, "--parallelism", parallelism, NULL);
+    process_start_job(process, &run->job, "--parallelism", parallelism, "-X",
+                      is_on_disk ? "state.backend.type=rocksdb" : "state.backend.type=hashmap", NULL);
 }
 
 /* The point may not be reached: no base was due, say. Then the time is up, which is a kill, too. */
@@ -198,6 +201,11 @@ START_TEST(sixty_kills_lose_nothing_and_double_nothing)
     const struct checker_options options = { .job = job, .input = input, .output = output, .counts = counts,
                                              .partitions = PARTITIONS, .checkpoints = process_path("checkpoints") };
     make_plan(&plan, &random);
+    /* In memory where that can be had: RocksDB syncs each of its files. */
+    char stores[] = "/dev/shm/weir-crash-XXXXXX", local_dir[600];
+    const char *const local = access("/dev/shm", W_OK) == 0 && mkdtemp(stores) != NULL ? stores : process_path("stores");
+    (void)mkdir(local, 0777);
+    (void)snprintf(local_dir, sizeof local_dir, "state.backend.local-dir=%s", local);
     struct run run = {
         .random = random,
         .crash_log = process_path("crash.log"),
@@ -206,6 +214,8 @@ START_TEST(sixty_kills_lose_nothing_and_double_nothing)
                  .checkpoints = options.checkpoints,
                  .settings = { "--counts", counts, "--checkpoint-interval", "25ms", "-X", "state.base.min-log-size=64kb",
                                "-X", "state.log.segment-size=128kb", "-X", "state.base.log-ratio=0",
+                               "-X", "state.recovery.max-frames=3", "-X", "state.backend.memory=64kb",
+                               "-X", local_dir,
                                "-X", "execution.epoch.hard-limit=800" /* most epochs have early parts */ } },
     };
     struct loader loader = { .topic = input, .partitions = PARTITIONS, .keys = KEYS,
@@ -228,6 +238,10 @@ START_TEST(sixty_kills_lose_nothing_and_double_nothing)
                  numbers.output, numbers.commits, numbers.settled, (process_now_ms() - begin_ms) / 1000);
     ck_assert_int_ge(run.open, OPEN_MIN);
     checker_destroy(run.checker);
+    char of_job[128];
+    (void)snprintf(of_job, sizeof of_job, "%s/%s", local, job);
+    (void)rmdir(of_job);
+    (void)rmdir(local);
 }
 END_TEST
 

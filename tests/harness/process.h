@@ -40,7 +40,7 @@ struct process_job {
     const char *job;
     const char *input, *output;
     const char *checkpoints;   /* --checkpoint-dir */
-    const char *settings[16];  /* more arguments, NULL at the end */
+    const char *settings[24];  /* more arguments, NULL at the end */
     const char *environment[8];
 };
 /* With further arguments, NULL at the end. */
