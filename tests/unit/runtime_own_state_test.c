@@ -1,16 +1,21 @@
-/* Whole jobs whose operators have state of their own, started again at another parallelism: nothing of it is lost or
- * doubled, and what is broadcast is the same everywhere. */
+/* Whole jobs that are started again at another parallelism, from 1, 2, 3, 5 and 8 to each of them: nothing of what keys and
+ * operators remember is lost or doubled, and what is broadcast is the same everywhere. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
+#include "harness/digits.h"
 #include "harness/local_job.h"
 #include "harness/unit.h"
 #include "weir/generator.h"
 #include "weir/print.h"
 
-enum { STEP = 1000, RULES = 10, LIVES_MAX = 200 };
+enum { STEP = 200, RULES = 10, LIVES_MAX = 200 };
+
+/* From each to each, once: a way over all 25 pairs. */
+static const int walk[] = { 1, 1, 2, 1, 3, 1, 5, 1, 8, 2, 2, 3, 2, 5, 2, 8, 3, 3, 5, 3, 8, 5, 5, 8, 8, 1 };
+enum { WALK = sizeof walk / sizeof walk[0] };
 
 static int lives;
 static uint64_t per_second; /* 0 = as fast as it goes */
@@ -120,10 +125,9 @@ static int64_t spread(int count)
 
 START_TEST(lists_are_dealt_out_evenly_and_unions_shown_to_all)
 {
-    static const int counts[] = { 3, 2, 5, 5, 1, 8, 8, 3 };
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-        keep_at(counts[i]);
-        if (i > 0 && counts[i] != counts[i - 1]) ck_assert_int_le(spread(counts[i]), 1);
+    for (int i = 0; i < WALK; i++) {
+        keep_at(walk[i]);
+        if (i > 0 && walk[i] != walk[i - 1]) ck_assert_int_le(spread(walk[i]), 1);
     }
 }
 END_TEST
@@ -203,8 +207,50 @@ static void broadcast_at(int count)
 
 START_TEST(broadcast_maps_are_the_same_in_every_subtask)
 {
-    static const int counts[] = { 3, 5, 5, 1, 8, 2, 2, 3 };
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) broadcast_at(counts[i]);
+    for (int i = 0; i < WALK; i++) broadcast_at(walk[i]);
+}
+END_TEST
+
+/* ---- Keys ------------------------------------------------------------------------------------------------------------ */
+
+static const struct weir_state total = { .name = "total", .codec = WEIR_I64 };
+static const struct weir_state numbers = { .name = "numbers", .kind = WEIR_STATE_LIST, .codec = WEIR_I64 };
+static const struct weir_state by_life = { .name = "by-life", .kind = WEIR_STATE_MAP, .codec = WEIR_I64 };
+
+/* Counts in a value, in a list and in a map, which must agree. */
+static enum weir_code count_in_all(weir_keyed_task *task, const struct weir_record *record)
+{
+    (void)record;
+    struct weir_iterator at = { 0 };
+    struct weir_bytes element, key;
+    int64_t in_list = 0, in_map = 0, one;
+    const int64_t so_far = ++*weir_value_i64(task, &total);
+    if (weir_list_add_i64(task, &numbers, so_far) != WEIR_OK) return WEIR_FAILED;
+    ++*weir_map_i64(task, &by_life, weir_format_i64(task, lives));
+    while (weir_list_next(task, &numbers, &at, &element)) {
+        memcpy(&one, element.data, sizeof one);
+        in_list += one == in_list + 1 ? 1 : 1000;
+    }
+    for (at = (struct weir_iterator){ 0 }; weir_map_next(task, &by_life, &at, &key, &element);) {
+        memcpy(&one, element.data, sizeof one);
+        in_map += one;
+    }
+    return weir_keyed_emit(task, .value = weir_format_i64(task, so_far == in_list && so_far == in_map ? so_far : -1));
+}
+
+START_TEST(values_lists_and_maps_of_keys_are_whole)
+{
+    enum { KEYS = 100, EACH = 2 };
+    for (int i = 0; i < WALK; i++) {
+        weir_graph *graph = weir_graph_create();
+        set_parallelism(walk[i]);
+        lives++;
+        digits_begin_with(KEYS);
+        digits_print(weir_keyed_process(digits_by_key(graph, (uint64_t)lives * KEYS * EACH, per_second), .name = "count",
+                                        .process = count_in_all, .states = { &total, &numbers, &by_life }), "out");
+        run(graph);
+        digits_expect((int64_t)lives * EACH);
+    }
 }
 END_TEST
 
@@ -249,6 +295,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, lists_are_dealt_out_from_bases_too);
     tcase_add_test(tests, lists_are_dealt_out_from_savepoints_too);
     tcase_add_test(tests, broadcast_maps_are_the_same_in_every_subtask);
+    tcase_add_test(tests, values_lists_and_maps_of_keys_are_whole);
     tcase_add_test(tests, own_states_are_held_against_the_checkpoint_like_others);
 }
 
