@@ -564,7 +564,7 @@ START_TEST(a_job_that_is_cancelled_leaves_no_savepoint_or_a_whole_one)
 }
 END_TEST
 
-/* A process of its own, killed where it says. */
+/* A process of its own, killed where it says. With a savepoint to begin from it dies on the way, else while it takes one. */
 static void die_at(const char *point)
 {
     char crash[64];
@@ -574,8 +574,10 @@ static void die_at(const char *point)
         (void)snprintf(crash, sizeof crash, "%s:1", point);
         setenv("WEIR_CRASH", crash, 1);
         weir_job *job = local_job_create(slow());
-        local_job_await_records(job, 500);
-        ask(job, false);
+        if (strncmp(point, "savepoint", 9) == 0) {
+            local_job_await_records(job, 500);
+            ask(job, false);
+        }
         (void)weir_job_wait(job, 60000, NULL);
         _exit(1);
     }
@@ -623,6 +625,22 @@ START_TEST(a_job_that_was_killed_during_a_savepoint_goes_on)
     die_at(kills[_i].point);
     local_job_set("start.bounded", "true");
     const struct weir_error outcome = local_job_run(fast(), NULL);
+    local_job_expect_ok(&outcome);
+    ck_assert_int_eq(counted_by_job(), NUMBERS);
+}
+END_TEST
+
+START_TEST(a_job_that_was_killed_three_times_while_it_began_with_a_savepoint_begins)
+{
+    static const char *const points[] = { "restore_base_applied", "restore_half_replayed", "founding" };
+    local_job_set("state.recovery.max-frames", "4"); /* bases and deltas */
+    const struct weir_savepoint_status status = stop_with_savepoint();
+    ck_assert_int_gt(local_job_count_files("base-"), 0);
+    local_job.name = "copy";
+    local_job_set("execution.savepoint.path", status.path);
+    local_job_set("execution.savepoint.rename-operators", "count=count"); /* whatever is done to names, is done anew */
+    for (int i = 0; i < 3; i++) die_at(points[i]);
+    struct weir_error outcome = run_from(status.path, NULL);
     local_job_expect_ok(&outcome);
     ck_assert_int_eq(counted_by_job(), NUMBERS);
 }
@@ -726,6 +744,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_job_that_is_cancelled_leaves_no_savepoint_or_a_whole_one);
     tcase_add_loop_test(tests, a_kill_leaves_half_a_savepoint_or_a_whole_one, 0, 3);
     tcase_add_loop_test(tests, a_job_that_was_killed_during_a_savepoint_goes_on, 0, 3);
+    tcase_add_test(tests, a_job_that_was_killed_three_times_while_it_began_with_a_savepoint_begins);
     tcase_add_test(tests, damage_is_found_before_anything_begins);
 }
 
