@@ -294,12 +294,22 @@ enum weir_code job_begin_check(const struct weir_job *job, struct manifest *mani
 
 /* ---- Bases of what was restored ------------------------------------------------------------------------------------- */
 
+/* What was dealt out has changed already, and what changed in the open stretch is left to a delta. But the founding has
+ * none: so the stretch ends here, and with it what the delta would be. */
+static bool end_stretch(struct shard *shard, struct buffer *delta)
+{
+    if (!shard_part_begin(shard, delta)) return false;
+    while (!shard_snapshot_step(shard, SIZE_MAX)) {}
+    return !delta->failed;
+}
+
 static enum weir_code write_units(struct store_base *file, struct shard *shard, struct weir_error *error)
 {
     struct buffer chunk;
-    enum weir_code code = WEIR_OK;
     buffer_init(&chunk);
-    (void)shard_dump_begin(shard);
+    enum weir_code code = end_stretch(shard, &chunk)
+                              ? WEIR_OK : weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for a base");
+    if (code == WEIR_OK) (void)shard_dump_begin(shard);
     for (bool last = false; code == WEIR_OK && !last;) {
         buffer_clear(&chunk);
         last = shard_dump_step(shard, CHUNK_BYTES, &chunk);

@@ -144,12 +144,11 @@ START_TEST(lists_are_dealt_out_from_bases_too)
 }
 END_TEST
 
-START_TEST(lists_are_dealt_out_from_savepoints_too)
+/* Of the job as it is; another one is to begin with it. */
+static void take_savepoint(void)
 {
-    static const int counts[] = { 2, 5, 5, 1 };
     struct weir_error error;
     struct weir_savepoint_status savepoint = { .size = sizeof savepoint };
-    keep_at(3);
     for (int i = 0; i < LIVES_MAX && savepoint.state != WEIR_SAVEPOINT_DONE; i++) {
         weir_job *job = local_job_create(keeping()); /* nothing is left to do, so it may have ended before it is asked */
         (void)weir_job_savepoint(job, local_job.directory, false, &error);
@@ -160,7 +159,36 @@ START_TEST(lists_are_dealt_out_from_savepoints_too)
     ck_assert_msg(savepoint.state == WEIR_SAVEPOINT_DONE, "%s\n%s", savepoint.error.text, local_job.log);
     local_job.name = "copy";
     local_job_set("execution.savepoint.path", savepoint.path);
+}
+
+START_TEST(lists_are_dealt_out_from_savepoints_too)
+{
+    static const int counts[] = { 2, 5, 5, 1 };
+    keep_at(3);
+    take_savepoint();
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) keep_at(counts[i]);
+}
+END_TEST
+
+START_TEST(what_a_founding_has_dealt_out_needs_no_other_commit)
+{
+    struct weir_error outcome;
+    keep_at(3);
+    take_savepoint();
+    set_parallelism(5);
+    local_job_set("execution.checkpointing.interval", "1h");
+    per_second = 10;
+    lives++;
+    weir_job *job = local_job_create(keeping());
+    local_job_await_running(job);
+    weir_job_cancel(job);
+    ck_assert(weir_job_wait(job, 60000, &outcome));
+    ck_assert_uint_eq(local_job_status(job).epoch_committed, 0);
+    weir_job_destroy(job);
+    lives--;
+    per_second = 0;
+    local_job_set("execution.checkpointing.interval", "1ms");
+    keep_at(5);
 }
 END_TEST
 
@@ -294,6 +322,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, lists_are_dealt_out_evenly_and_unions_shown_to_all);
     tcase_add_test(tests, lists_are_dealt_out_from_bases_too);
     tcase_add_test(tests, lists_are_dealt_out_from_savepoints_too);
+    tcase_add_test(tests, what_a_founding_has_dealt_out_needs_no_other_commit);
     tcase_add_test(tests, broadcast_maps_are_the_same_in_every_subtask);
     tcase_add_test(tests, values_lists_and_maps_of_keys_are_whole);
     tcase_add_test(tests, own_states_are_held_against_the_checkpoint_like_others);
