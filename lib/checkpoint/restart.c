@@ -501,7 +501,10 @@ static enum weir_code decide_restore(const struct restart_facts *facts, struct r
         say(decision, "; the group's offsets name it, the ledger %s and is written anew",
             pointer_of(facts) == NULL ? "is missing" : "ends with an older one");
     }
-    if (pointer_of(facts) != NULL)
+    /* A start that is repeated names the savepoint again, when the history has gone on behind it. */
+    if (ends_at_savepoint(facts))
+        (void)snprintf(decision->history, sizeof decision->history, "%s", facts->savepoint->id);
+    else if (pointer_of(facts) != NULL)
         (void)snprintf(decision->history, sizeof decision->history, "%s", pointer_of(facts)->origin);
     if (facts->savepoint != NULL)
         say(decision, ends_at_savepoint(facts) ? ", where the savepoint %s was taken" : "; it began with the savepoint %s "

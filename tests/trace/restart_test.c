@@ -713,8 +713,10 @@ START_TEST(a_history_that_ends_with_the_savepoint_goes_on_in_its_store)
     group_equals(3);
     begin_from(STORE, 3);
     entries[0].plan_hash = 78; /* an upgrade */
+    (void)snprintf(entries[0].origin, sizeof entries[0].origin, "that of an earlier one");
     expect_restore(3, RESTART_FROM_LEDGER, false);
     ck_assert_ptr_nonnull(strstr(decision.text, savepoint.place));
+    ck_assert_str_eq(decision.history, savepoint.id); /* the same start again finds that it began with this one */
 }
 END_TEST
 
