@@ -39,7 +39,13 @@ struct weir_test {
     struct value *values[VALUE_BUCKETS];
 };
 
-static struct weir_test author;
+static struct weir_test authors[AUTHORS], *author = authors;
+
+void author_select(uint32_t number)
+{
+    CHECK(number < AUTHORS);
+    author = &authors[number];
+}
 
 static void *checked(void *memory)
 {
@@ -217,52 +223,52 @@ const char *author_lacks(const struct weir_test_job *job)
 
 void author_begin(const struct weir_test_job *job)
 {
-    memset(&author, 0, sizeof author);
-    author.job = job;
-    arena_init(&author.scratch, 4096);
-    arena_init(&author.commit, 4096);
-    arena_init(&author.run, 16384);
-    if (job->begin != NULL) job->begin(&author);
+    memset(author, 0, sizeof *author);
+    author->job = job;
+    arena_init(&author->scratch, 4096);
+    arena_init(&author->commit, 4096);
+    arena_init(&author->run, 16384);
+    if (job->begin != NULL) job->begin(author);
 }
 
 void author_end(void)
 {
-    vec_free(&author.expected);
-    arena_deinit(&author.scratch);
-    arena_deinit(&author.commit);
-    arena_deinit(&author.run);
+    vec_free(&author->expected);
+    arena_deinit(&author->scratch);
+    arena_deinit(&author->commit);
+    arena_deinit(&author->run);
 }
 
 void author_next(const char *topic, struct weir_record *record)
 {
-    arena_reset(&author.scratch);
-    author.job->next_record(&author, topic, record);
+    arena_reset(&author->scratch);
+    author->job->next_record(author, topic, record);
     if (!weir_is_set(record->key)) record->key = WEIR_NULL;
     if (!weir_is_set(record->value)) record->value = WEIR_NULL;
 }
 
 void author_take(const char *topic, int32_t partition, const struct weir_record *record)
 {
-    arena_reset(&author.scratch);
-    author.job->take(&author, topic, partition, record);
+    arena_reset(&author->scratch);
+    author->job->take(author, topic, partition, record);
 }
 
 void author_put(const char *topic, int32_t partition, const struct weir_record *record)
 {
-    arena_reset(&author.scratch);
-    if (author.job->put != NULL) author.job->put(&author, topic, partition, record);
-    else compare(&author, topic, record);
+    arena_reset(&author->scratch);
+    if (author->job->put != NULL) author->job->put(author, topic, partition, record);
+    else compare(author, topic, record);
 }
 
 void author_decide(void)
 {
-    arena_reset(&author.scratch);
-    if (author.job->put == NULL) check_rest(&author);
-    if (author.job->decided != NULL) author.job->decided(&author);
+    arena_reset(&author->scratch);
+    if (author->job->put == NULL) check_rest(author);
+    if (author->job->decided != NULL) author->job->decided(author);
 }
 
 void author_finish(void)
 {
-    arena_reset(&author.scratch);
-    if (author.job->end != NULL) author.job->end(&author);
+    arena_reset(&author->scratch);
+    if (author->job->end != NULL) author->job->end(author);
 }

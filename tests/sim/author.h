@@ -1,9 +1,12 @@
 /* The job's author, as the simulator sees one: the callbacks of a struct weir_test_job, and what weir_test.h gives to them.
- * One author for the program, like the scheduler. */
+ * There is one for each job; functions are about the one selected, the first to begin with (oracle_select). */
 #ifndef SIM_AUTHOR_H
 #define SIM_AUTHOR_H
 
 #include "weir/weir_test.h"
+
+enum { AUTHORS = 2 };
+void author_select(uint32_t number);
 
 /* What a job lacks, in a sentence; NULL when it can be run. */
 const char *author_lacks(const struct weir_test_job *job);

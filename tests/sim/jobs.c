@@ -540,6 +540,23 @@ static void decide_obeyed(weir_test *test)
     ++*(int64_t *)weir_test_value(test, "epoch", WEIR_EMPTY, sizeof(int64_t));
 }
 
+/* ---- After another job ------------------------------------------------------------------------------------------- */
+
+/* Whatever comes out of that: counted by key. */
+static void define_follow(weir_graph *graph, const weir_config *config)
+{
+    (void)config;
+    struct weir_stream counts = weir_aggregate(weir_key_by(input(graph, "out0"), .key = NULL), .name = "count",
+                                               .accumulator = WEIR_I64, .add = add, .emit = WEIR_EMIT_EACH);
+    weir_kafka_sink(counts, .name = "counts", .topic = "far0");
+}
+
+static void take_follow(weir_test *test, const char *topic, int32_t partition, const struct weir_record *record)
+{
+    (void)topic, (void)partition;
+    weir_test_expect(test, .topic = "far0", .key = record->key, .value = decimal(test, count_key(test, record->key)));
+}
+
 #define JOB(job_name, define_job, take_record)                                                                         \
     .size = sizeof(struct weir_test_job), .name = (job_name), .define = (define_job), .next_record = next_record,      \
     .take = (take_record)
@@ -564,5 +581,8 @@ const struct weir_test_job sim_jobs[] = {
 const struct weir_test_job sim_loose_job = {
     JOB("copy-at-least-once", define_copy, take_copy), .inputs = { { "in0", 0 } }, .outputs = { { "out0", 0 } },
     .settings = (const char *const[]){ "execution.checkpointing.mode=AT_LEAST_ONCE", NULL },
+};
+const struct weir_test_job sim_follower = {
+    JOB("follow", define_follow, take_follow), .inputs = { { "out0", 0 } }, .outputs = { { "far0", 0 } },
 };
 const uint32_t sim_job_count = sizeof sim_jobs / sizeof sim_jobs[0];

@@ -25,7 +25,7 @@ struct setting {
 };
 
 static struct {
-    const struct weir_test_job *test;
+    const struct weir_test_job *tests[ORACLE_JOBS];
     struct life items[LIVES_MAX];
     uint32_t count;
     struct setting settings[SETTINGS_MAX];
@@ -34,7 +34,7 @@ static struct {
     struct lives_moments moments;
     uint32_t parallelism_max, bounded_percent, on_disk_percent;
     bool one_at_a_time;
-    bool have_ended_well;
+    bool have_ended_well[ORACLE_JOBS];
     bool is_elsewhere;   /* checkpoints are in the other directory by now */
     char savepoint[256]; /* that the history began with; "" = none */
 } lives;
@@ -64,7 +64,7 @@ void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, boo
                  bool one_at_a_time)
 {
     memset(&lives, 0, sizeof lives);
-    lives.test = test;
+    lives.tests[ORACLE_JOB] = test;
     lives.parallelism_max = parallelism_max;
     lives.one_at_a_time = one_at_a_time;
     lives.bounded_percent = with_bounded && fate_percent(30) ? 10 + (uint32_t)fate_below(50) : 0;
@@ -169,12 +169,16 @@ void crash_point_pass(enum crash_point point)
     if (life != NULL) pass_moment(life, names[point], lives.moments.points);
 }
 
-/* Requests that take ids over end the transactions of others. */
+/* Requests that take ids over end the transactions of others, of the same job. */
 static void note_takeover(const struct request *request, bool is_late)
 {
+    uint32_t whose = ORACLE_JOBS;
+    for (uint32_t i = 0; i < lives.count; i++)
+        if (lives.items[i].process == request->process) whose = lives.items[i].whose;
     for (uint32_t i = 0; i < lives.count; i++) {
         struct life *life = &lives.items[i];
-        if (!life->is_over && (is_late || life->process != request->process)) life->was_taken_over = true;
+        if (life->whose == whose && !life->is_over && (is_late || life->process != request->process))
+            life->was_taken_over = true;
     }
 }
 
@@ -230,16 +234,17 @@ static void configure(const struct life *life)
     (void)snprintf(number, sizeof number, "%u", life->ring_size);
     set(config, WEIR_CONFIG_CODE, "sink.ring-size", number);
     if (life->is_on_disk) set(config, WEIR_CONFIG_CODE, "state.backend.type", "rocksdb");
-    for (const struct weir_option *option = lives.test->options; option != NULL && option->name != NULL; option++)
+    const struct weir_test_job *test = lives.tests[life->whose];
+    for (const struct weir_option *option = test->options; option != NULL && option->name != NULL; option++)
         weir_config_declare(config, option->name, option->default_value);
-    for (const char *const *setting = lives.test->settings; setting != NULL && *setting != NULL; setting++) {
+    for (const char *const *setting = test->settings; setting != NULL && *setting != NULL; setting++) {
         char key[128];
         const size_t size = strcspn(*setting, "=");
         (void)snprintf(key, sizeof key, "%.*s", (int)size, *setting);
         set(config, WEIR_CONFIG_COMMAND_LINE, key, *setting + size + 1);
     }
     set(config, WEIR_CONFIG_COMMAND_LINE, "execution.checkpointing.dir",
-        life->is_foreign ? other_directory() : lives_directory());
+        life->is_foreign ? other_directory() : life->whose == ORACLE_JOB ? lives_directory() : directories[0]);
     if (life->ends != NULL) set(config, WEIR_CONFIG_COMMAND_LINE, "start.bounded", "true");
     for (size_t i = 0; life->choice.keys[i] != NULL; i++)
         set(config, WEIR_CONFIG_COMMAND_LINE, life->choice.keys[i], life->choice.values[i]);
@@ -251,8 +256,9 @@ static bool create_job(struct life *life)
     life->config = weir_config_create();
     CHECK(graph != NULL && life->config != NULL);
     configure(life);
-    lives.test->define(graph, life->config);
-    const struct weir_job_options options = { .size = sizeof options, .name = lives.test->name, .log = take_log,
+    const struct weir_test_job *test = lives.tests[life->whose];
+    test->define(graph, life->config);
+    const struct weir_job_options options = { .size = sizeof options, .name = test->name, .log = take_log,
                                               .log_user = life };
     if (weir_job_create(graph, life->config, &options, &life->job, &life->outcome) == WEIR_OK) return true;
     oracle_fail("the job cannot be made: %s", life->outcome.text);
@@ -377,6 +383,14 @@ uint32_t lives_alive(struct life *alive[LIVES_MAX])
     return count;
 }
 
+uint32_t lives_alive_of(uint32_t whose, struct life *alive[LIVES_MAX])
+{
+    uint32_t count = 0, all = lives_alive(alive);
+    for (uint32_t i = 0; i < all; i++)
+        if (alive[i]->whose == whose) alive[count++] = alive[i];
+    return count;
+}
+
 /* Who is being stopped does not begin anew after a failure. */
 static bool is_allowed(const struct life *life)
 {
@@ -397,31 +411,60 @@ static void judge(struct life *life)
 {
     if (sched_was_killed(life->process)) return;
     struct life *others[LIVES_MAX];
-    lives.have_ended_well =
-        life->outcome.code == WEIR_OK && life->has_finished && lives_alive(others) == 0 && oracle_has_caught_up();
+    const uint32_t before = oracle_select(life->whose);
+    lives.have_ended_well[life->whose] = life->outcome.code == WEIR_OK && life->has_finished &&
+                                         lives_alive_of(life->whose, others) == 0 && oracle_has_caught_up();
     if (life->outcome.code == WEIR_FENCED) world_seen()->fenced++;
     world_seen()->restarts_inside += life->restarts;
-    if (!is_allowed(life) && !mishaps_explain(life))
+    if (!is_allowed(life) && (life->whose != ORACLE_JOB || !mishaps_explain(life)))
         oracle_fail("life %u ended with %s, for which there was no reason: %s", life->number,
                     weir_code_name(life->outcome.code), life->outcome.text);
     disk_model_close_owner(timed_disk_model(), life->number + 1);
+    (void)oracle_select(before);
+}
+
+/* The next one, as it is drawn. */
+static struct life *add_life(void)
+{
+    const uint32_t parallelism = 1 + (uint32_t)fate_below(3), most = lives.parallelism_max;
+    struct life *life = &lives.items[lives.count];
+    *life = (struct life){ .number = lives.count++, .parallelism = most > 0 && most < parallelism ? most : parallelism,
+                           .ring_size = 2 + (uint32_t)fate_below(fate_percent(30) ? 3 : 1),
+                           .is_on_disk = fate_percent(lives.on_disk_percent), .met_bad_disk = weather_disk_is_bad() };
+    return life;
+}
+
+static void spawn(struct life *life)
+{
+    char name[24];
+    (void)snprintf(name, sizeof name, "life %u", life->number);
+    life->process = sched_spawn(name, life, live, life);
+}
+
+void lives_follow(const struct weir_test_job *follower) { lives.tests[ORACLE_FOLLOWER] = follower; }
+
+void lives_start_follower(void)
+{
+    struct life *others[LIVES_MAX];
+    if (lives.count == LIVES_MAX || lives_alive_of(ORACLE_FOLLOWER, others) > 0) return;
+    struct life *life = add_life();
+    life->whose = ORACLE_FOLLOWER;
+    world_seen()->follower_starts++;
+    world_trace("life %u: starts, of the job that follows, parallelism %u", life->number, life->parallelism);
+    spawn(life);
 }
 
 void lives_start(bool is_foreign)
 {
     struct life *others[LIVES_MAX];
-    const uint32_t other_count = lives_alive(others);
+    const uint32_t other_count = lives_alive_of(ORACLE_JOB, others);
     const struct mishap_choice *choice = mishaps_choice();
     if (lives.count == LIVES_MAX) oracle_fail("%d lives are not enough", LIVES_MAX);
     if (lives.count == LIVES_MAX || other_count == ALIVE_MAX) return;
     if ((mishaps_are_pending() || lives.one_at_a_time) && (other_count > 0 || is_foreign)) return;
-    const uint32_t parallelism = 1 + (uint32_t)fate_below(3), most = lives.parallelism_max;
-    struct life *life = &lives.items[lives.count];
-    *life = (struct life){ .number = lives.count++, .parallelism = most > 0 && most < parallelism ? most : parallelism,
-                           .ring_size = 2 + (uint32_t)fate_below(fate_percent(30) ? 3 : 1), .is_foreign = is_foreign,
-                           .is_on_disk = fate_percent(lives.on_disk_percent),
-                           .met_bad_disk = weather_disk_is_bad(),
-                           .choice = choice != NULL ? *choice : (struct mishap_choice){ .founds = false } };
+    struct life *life = add_life();
+    life->is_foreign = is_foreign;
+    if (choice != NULL) life->choice = *choice;
     if (choice != NULL && choice->founds) oracle_allow_founding(&choice->origin);
     if (choice == NULL && !is_foreign && lives.savepoint[0] != '\0' && !mishaps_may_show() && fate_percent(50))
         life->choice = (struct mishap_choice){ .keys = { "execution.savepoint.path" }, .values = { lives.savepoint } };
@@ -435,9 +478,7 @@ void lives_start(bool is_foreign)
                 life->is_on_disk ? ", state on disk" : "", life->parallelism,
                 life->ring_size, life->choice.keys[0] != NULL ? ", " : "",
                 life->choice.keys[0] != NULL ? life->choice.keys[0] : "");
-    char name[24];
-    (void)snprintf(name, sizeof name, "life %u", life->number);
-    life->process = sched_spawn(name, life, live, life);
+    spawn(life);
 }
 
 void lives_end(void)
@@ -488,5 +529,5 @@ void lives_trace(void)
 }
 
 void lives_set_moments(const struct lives_moments *moments) { lives.moments = *moments; }
-bool lives_have_ended_well(void) { return lives.have_ended_well; }
-void lives_forget_the_end(void) { lives.have_ended_well = false; }
+bool lives_have_ended_well(uint32_t whose) { return lives.have_ended_well[whose]; }
+void lives_forget_the_end(void) { memset(lives.have_ended_well, 0, sizeof lives.have_ended_well); }

@@ -27,6 +27,7 @@ struct life_orders {
 /* One start of the program. */
 struct life {
     uint32_t number;
+    uint32_t whose; /* ORACLE_JOB or ORACLE_FOLLOWER */
     struct sched_process *process;
     weir_job *job;
     weir_config *config;
@@ -54,6 +55,9 @@ void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, boo
 void lives_end(void);
 /* Not when there is a crowd already. */
 void lives_start(bool is_foreign);
+/* The same for the job that reads what the first one writes, from now on; it has one life at a time. */
+void lives_follow(const struct weir_test_job *follower);
+void lives_start_follower(void);
 /* SIGKILL. From outside, or by the life itself, which then does not return from this. */
 void lives_kill(struct life *life);
 /* SIGSTOP, and SIGCONT after `us`. */
@@ -78,10 +82,12 @@ void lives_keep_savepoint(const char *path);
 uint32_t lives_count(void);
 /* Fills in who is alive; answers how many. */
 uint32_t lives_alive(struct life *lives[LIVES_MAX]);
+/* Only those of that job. */
+uint32_t lives_alive_of(uint32_t whose, struct life *lives[LIVES_MAX]);
 /* Looks at those that have ended since the last time: a violation for one that had no reason to. */
 void lives_judge(void);
-/* The last life that ended did so when it was told to, or came to the end, with all input taken in. */
-bool lives_have_ended_well(void);
+/* The last life of that job that ended did so when it was told to, or came to the end, with all input taken in. */
+bool lives_have_ended_well(uint32_t whose);
 void lives_forget_the_end(void);
 /* What those that are alive are at, for the trace. */
 void lives_trace(void);

@@ -43,6 +43,7 @@ struct mirror {
 static struct {
     const struct weir_test_job *test;
     char ledger[96];
+    bool is_followed;
     enum phase phase;
     uint32_t answered; /* starts when it was answered last */
     const struct mishap *mishap;
@@ -172,9 +173,9 @@ static void find_file(void *user, const char *path, uint64_t size)
 {
     struct search *search = user;
     const char *name = strrchr(path, '/') + 1;
-    const char *directory = lives_directory();
-    const size_t length = strlen(directory);
-    if (strncmp(path, directory, length) != 0 || path[length] != '/' || size == 0 ||
+    char directory[128];
+    (void)snprintf(directory, sizeof directory, "%s/%s/", lives_directory(), mishaps.test->name);
+    if (strncmp(path, directory, strlen(directory)) != 0 || size == 0 ||
         (search->file != NULL && strcmp(name, search->file) != 0)) return;
     if (search->count++ != search->chosen) return;
     (void)snprintf(mishaps.path, sizeof mishaps.path, "%s", path);
@@ -508,7 +509,7 @@ static bool input_is_made_anew(void)
 
 static bool output_is_deleted(void)
 {
-    if (!topic_is_deleted(mishaps.test->outputs)) return false;
+    if (mishaps.is_followed || !topic_is_deleted(mishaps.test->outputs)) return false;
     world_seen()->deleted_outputs++;
     return true;
 }
@@ -563,7 +564,8 @@ static bool job_moves(void)
         return false;
     (void)snprintf(mishaps.path, sizeof mishaps.path, "%s", last->path);
     choose(0, "execution.savepoint.path", mishaps.path);
-    if (elsewhere) found((struct oracle_origin){ .chapter = last->chapter }, true);
+    mishaps.choice.origin.chapter = last->chapter;
+    if (elsewhere) found(mishaps.choice.origin, true);
     world_seen()->moves++;
     return true;
 }
@@ -600,11 +602,13 @@ static const struct mishap all[] = {
     { "an input is gone", input_is_deleted, WEIR_POSITION_LOST, false, make_topic_and_begin_anew },
     { "an input is another one", input_is_made_anew, WEIR_POSITION_LOST, false, begin_anew },
     { "an output is gone", output_is_deleted, WEIR_ENVIRONMENT, false, make_topic },
-    { "the job goes back to a savepoint", job_goes_back, WEIR_OK, false, NULL },
-    { "the job goes back to a savepoint", job_goes_back, WEIR_OK, false, NULL },
-    { "the job moves", job_moves, WEIR_OK, false, NULL },
-    { "the job moves", job_moves, WEIR_OK, false, NULL },
     { "the job is taken over", job_is_taken_over, WEIR_OK, false, NULL },
+};
+
+/* Drawn where there are any. */
+static const struct mishap by_savepoint[] = {
+    { "the job goes back to a savepoint", job_goes_back, WEIR_OK, false, NULL },
+    { "the job moves", job_moves, WEIR_OK, false, NULL },
 };
 
 static void begin(const struct mishap *mishap)
@@ -617,6 +621,7 @@ static void begin(const struct mishap *mishap)
 bool mishaps_strike(void)
 {
     const struct mishap *mishap = &all[fate_below(sizeof all / sizeof all[0])];
+    if (savepoints_count() > 0 && fate_percent(30)) mishap = &by_savepoint[fate_below(2)];
     if (mishaps.phase != NONE || oracle_progress() < 2 || !is_quiet()) return false;
     oracle_look();
     mishaps.choice = (struct mishap_choice){ .founds = false };
@@ -649,7 +654,8 @@ const struct mishap_choice *mishaps_choice(void)
 static void end(void)
 {
     mishaps.phase = NONE;
-    if (mishaps.choice.founds) lives_keep_savepoint(mishaps.choice.origin.chapter > 0 ? mishaps.path : NULL);
+    if (mishaps.choice.origin.chapter > 0) lives_keep_savepoint(mishaps.path);
+    else if (mishaps.choice.founds) lives_keep_savepoint(NULL);
 }
 
 void mishaps_watch(void)
@@ -660,10 +666,11 @@ void mishaps_watch(void)
     else if (!mishaps.mishap->may_pass) oracle_fail("the job goes on, though %s", mishaps.mishap->name);
 }
 
-void mishaps_begin(const struct weir_test_job *test)
+void mishaps_begin(const struct weir_test_job *test, bool is_followed)
 {
     memset(&mishaps, 0, sizeof mishaps);
     mishaps.test = test;
+    mishaps.is_followed = is_followed;
     (void)snprintf(mishaps.ledger, sizeof mishaps.ledger, "%s-ledger", test->name);
 }
 

@@ -14,8 +14,8 @@
 
 #include "sim/lives.h"
 
-/* The topics are there. */
-void mishaps_begin(const struct weir_test_job *test);
+/* The topics are there. `is_followed`: another job reads what it writes, so that has to stay. */
+void mishaps_begin(const struct weir_test_job *test, bool is_followed);
 void mishaps_end(void);
 /* Nobody is alive: draws one. False when nothing could strike. */
 bool mishaps_strike(void);

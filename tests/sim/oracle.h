@@ -11,6 +11,12 @@
 #include "sim/kafka_model.h"
 #include "weir/connector.h"
 
+/* Jobs that are watched: the one that the run is about, and perhaps one that reads what it writes. Each has an oracle and an
+ * author; all functions are about the one selected, which is the first but where somebody says so. Answers which one it
+ * was before. */
+enum { ORACLE_JOB, ORACLE_FOLLOWER, ORACLE_JOBS };
+uint32_t oracle_select(uint32_t job);
+
 /* A violation: what, in one sentence. The first one counts. */
 const char *oracle_violation(void);
 void oracle_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -309,16 +309,15 @@ static bool parse_all(struct program *program, int argc, char **argv)
     return program->one != program->many;
 }
 
-static int run_program(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count,
-                       const struct weir_test_job *loose_job)
+int run_main(int argc, char **argv, const struct run_jobs *jobs)
 {
     static struct program program;
     program = (struct program){ .name = argc > 0 ? argv[0] : "test",
                                 .options = { .size = sizeof program.options, .jobs = 2 },
-                                .world = { .jobs = jobs, .job_count = job_count, .loose_job = loose_job,
-                                           .with_mishaps = loose_job != NULL } };
-    for (uint32_t i = 0; i < job_count; i++) {
-        const char *lack = author_lacks(&jobs[i]);
+                                .world = { .jobs = jobs->jobs, .job_count = jobs->job_count, .loose_job = jobs->loose,
+                                           .follower = jobs->follower, .with_mishaps = jobs->loose != NULL } };
+    for (uint32_t i = 0; i < jobs->job_count; i++) {
+        const char *lack = author_lacks(&jobs->jobs[i]);
         if (lack == NULL) continue;
         (void)fprintf(stderr, "%s: the job to be tested: %s\n", program.name, lack);
         return 2;
@@ -330,10 +329,7 @@ static int run_program(int argc, char **argv, const struct weir_test_job *jobs, 
     return program.many ? run_range(&program) : program.shrinks ? shrink_one(&program) : run_one(&program);
 }
 
-int run_main(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count,
-             const struct weir_test_job *loose_job)
+int weir_test_main_(int argc, char **argv, const struct weir_test_job *job)
 {
-    return run_program(argc, argv, jobs, job_count, loose_job);
+    return run_main(argc, argv, &(struct run_jobs){ .jobs = job, .job_count = 1 });
 }
-
-int weir_test_main_(int argc, char **argv, const struct weir_test_job *job) { return run_program(argc, argv, job, 1, NULL); }

@@ -5,8 +5,13 @@
 
 #include "weir/weir_test.h"
 
-/* As weir_test_main; each seed draws one of the jobs, or the one that runs at least once, and mishaps.h, too. */
-int run_main(int argc, char **argv, const struct weir_test_job *jobs, uint32_t job_count,
-             const struct weir_test_job *loose_job);
+struct run_jobs {
+    const struct weir_test_job *jobs; /* each seed draws one of these */
+    uint32_t job_count;
+    const struct weir_test_job *loose; /* or this one, which runs at least once; NULL = none, and no mishaps.h either */
+    const struct weir_test_job *follower; /* reads what the others write, in some of the runs; NULL = none */
+};
+/* As weir_test_main. */
+int run_main(int argc, char **argv, const struct run_jobs *jobs);
 
 #endif

@@ -2,4 +2,7 @@
 #include "sim/jobs.h"
 #include "sim/run.h"
 
-int main(int argc, char **argv) { return run_main(argc, argv, sim_jobs, sim_job_count, &sim_loose_job); }
+int main(int argc, char **argv)
+{
+    return run_main(argc, argv, &(struct run_jobs){ sim_jobs, sim_job_count, &sim_loose_job, &sim_follower });
+}

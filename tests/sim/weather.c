@@ -18,18 +18,19 @@ enum { SECOND_US = 1000000, REQUEST_TIMEOUT_US = 1000000 /* kafka_decider.c */, 
 static struct {
     const struct weir_test_job *test;
     uint32_t storm; /* 0 = quiet, to 3 */
-    bool disk_is_bad, with_mishaps, is_loose;
+    bool disk_is_bad, with_mishaps, is_loose, is_followed;
     int64_t spell_until_us; /* the network stays as it is until then */
     enum spell_company { ALONE, WITH_STARTS, WITH_ALL } spell_company; /* what else happens meanwhile */
     uint64_t held_seen; /* requests that were held up, when a start was thought of last */
 } weather;
 
-void weather_begin(const struct weir_test_job *test, bool with_mishaps, bool is_loose)
+void weather_begin(const struct weir_test_job *test, bool with_mishaps, bool is_loose, bool is_followed)
 {
     memset(&weather, 0, sizeof weather);
     weather.test = test;
     weather.with_mishaps = with_mishaps && !is_loose;
     weather.is_loose = is_loose;
+    weather.is_followed = is_followed;
 }
 
 bool weather_disk_is_bad(void) { return weather.disk_is_bad; }
@@ -79,7 +80,7 @@ static void begin_spell(const struct cluster_weather *network, int64_t us, enum 
     weather.spell_until_us = sched_now_us() + us;
     weather.spell_company = company;
     sched_at(weather.spell_until_us, NULL, spell_ends, NULL);
-    if (lives_alive(lives) == 0) lives_start(false);
+    if (lives_alive_of(ORACLE_JOB, lives) == 0) lives_start(false);
 }
 
 /* EndTxn comes later than anybody waits for an answer to it, and all else is well: so a life lasts until one that was
@@ -254,7 +255,7 @@ static void checkpoint_is_asked_for(struct life *life)
 static void savepoint_is_asked_for(struct life *life)
 {
     const bool stops = fate_percent(40);
-    if (life == NULL || life->is_foreign ||
+    if (life == NULL || life->is_foreign || life->whose != ORACLE_JOB ||
         !fate_strikes(FATE_orders, "life %u: is %s a savepoint", life->number, stops ? "to stop with" : "asked for"))
         return;
     life->orders.savepoint = true;
@@ -466,12 +467,14 @@ void weather_event(void)
     const uint32_t count = lives_alive(lives);
     struct life *life = count > 0 ? lives[fate_below(count)] : NULL;
     const struct event *event = draw_event();
+    if (weather.is_followed && fate_percent(20)) lives_start_follower();
     if (is_in_spell() && weather.spell_company != WITH_ALL) {
         if (weather.spell_company == WITH_STARTS) start_while_held();
         return;
     }
-    if (count == 0 && weather.with_mishaps && fate_percent(15) && mishaps_strike()) return;
-    if (count == 0 && fate_percent(60)) start_some();
+    const bool is_dead = lives_alive_of(ORACLE_JOB, lives) == 0;
+    if (is_dead && weather.with_mishaps && fate_percent(20) && mishaps_strike()) return;
+    if (is_dead && fate_percent(60)) start_some();
     else if ((weather.storm > 0 || fate_percent(20)) && event->befall != NULL) event->befall(life);
 }
 

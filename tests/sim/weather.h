@@ -7,8 +7,9 @@
 
 #include "weir/weir_test.h"
 
-/* `with_mishaps`: mishaps.h, too. `is_loose`: the job runs at least once. */
-void weather_begin(const struct weir_test_job *test, bool with_mishaps, bool is_loose);
+/* `with_mishaps`: mishaps.h, too. `is_loose`: the job runs at least once. `is_followed`: another
+ * one reads what it writes. */
+void weather_begin(const struct weir_test_job *test, bool with_mishaps, bool is_loose, bool is_followed);
 /* The network from now on: 0 = quiet, to 3. */
 void weather_set(uint32_t storm);
 /* A pause of the storm. */

@@ -17,12 +17,14 @@
 #include "sim/weather.h"
 
 enum { SECOND_US = 1000000, CALM_US = 150 * SECOND_US, SLICE_US = 50000, PHASE_STEPS = 30, LOOSE_STEP = 1 << 20,
-       LOOSE_PERCENT = 16 };
+       LOOSE_PERCENT = 16,
+       FOLLOWED_STEP = 1 << 21, FOLLOWED_PERCENT = 15 };
 
 static struct {
     const struct world_options *options;
     struct world_report *report;
     const struct weir_test_job *test;
+    bool is_followed;
 } world;
 
 struct world_report *world_seen(void) { return world.report; }
@@ -75,7 +77,30 @@ static void storm(void)
     }
 }
 
-/* The faults stop. One life goes on, and must catch up, in simulated time without end. */
+/* One life of the job goes on until all is taken in, and ends when it is told to. */
+static void bring_to_the_end(uint32_t whose, bool may_end)
+{
+    struct life *lives[LIVES_MAX];
+    const uint32_t before = oracle_select(whose), count = lives_alive_of(whose, lives);
+    const bool is_done = may_end && oracle_has_caught_up();
+    if (count == 0 && !lives_have_ended_well(whose)) {
+        if (whose == ORACLE_JOB) lives_start(false);
+        else lives_start_follower();
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        lives[i]->orders.checkpoint |= is_done && lives[i]->ticket == 0;
+        lives[i]->stop |= count > 1 || (is_done && lives_is_running(lives[i]) && lives_has_answered(lives[i]));
+    }
+    (void)oracle_select(before);
+}
+
+/* Who reads what the job writes has an end when the job has. */
+static bool all_have_ended_well(void)
+{
+    return lives_have_ended_well(ORACLE_JOB) && (!world.is_followed || lives_have_ended_well(ORACLE_FOLLOWER));
+}
+
+/* The faults stop, and all must catch up, in simulated time without end. */
 static void calm(void)
 {
     struct life *lives[LIVES_MAX];
@@ -83,15 +108,10 @@ static void calm(void)
     lives_forget_the_end();
     (void)load_end();
     const int64_t until_us = sched_now_us() + CALM_US;
-    while (sched_now_us() < until_us && !has_violation(NULL) && !lives_have_ended_well()) {
-        const uint32_t count = lives_alive(lives);
-        if (count == 0) lives_start(false);
+    while (sched_now_us() < until_us && !has_violation(NULL) && !all_have_ended_well()) {
         (void)load_end();
-        const bool is_done = oracle_has_caught_up() && !mishaps_have_struck();
-        for (uint32_t i = 0; i < count; i++) {
-            lives[i]->orders.checkpoint |= is_done && lives[i]->ticket == 0;
-            lives[i]->stop |= count > 1 || (is_done && lives_is_running(lives[i]) && lives_has_answered(lives[i]));
-        }
+        bring_to_the_end(ORACLE_JOB, !mishaps_have_struck());
+        if (world.is_followed) bring_to_the_end(ORACLE_FOLLOWER, lives_have_ended_well(ORACLE_JOB));
         pass_time(SLICE_US);
         lives_judge();
         mishaps_watch();
@@ -99,6 +119,12 @@ static void calm(void)
     lives_trace();
     if (lives_alive(lives) > 0) oracle_fail("a job does not end, though all is calm");
     oracle_check_end();
+    if (world.is_followed) {
+        (void)oracle_select(ORACLE_FOLLOWER);
+        oracle_check_end();
+        world.report->followed_epochs = oracle_progress();
+        (void)oracle_select(ORACLE_JOB);
+    }
     savepoints_check_end();
 }
 
@@ -135,6 +161,22 @@ void world_tell(struct world_report *report)
     *report = *world.report;
 }
 
+static void begin_follower(void)
+{
+    (void)oracle_select(ORACLE_FOLLOWER);
+    oracle_begin(cluster_model(), world.options->follower, false);
+    (void)oracle_select(ORACLE_JOB);
+    lives_follow(world.options->follower);
+    create_topics(world.options->follower->outputs, 1 + (int32_t)fate_below(3));
+}
+
+static void end_follower(void)
+{
+    (void)oracle_select(ORACLE_FOLLOWER);
+    oracle_end();
+    (void)oracle_select(ORACLE_JOB);
+}
+
 void world_run(const struct world_options *options, struct world_report *report)
 {
     memset(&world, 0, sizeof world);
@@ -149,6 +191,9 @@ void world_run(const struct world_options *options, struct world_report *report)
     CHECK(disk->make_directory(disk->user, "/data") == 0 && disk->make_directory(disk->user, "/other") == 0);
     fate_step(LOOSE_STEP);
     const bool is_loose = options->loose_job != NULL && fate_percent(LOOSE_PERCENT);
+    fate_step(FOLLOWED_STEP);
+    world.is_followed = options->follower != NULL && fate_percent(FOLLOWED_PERCENT);
+    report->followed = world.is_followed;
     fate_step(0);
     world.test = &options->jobs[fate_below(options->job_count)];
     if (is_loose) world.test = options->loose_job;
@@ -157,16 +202,18 @@ void world_run(const struct world_options *options, struct world_report *report)
     oracle_begin(cluster_model(), world.test, is_loose);
     savepoints_begin(!is_loose);
     lives_begin(world.test, options->limits[WORLD_parallelism], options->with_mishaps, is_loose);
-    weather_begin(world.test, options->with_mishaps, is_loose);
-    mishaps_begin(world.test);
+    weather_begin(world.test, options->with_mishaps, is_loose, world.is_followed);
+    mishaps_begin(world.test, world.is_followed);
     create_topics(world.test->inputs, 1 + (int32_t)fate_below(4));
     create_topics(world.test->outputs, 1 + (int32_t)fate_below(3));
+    if (world.is_followed) begin_follower();
     load_begin(world.test, options->limits[WORLD_records]);
     lives_start(false);
     storm();
     calm();
     fill_report();
     sched_end();
+    if (world.is_followed) end_follower();
     oracle_end();
     mishaps_end();
     lives_end();

@@ -22,7 +22,7 @@
     X(lost_metadata) X(late_mirrors) X(lost_ledgers) X(lost_tails) X(lost_histories) X(damages) X(lost_inputs)         \
     X(deleted_inputs) X(deleted_outputs) X(answers) X(late_spells)                           \
     X(renewal_spells) X(deaf_spells) X(record_spells) X(checkpoints_asked) X(cancels) X(rescales) X(savepoints)           \
-    X(savepoints_failed) X(savepoint_stops) X(goings_back) X(moves) X(takeovers)
+    X(savepoints_failed) X(savepoint_stops) X(goings_back) X(moves) X(takeovers) X(followed) X(follower_starts) X(followed_epochs)
 
 #define WORLD_SIGHT_ONE(name) +1
 enum { WORLD_SIGHT_COUNT = 0 WORLD_SIGHTS(WORLD_SIGHT_ONE) };
@@ -54,6 +54,7 @@ struct world_options {
     const struct weir_test_job *jobs; /* one of these is drawn */
     uint32_t job_count;
     const struct weir_test_job *loose_job; /* drawn apart: it runs at least once. NULL = none */
+    const struct weir_test_job *follower; /* reads "out0" in some of the runs; NULL = none */
     uint64_t seed;
     uint32_t limits[WORLD_LIMIT_COUNT];
     struct fate_spared spared;
