@@ -123,7 +123,7 @@ struct weir_test_report {
     uint64_t seed_failed;  /* the first one, in the order of ending */
     char violation[600];   /* its sentence; "" = everything held */
     size_t counter_count;
-    struct weir_test_counter counters[64]; /* names are static */
+    struct weir_test_counter counters[96]; /* names are static */
 };
 
 /* Runs the seeds, each in a process of its own (fork), and adds up what they have seen. WEIR_OK: every run ended, and
