@@ -30,7 +30,7 @@ bool cluster_is_named(const struct cluster *cluster)
 
 /* ---- Options ----------------------------------------------------------------------------------------------------- */
 
-static bool configure(weir_config *config, const struct verb *verb, const char *setting, const char *origin)
+bool verb_configures(weir_config *config, const struct verb *verb, const char *setting)
 {
     struct weir_error error;
     char key[256];
@@ -40,30 +40,17 @@ static bool configure(weir_config *config, const struct verb *verb, const char *
         return false;
     }
     (void)snprintf(key, sizeof key, "%.*s", (int)(equals - setting), setting);
-    if (weir_config_set(config, WEIR_CONFIG_COMMAND_LINE, key, equals + 1, origin, &error) == WEIR_OK) return true;
+    if (weir_config_set(config, WEIR_CONFIG_COMMAND_LINE, key, equals + 1, "-X", &error) == WEIR_OK) return true;
     (void)verb_complain(verb, error.text, "");
     return false;
 }
 
-/* NAME=VALUE lines; empty ones and those that begin with '#' say nothing. */
 static bool load_properties(weir_config *config, const struct verb *verb, const char *path)
 {
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        (void)verb_complain(verb, "cannot read the properties file", path);
-        return false;
-    }
-    char line[4096], setting[4200];
-    bool good = true;
-    while (good && fgets(line, sizeof line, file) != NULL) {
-        line[strcspn(line, "\r\n")] = '\0';
-        const char *begin = line + strspn(line, " \t");
-        if (*begin == '\0' || *begin == '#') continue;
-        (void)snprintf(setting, sizeof setting, "kafka.%s", begin);
-        good = configure(config, verb, setting, path);
-    }
-    (void)fclose(file);
-    return good;
+    struct weir_error error;
+    if (weir_config_load_properties(config, WEIR_CONFIG_FILE, path, &error) == WEIR_OK) return true;
+    (void)verb_complain(verb, error.text, "");
+    return false;
 }
 
 static bool take_patience(struct cluster *cluster, const struct verb *verb, const char *value)
@@ -80,7 +67,7 @@ static bool take_value(struct cluster *cluster, const struct verb *verb, const c
 {
     if (strcmp(option, "--patience") == 0) return take_patience(cluster, verb, value);
     if (strcmp(option, "--kafka-config") == 0) return load_properties(cluster->config, verb, value);
-    if (strcmp(option, "-X") == 0) return configure(cluster->config, verb, value, "-X");
+    if (strcmp(option, "-X") == 0) return verb_configures(cluster->config, verb, value);
     cluster->options.brokers = value;
     return true;
 }

@@ -19,6 +19,7 @@ struct verb {
 
 extern const struct verb verb_cancel, verb_list, verb_rescale, verb_status, verb_stop; /* jobs.c */
 extern const struct verb verb_checkpoint;
+extern const struct verb verb_config;
 extern const struct verb verb_ledger;
 extern const struct verb verb_savepoint;
 extern const struct verb verb_state;
@@ -30,6 +31,9 @@ bool verb_takes_format(int argc, char **argv, int *index, bool *as_json);
 int verb_ask_job(const struct verb *verb, int argc, char **argv);
 /* Asks it for a savepoint below `directory` (NULL: where its configuration says), with which it may end. */
 int verb_ask_savepoint(const char *job, const char *directory, bool stops, bool as_json);
+
+/* Takes KEY=VALUE of -X. False when something was wrong with it, which has been said then. */
+bool verb_configures(weir_config *config, const struct verb *verb, const char *setting);
 
 /* The exit code of what a verb has done; an error is said on stderr, behind what stands on stdout. */
 int verb_finish(enum weir_code code, const struct weir_error *error);

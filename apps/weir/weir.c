@@ -13,7 +13,7 @@
 
 static const struct verb *const verbs[] = {
     &verb_list, &verb_status, &verb_checkpoint, &verb_savepoint, &verb_rescale, &verb_stop, &verb_cancel,
-    &verb_state, &verb_ledger,
+    &verb_state, &verb_ledger, &verb_config,
 };
 
 enum { VERB_COUNT = sizeof verbs / sizeof verbs[0] };

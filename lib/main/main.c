@@ -216,7 +216,9 @@ int weir_main_(int argc, char **argv, const struct weir_main_options *given)
     if (parsed.ended) goto done;
 
     main.define(graph, config);
-    if (parsed.plan || parsed.validate) {
+    if (parsed.show_config) {
+        weir_config_print(stdout, config, true);
+    } else if (parsed.plan || parsed.validate) {
         status = parsed.plan ? explain(graph, config, &error) : validate(&parsed, graph, config, &error);
         graph = NULL;
     } else {

@@ -1,6 +1,5 @@
 #include "main/options.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@ enum action {
     KAFKA_CONFIG,
     PLAN,
     VALIDATE,
+    SHOW_CONFIG,
     PROGRESS,
     QUIET,
     VERSION,
@@ -57,6 +57,7 @@ static const struct standard_option standard[] = {
     { "fresh", NULL, SET, "start.fresh", "begin anew, whatever the ledger says; output may repeat" },
     { "plan", NULL, PLAN, NULL, "print the job graph and the execution plan, and end" },
     { "validate", NULL, VALIDATE, NULL, "check options, configuration and graph, and end" },
+    { "show-config", NULL, SHOW_CONFIG, NULL, "print every key that counts, with where it comes from, and end" },
     { "progress", "DURATION", PROGRESS, NULL, "time between two progress lines on stderr; 0 = none" },
     { "quiet", NULL, QUIET, NULL, "warnings and errors only on stderr" },
     { "version", NULL, VERSION, NULL, "print the version, and end" },
@@ -144,45 +145,6 @@ static enum weir_code set_pair(struct parsing *parsing, const char *pair)
     return weir_config_set(parsing->config, WEIR_CONFIG_COMMAND_LINE, key, equals + 1, "-X", parsing->error);
 }
 
-static char *trim(char *text)
-{
-    text += strspn(text, " \t\r\n");
-    size_t size = strlen(text);
-    while (size > 0 && strchr(" \t\r\n", text[size - 1]) != NULL) text[--size] = '\0';
-    return text;
-}
-
-static enum weir_code load_kafka_line(struct parsing *parsing, char *line, const char *origin)
-{
-    char key[300];
-    if (*line == '\0' || *line == '#' || *line == '!') return WEIR_OK;
-    char *equals = strchr(line, '=');
-    if (equals == NULL || equals == line)
-        return usage(parsing, "%s: expected key=value, found '%s'", origin, line);
-    *equals = '\0';
-    snprintf(key, sizeof(key), "kafka.%s", trim(line));
-    return weir_config_set(parsing->config, WEIR_CONFIG_FILE, key, trim(equals + 1), origin, parsing->error);
-}
-
-/* Java-style properties: each line key=value becomes kafka.<key>. */
-static enum weir_code load_kafka_config(struct parsing *parsing, const char *path)
-{
-    FILE *file = fopen(path, "r");
-    if (file == NULL)
-        return usage(parsing, "--kafka-config: '%s' cannot be read: %s", path, strerror(errno));
-    char line[8192], origin[400];
-    enum weir_code code = WEIR_OK;
-    for (int number = 1; code == WEIR_OK && fgets(line, sizeof(line), file) != NULL; number++) {
-        snprintf(origin, sizeof(origin), "%s:%d", path, number);
-        code = strlen(line) + 1 == sizeof(line) ? usage(parsing, "%s: the line is too long", origin)
-                                                : load_kafka_line(parsing, trim(line), origin);
-    }
-    if (code == WEIR_OK && ferror(file))
-        code = usage(parsing, "--kafka-config: '%s' cannot be read: %s", path, strerror(errno));
-    fclose(file);
-    return code;
-}
-
 static enum weir_code set_guarantee(struct parsing *parsing, const char *value)
 {
     if (strcmp(value, "exactly-once") == 0)
@@ -263,9 +225,11 @@ static enum weir_code take_standard(struct parsing *parsing, const struct standa
     case JOB: return set_job(parsing, value);
     case GUARANTEE: return set_guarantee(parsing, value);
     case CONFIG: parsed->config_path = value; break;
-    case KAFKA_CONFIG: return load_kafka_config(parsing, value);
+    case KAFKA_CONFIG:
+        return weir_config_load_properties(parsing->config, WEIR_CONFIG_FILE, value, parsing->error);
     case PLAN: parsed->plan = true; break;
     case VALIDATE: parsed->validate = true; break;
+    case SHOW_CONFIG: parsed->show_config = true; break;
     case PROGRESS: return set_progress(parsing, value);
     case QUIET: parsed->quiet = true; break;
     case VERSION: print_version(parsing), parsed->ended = true; break;
@@ -351,12 +315,14 @@ enum weir_code main_options_parse(int argc, char **argv, const struct weir_main_
     const char *slash = strrchr(argv[0], '/');
     *parsed = (struct main_options){ .program = slash != NULL ? slash + 1 : argv[0], .progress_ms = -1 };
     declare_own(&parsing);
+    const enum weir_code site = weir_config_load_site(config, error);
+    if (site != WEIR_OK) return site;
     for (int i = 1; i < argc; i++) {
         const enum weir_code code = parse_argument(&parsing, argc, argv, &i);
         if (code != WEIR_OK || parsed->ended) return code;
     }
     if (parsed->config_path != NULL) {
-        const enum weir_code code = weir_config_load(config, parsed->config_path, error);
+        const enum weir_code code = weir_config_load(config, WEIR_CONFIG_FILE, parsed->config_path, error);
         if (code != WEIR_OK) return code;
     }
     const enum weir_code code = check_all_own(&parsing);

@@ -10,7 +10,7 @@ struct main_options {
     const char *program;     /* last part of argv[0] */
     char job[80];            /* --job, or <program>-<output topic> */
     const char *config_path;
-    bool plan, validate;
+    bool plan, validate, show_config;
     bool quiet;
     int64_t progress_ms;     /* -1 = choose by terminal */
     bool ended;              /* --help or --version was answered: exit with 0 */

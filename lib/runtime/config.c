@@ -27,6 +27,20 @@ static const struct { const char *alias, *key; } aliases[] = {
 
 const struct config_key *config_key_at(size_t index) { return index < KEY_COUNT ? &keys[index] : NULL; }
 
+bool weir_config_key_at(size_t index, struct weir_config_key *key)
+{
+    static const char *const types[] = { "text", "number", "true or false", "duration", "size", "choice", "number" };
+    if (index >= KEY_COUNT) return false;
+    const struct config_key *known = &keys[index];
+    const bool has_range = known->type == CONFIG_I64 || known->type == CONFIG_DURATION || known->type == CONFIG_SIZE ||
+                           known->type == CONFIG_F64;
+    *key = (struct weir_config_key){ .name = known->key, .type = types[known->type], .choices = known->choices,
+                                     .default_value = known->default_value, .lowest = known->lowest,
+                                     .highest = has_range ? config_highest_of(known) : 0,
+                                     .sentence = known->sentence };
+    return true;
+}
+
 static const struct config_key *find_key(const char *name)
 {
     for (size_t i = 0; i < KEY_COUNT; i++)
@@ -99,6 +113,7 @@ static bool is_declared(const weir_config *config, const char *key)
 static bool is_passed_through(const char *key) { return strncmp(key, "kafka.", 6) == 0 && key[6] != '\0'; }
 
 #define SUGGESTION_MAX 128
+#define SECRET_KEY_MAX 256
 
 static size_t edit_distance(const char *a, const char *b)
 {
@@ -140,8 +155,19 @@ static void suggest_key(const weir_config *config, const char *wanted, char text
         (void)snprintf(text, SUGGESTION_MAX, "; the nearest known key is '%s'", nearest);
 }
 
-enum weir_code weir_config_set(weir_config *config, enum weir_config_rank rank, const char *name, const char *value,
-                               const char *origin, struct weir_error *error)
+/* The part of KEY.file before ".file", when that is a secret. Some keys of librdkafka end so by themselves. */
+static bool names_secret_file(const char *name, char key[static SECRET_KEY_MAX])
+{
+    const size_t size = strlen(name);
+    if (size <= 5 || size >= SECRET_KEY_MAX || strcmp(name + size - 5, ".file") != 0) return false;
+    if (strstr(name, "sasl.oauthbearer.assertion.") != NULL) return false;
+    memcpy(key, name, size - 5);
+    key[size - 5] = '\0';
+    return weir_config_is_secret(key);
+}
+
+static enum weir_code set(weir_config *config, enum weir_config_rank rank, const char *name, const char *value,
+                          const char *origin, struct weir_error *error)
 {
     const char *key = config_resolve_alias(name);
     const struct config_key *known = find_key(key);
@@ -162,6 +188,18 @@ enum weir_code weir_config_set(weir_config *config, enum weir_config_rank rank, 
     return WEIR_OK;
 }
 
+enum weir_code weir_config_set(weir_config *config, enum weir_config_rank rank, const char *name, const char *value,
+                               const char *origin, struct weir_error *error)
+{
+    char key[SECRET_KEY_MAX];
+    if (!names_secret_file(name, key)) return set(config, rank, name, value, origin, error);
+    char secret[CONFIG_SECRET_MAX];
+    enum weir_code code = config_read_secret(key, value, origin, secret, error);
+    if (code == WEIR_OK) code = set(config, rank, key, secret, origin, error);
+    explicit_bzero(secret, sizeof(secret));
+    return code;
+}
+
 void weir_config_declare(weir_config *config, const char *key, const char *default_value)
 {
     put_entry(config, WEIR_CONFIG_DEFAULT, key, default_value, "default", true);
@@ -169,13 +207,21 @@ void weir_config_declare(weir_config *config, const char *key, const char *defau
 
 /* ---- Reading ------------------------------------------------------------------------------------------------------- */
 
+/* Of the highest rank; NULL when nobody has set it. */
+static const struct config_entry *top_entry(const weir_config *config, const char *key)
+{
+    for (int rank = WEIR_CONFIG_COMMAND_LINE; rank >= WEIR_CONFIG_DEFAULT; rank--) {
+        const struct config_entry *entry = config_find_entry(config, key, (enum weir_config_rank)rank);
+        if (entry != NULL) return entry;
+    }
+    return NULL;
+}
+
 const char *weir_config_text(const weir_config *config, const char *name)
 {
     const char *key = config_resolve_alias(name);
-    for (int rank = WEIR_CONFIG_COMMAND_LINE; rank >= WEIR_CONFIG_DEFAULT; rank--) {
-        const struct config_entry *entry = config_find_entry(config, key, (enum weir_config_rank)rank);
-        if (entry != NULL) return entry->value;
-    }
+    const struct config_entry *entry = top_entry(config, key);
+    if (entry != NULL) return entry->value;
     const struct config_key *known = find_key(key);
     return known == NULL ? NULL : known->default_value;
 }
@@ -225,4 +271,32 @@ void weir_config_each(const weir_config *config, const char *prefix,
             if ((int)entry->rank == rank && entry->value != NULL && strncmp(entry->key, prefix, size) == 0)
                 each(user, entry->key + size, entry->value);
         }
+}
+
+typedef void value_fn(void *user, const struct weir_config_value *value);
+
+static void hand_value(const char *key, const char *value, const char *origin, bool is_default, value_fn *each, void *user)
+{
+    const bool is_secret = weir_config_is_secret(key);
+    if (value == NULL) return;
+    each(user, &(struct weir_config_value){ .key = key, .value = is_secret ? "(secret)" : value, .origin = origin,
+                                            .is_secret = is_secret, .is_default = is_default });
+}
+
+static void hand_entry(const struct config_entry *entry, value_fn *each, void *user)
+{
+    hand_value(entry->key, entry->value, entry->origin, entry->rank == WEIR_CONFIG_DEFAULT, each, user);
+}
+
+void weir_config_each_value(const weir_config *config, value_fn *each, void *user)
+{
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        const struct config_entry *entry = top_entry(config, keys[i].key);
+        if (entry != NULL) hand_entry(entry, each, user);
+        else hand_value(keys[i].key, keys[i].default_value, "default", true, each, user);
+    }
+    for (size_t i = 0; i < config->entries.count; i++) {
+        const struct config_entry *entry = &config->entries.items[i];
+        if (find_key(entry->key) == NULL && top_entry(config, entry->key) == entry) hand_entry(entry, each, user);
+    }
 }

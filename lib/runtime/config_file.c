@@ -2,7 +2,9 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <yaml.h>
 
 #include "runtime/config_private.h"
@@ -13,7 +15,8 @@
 /* Walks the events of one YAML document: mappings nest, their keys join with dots, scalars become values. */
 struct yaml_walk {
     weir_config *config;
-    const char *path;
+    enum weir_config_rank rank;
+    const char *path; /* or what else errors call it */
     char key[YAML_KEY_MAX];
     size_t key_size[YAML_DEPTH_MAX + 1]; /* of the prefix at each depth */
     int depth;
@@ -50,7 +53,7 @@ static enum weir_code yaml_key(struct yaml_walk *walk, const yaml_event_t *event
 static const struct config_entry *yaml_earlier(const struct yaml_walk *walk)
 {
     const size_t size = strlen(walk->path);
-    const struct config_entry *entry = config_find_entry(walk->config, config_resolve_alias(walk->key), WEIR_CONFIG_FILE);
+    const struct config_entry *entry = config_find_entry(walk->config, config_resolve_alias(walk->key), walk->rank);
     if (entry == NULL || strncmp(entry->origin, walk->path, size) != 0 || entry->origin[size] != ':') return NULL;
     return entry;
 }
@@ -69,7 +72,7 @@ static enum weir_code yaml_value(struct yaml_walk *walk, const yaml_event_t *eve
                            earlier->origin);
     snprintf(origin, sizeof(origin), "%s:%zu", walk->path, event->start_mark.line + 1);
     walk->have_key = false;
-    return weir_config_set(walk->config, WEIR_CONFIG_FILE, walk->key, value, origin, walk->error);
+    return weir_config_set(walk->config, walk->rank, walk->key, value, origin, walk->error);
 }
 
 static enum weir_code yaml_step(struct yaml_walk *walk, const yaml_event_t *event)
@@ -112,21 +115,121 @@ static enum weir_code yaml_walk_all(struct yaml_walk *walk, yaml_parser_t *parse
     return WEIR_OK;
 }
 
-enum weir_code weir_config_load(weir_config *config, const char *path, struct weir_error *error)
+/* From `file`, or from `text` when it is NULL. */
+static enum weir_code load(struct yaml_walk *walk, FILE *file, const char *text)
 {
-    FILE *file = fopen(path, "rb");
+    yaml_parser_t parser;
+    if (!yaml_parser_initialize(&parser))
+        return weir_error_set(walk->error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "no memory to read '%s'", walk->path);
+    if (file != NULL) yaml_parser_set_input_file(&parser, file);
+    else yaml_parser_set_input_string(&parser, (const unsigned char *)text, strlen(text));
+    const enum weir_code code = yaml_walk_all(walk, &parser);
+    yaml_parser_delete(&parser);
+    return code;
+}
+
+enum weir_code weir_config_load_text(weir_config *config, enum weir_config_rank rank, const char *text,
+                                     const char *origin, struct weir_error *error)
+{
+    return load(&(struct yaml_walk){ .config = config, .rank = rank, .path = origin, .error = error }, NULL, text);
+}
+
+enum weir_code weir_config_load(weir_config *config, enum weir_config_rank rank, const char *path,
+                                struct weir_error *error)
+{
+    FILE *file = fopen(path, "rbe");
     if (file == NULL)
         return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "the configuration file '%s' cannot be read: %s",
                               path, strerror(errno));
-    yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) {
-        fclose(file);
-        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "no memory to read '%s'", path);
-    }
-    yaml_parser_set_input_file(&parser, file);
-    struct yaml_walk walk = { .config = config, .path = path, .error = error };
-    const enum weir_code code = yaml_walk_all(&walk, &parser);
-    yaml_parser_delete(&parser);
+    struct yaml_walk walk = { .config = config, .rank = rank, .path = path, .error = error };
+    const enum weir_code code = load(&walk, file, NULL);
     fclose(file);
     return code;
+}
+
+#define SITE_FILE "/etc/weir/weir.yaml"
+
+enum weir_code weir_config_load_site(weir_config *config, struct weir_error *error)
+{
+    const char *named = getenv("WEIR_SITE_CONFIG"), *properties = getenv("WEIR_PROPERTIES");
+    const char *path = named != NULL ? named : SITE_FILE;
+    enum weir_code code = WEIR_OK;
+    if (named != NULL || access(path, F_OK) == 0) code = weir_config_load(config, WEIR_CONFIG_SITE, path, error);
+    if (code == WEIR_OK && properties != NULL)
+        code = weir_config_load_text(config, WEIR_CONFIG_ENVIRONMENT, properties, "WEIR_PROPERTIES", error);
+    return code;
+}
+
+/* ---- Properties ---------------------------------------------------------------------------------------------------- */
+
+static char *trim(char *text)
+{
+    text += strspn(text, " \t\r\n");
+    size_t size = strlen(text);
+    while (size > 0 && strchr(" \t\r\n", text[size - 1]) != NULL) text[--size] = '\0';
+    return text;
+}
+
+static enum weir_code take_property(weir_config *config, enum weir_config_rank rank, char *line, const char *origin,
+                                    struct weir_error *error)
+{
+    char key[300];
+    if (*line == '\0' || *line == '#' || *line == '!') return WEIR_OK;
+    char *equals = strchr(line, '=');
+    if (equals == NULL || equals == line) /* the line itself is not shown: it may be a password */
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s: expected NAME=VALUE", origin);
+    *equals = '\0';
+    (void)snprintf(key, sizeof(key), "kafka.%s", trim(line));
+    return weir_config_set(config, rank, key, trim(equals + 1), origin, error);
+}
+
+enum weir_code weir_config_load_properties(weir_config *config, enum weir_config_rank rank, const char *path,
+                                           struct weir_error *error)
+{
+    char line[8192], origin[PATH_MAX + 32];
+    enum weir_code code = WEIR_OK;
+    FILE *file = fopen(path, "re");
+    for (int number = 1; file != NULL && code == WEIR_OK && fgets(line, sizeof(line), file) != NULL; number++) {
+        (void)snprintf(origin, sizeof(origin), "%s:%d", path, number);
+        code = strlen(line) + 1 == sizeof(line)
+                   ? weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s: the line is too long", origin)
+                   : take_property(config, rank, trim(line), origin, error);
+    }
+    if (file == NULL || (code == WEIR_OK && ferror(file)))
+        code = weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "the properties file '%s' cannot be read: %s", path,
+                              strerror(errno));
+    if (file != NULL) fclose(file);
+    return code;
+}
+
+/* ---- Secrets ------------------------------------------------------------------------------------------------------- */
+
+static enum weir_code refuse_secret(const char *key, const char *path, const char *origin, const char *why,
+                                    struct weir_error *error)
+{
+    return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s: the file '%s' for '%.100s': %s", origin, path, key, why);
+}
+
+enum weir_code config_read_secret(const char *key, const char *name, const char *origin,
+                                  char secret[static CONFIG_SECRET_MAX], struct weir_error *error)
+{
+    char path[PATH_MAX];
+    const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+    const bool is_credential = credentials != NULL && name[0] != '/';
+    const int size = snprintf(path, sizeof(path), "%s%s%s", is_credential ? credentials : "", is_credential ? "/" : "",
+                              name);
+    if (size < 0 || (size_t)size >= sizeof(path)) return refuse_secret(key, name, origin, "the path is too long", error);
+    FILE *file = fopen(path, "rbe");
+    if (file == NULL) return refuse_secret(key, path, origin, strerror(errno), error);
+    size_t count = fread(secret, 1, CONFIG_SECRET_MAX, file);
+    const bool failed = ferror(file) != 0;
+    fclose(file);
+    if (failed) return refuse_secret(key, path, origin, "it cannot be read", error);
+    if (count == CONFIG_SECRET_MAX) return refuse_secret(key, path, origin, "it is too long", error);
+    if (count > 0 && secret[count - 1] == '\n') count--;
+    if (count > 0 && secret[count - 1] == '\r') count--;
+    if (count == 0) return refuse_secret(key, path, origin, "it is empty", error);
+    if (memchr(secret, '\0', count) != NULL) return refuse_secret(key, path, origin, "it holds a zero byte", error);
+    secret[count] = '\0';
+    return WEIR_OK;
 }

@@ -122,8 +122,14 @@ static const char *type_example(enum config_type type)
     return "a text";
 }
 
+/* What a value of the key looks like in a sentence. */
+static const char *shown(const struct config_key *key, const char *value)
+{
+    return weir_config_is_secret(key->key) ? "(secret)" : value;
+}
+
 /* Where the table names no highest value: what callers can reckon with in nanoseconds, 32 bits and files. */
-static int64_t highest_of(const struct config_key *key)
+int64_t config_highest_of(const struct config_key *key)
 {
     if (key->highest != 0) return key->highest;
     switch (key->type) {
@@ -141,9 +147,9 @@ static const char *range_unit(enum config_type type)
 static enum weir_code check_range(const struct config_key *key, double number, const char *value, const char *origin,
                                   struct weir_error *error)
 {
-    if (number >= (double)key->lowest && number <= (double)highest_of(key)) return WEIR_OK;
+    if (number >= (double)key->lowest && number <= (double)config_highest_of(key)) return WEIR_OK;
     return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s: %s is '%s', outside of the range from %lld to %lld%s",
-                          origin, key->key, value, (long long)key->lowest, (long long)highest_of(key),
+                          origin, key->key, shown(key, value), (long long)key->lowest, (long long)config_highest_of(key),
                           range_unit(key->type));
 }
 
@@ -165,9 +171,17 @@ enum weir_code config_check_value(const struct config_key *key, const char *valu
     }
     if (!good)
         return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s: %s is '%s', but must be %s%s", origin, key->key,
-                              value, type_example(key->type), key->choices != NULL ? key->choices : "");
+                              shown(key, value), type_example(key->type), key->choices != NULL ? key->choices : "");
     if (key->type == CONFIG_BOOL || key->type == CONFIG_CHOICE) return WEIR_OK;
     return check_range(key, key->type == CONFIG_F64 ? real : (double)number, value, origin, error);
+}
+
+bool weir_config_is_secret(const char *key)
+{
+    static const char *const words[] = { "password", "secret", "token", "key", "credential", "jaas" };
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcasestr(key, words[i]) != NULL) return true;
+    return false;
 }
 
 const char *config_canonical_value(const struct config_key *key, const char *value,

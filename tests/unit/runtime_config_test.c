@@ -16,7 +16,13 @@ static void begin(void)
     memset(&error, 0, sizeof error);
 }
 
-static void end(void) { weir_config_destroy(config); }
+static char file_path[] = "/tmp/runtime_config_file.XXXXXX"; /* see file_of */
+
+static void end(void)
+{
+    weir_config_destroy(config);
+    (void)unlink(file_path);
+}
 
 static enum weir_code set(const char *key, const char *value)
 {
@@ -240,6 +246,22 @@ START_TEST(lets_the_higher_rank_win_in_any_order)
 }
 END_TEST
 
+START_TEST(ranks_the_environment_above_code_and_the_site_below_files)
+{
+    static const struct { enum weir_config_rank rank; const char *value; } steps[] = {
+        { WEIR_CONFIG_SITE, "2" }, { WEIR_CONFIG_FILE, "3" }, { WEIR_CONFIG_CODE, "4" },
+        { WEIR_CONFIG_ENVIRONMENT, "5" }, { WEIR_CONFIG_COMMAND_LINE, "6" },
+    };
+    const size_t count = sizeof steps / sizeof steps[0];
+    for (size_t i = 0; i < count; i++) { /* each overrides all before, and nothing after it */
+        ck_assert_int_eq(weir_config_set(config, steps[i].rank, "parallelism.default", steps[i].value, "here", &error), WEIR_OK);
+        for (size_t k = 0; k < i; k++)
+            ck_assert_int_eq(weir_config_set(config, steps[k].rank, "parallelism.default", "9", "there", &error), WEIR_OK);
+        ck_assert_str_eq(weir_config_text(config, "parallelism.default"), steps[i].value);
+    }
+}
+END_TEST
+
 START_TEST(takes_declared_keys_of_the_job)
 {
     ck_assert_int_eq(set("format", "json"), WEIR_USAGE);
@@ -282,7 +304,7 @@ static enum weir_code load(const char *text, size_t size)
     ck_assert_int_ge(file, 0);
     ck_assert_int_eq(write(file, text, size), (ssize_t)size);
     close(file);
-    const enum weir_code code = weir_config_load(config, path, &error);
+    const enum weir_code code = weir_config_load(config, WEIR_CONFIG_FILE, path, &error);
     unlink(path);
     strcpy(path + sizeof path - 7, "XXXXXX");
     return code;
@@ -375,8 +397,114 @@ END_TEST
 
 START_TEST(names_a_file_that_cannot_be_read)
 {
-    EXPECT_REFUSED(weir_config_load(config, "/nowhere/job.yaml", &error), "/nowhere/job.yaml", "No such file");
-    EXPECT_REFUSED(weir_config_load(config, "/tmp", &error), "/tmp");
+    EXPECT_REFUSED(weir_config_load(config, WEIR_CONFIG_FILE, "/nowhere/job.yaml", &error), "/nowhere/job.yaml", "No such file");
+    EXPECT_REFUSED(weir_config_load(config, WEIR_CONFIG_FILE, "/tmp", &error), "/tmp");
+}
+END_TEST
+
+/* ---- The machine's say ---------------------------------------------------------------------------------------------- */
+
+/* A file with these bytes, until the next call. */
+static const char *file_of(const char *text, size_t size)
+{
+    if (strchr(file_path, 'X') != NULL) close(mkstemp(file_path));
+    FILE *file = fopen(file_path, "wb");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fwrite(text, 1, size, file), size);
+    fclose(file);
+    return file_path;
+}
+static const char *text_file(const char *text) { return file_of(text, strlen(text)); }
+
+START_TEST(reads_the_site_and_the_environment)
+{
+    setenv("WEIR_SITE_CONFIG", text_file("parallelism.default: 2\nstate.backend.type: rocksdb\n"), 1);
+    setenv("WEIR_PROPERTIES", "parallelism.default: 5", 1);
+    ck_assert_int_eq(weir_config_load_site(config, &error), WEIR_OK);
+    ck_assert_int_eq(weir_config_i64(config, "parallelism.default"), 5);
+    ck_assert_str_eq(weir_config_text(config, "state.backend.type"), "rocksdb");
+
+    setenv("WEIR_SITE_CONFIG", text_file("# nothing"), 1);
+    setenv("WEIR_PROPERTIES", "a: 1\nparalelism.default: 5", 1);
+    EXPECT_REFUSED(weir_config_load_site(config, &error), "WEIR_PROPERTIES:1", "'a'");
+    setenv("WEIR_PROPERTIES", "sink.ring-size: 3\nparalelism.default: 5", 1);
+    EXPECT_REFUSED(weir_config_load_site(config, &error), "WEIR_PROPERTIES:2", "'parallelism.default'");
+    setenv("WEIR_SITE_CONFIG", "/nowhere/weir.yaml", 1); /* who names a file wants it to be there */
+    EXPECT_REFUSED(weir_config_load_site(config, &error), "/nowhere/weir.yaml");
+    unsetenv("WEIR_SITE_CONFIG"), unsetenv("WEIR_PROPERTIES");
+}
+END_TEST
+
+START_TEST(reads_properties_as_kafka_tools_do)
+{
+    const char *file = text_file("# mine\n\n  security.protocol = SASL_SSL \n!no\nssl.ca.location=/ca=1.pem\r\n");
+    ck_assert_int_eq(weir_config_load_properties(config, WEIR_CONFIG_FILE, file, &error), WEIR_OK);
+    ck_assert_str_eq(weir_config_text(config, "kafka.security.protocol"), "SASL_SSL");
+    ck_assert_str_eq(weir_config_text(config, "kafka.ssl.ca.location"), "/ca=1.pem");
+    file = text_file("client.id=a\nsasl.password hunter2\n");
+    EXPECT_REFUSED(weir_config_load_properties(config, WEIR_CONFIG_FILE, file, &error), file, ":2", "NAME=VALUE");
+    ck_assert_ptr_null(strstr(error.text, "hunter2"));
+}
+END_TEST
+
+/* ---- Secrets -------------------------------------------------------------------------------------------------------- */
+
+START_TEST(takes_secrets_from_files)
+{
+    ck_assert_int_eq(set("kafka.sasl.password.file", text_file("hunter2\n")), WEIR_OK);
+    ck_assert_str_eq(weir_config_text(config, "kafka.sasl.password"), "hunter2");
+    ck_assert_ptr_null(weir_config_text(config, "kafka.sasl.password.file"));
+    ck_assert_int_eq(set("kafka.sasl.password.file", text_file(" two words\r\n")), WEIR_OK);
+    ck_assert_str_eq(weir_config_text(config, "kafka.sasl.password"), " two words");
+
+    EXPECT_REFUSED(set("kafka.sasl.password.file", text_file("\n")), file_path, "empty");
+    EXPECT_REFUSED(set("kafka.sasl.password.file", file_of("a\0b", 3)), file_path, "zero byte");
+    EXPECT_REFUSED(set("kafka.sasl.password.file", "/nowhere"), "/nowhere", "'kafka.sasl.password'");
+    ck_assert_str_eq(weir_config_text(config, "kafka.sasl.password"), " two words");
+    ck_assert_int_eq(set("kafka.sasl.oauthbearer.assertion.private.key.file", "/key.pem"), WEIR_OK); /* the client's own */
+    ck_assert_str_eq(weir_config_text(config, "kafka.sasl.oauthbearer.assertion.private.key.file"), "/key.pem");
+}
+END_TEST
+
+START_TEST(looks_for_credentials_where_systemd_puts_them)
+{
+    char *name = strrchr(file_path, '/') + 1;
+    (void)text_file("hunter2");
+    setenv("CREDENTIALS_DIRECTORY", "/tmp", 1);
+    ck_assert_int_eq(set("kafka.sasl.password.file", name), WEIR_OK);
+    ck_assert_str_eq(weir_config_text(config, "kafka.sasl.password"), "hunter2");
+    unsetenv("CREDENTIALS_DIRECTORY");
+}
+END_TEST
+
+/* Everything that is shown, in one text. */
+static void note_value(void *user, const struct weir_config_value *value)
+{
+    char *text = user;
+    const size_t size = strlen(text);
+    (void)snprintf(text + size, 16384 - size, "%s=%s (%s%s);", value->key, value->value, value->origin,
+                   value->is_default ? ", default" : "");
+}
+
+START_TEST(shows_every_value_with_its_origin_and_no_secret)
+{
+    static const char *const secrets[] = {
+        "kafka.sasl.password", "kafka.ssl.key.pem", "kafka.ssl.keystore.password", "kafka.sasl.oauthbearer.client.secret",
+        "kafka.sasl.jaas.config", "kafka.some.TOKEN", "kafka.credentials",
+    };
+    char text[16384] = "";
+    for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++)
+        ck_assert_int_eq(weir_config_set(config, WEIR_CONFIG_FILE, secrets[i], "canary", "job.yaml:3", &error), WEIR_OK);
+    ck_assert_int_eq(weir_config_set(config, WEIR_CONFIG_FILE, "parallelism.default", "2", "job.yaml:4", &error), WEIR_OK);
+    ck_assert_int_eq(weir_config_set(config, WEIR_CONFIG_COMMAND_LINE, "parallelism.default", "3", "-X", &error), WEIR_OK);
+    weir_config_declare(config, "format", "text");
+    weir_config_each_value(config, note_value, text);
+    ck_assert_ptr_null(strstr(text, "canary"));
+    ck_assert_ptr_nonnull(strstr(text, "parallelism.default=3 (-X);"));
+    ck_assert_ptr_null(strstr(text, "parallelism.default=2"));
+    ck_assert_ptr_nonnull(strstr(text, "execution.checkpointing.interval=100ms (default, default);"));
+    ck_assert_ptr_nonnull(strstr(text, "format=text (default, default);"));
+    ck_assert_ptr_nonnull(strstr(text, "kafka.sasl.password=(secret) (job.yaml:3);"));
 }
 END_TEST
 
@@ -411,6 +539,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, reads_truth_in_several_words);
     tcase_add_test(tests, knows_a_key_by_its_older_name);
     tcase_add_test(tests, lets_the_higher_rank_win_in_any_order);
+    tcase_add_test(tests, ranks_the_environment_above_code_and_the_site_below_files);
     tcase_add_test(tests, takes_declared_keys_of_the_job);
     tcase_add_test(tests, passes_kafka_keys_through_lowest_rank_first);
     tcase_add_test(tests, joins_nested_and_dotted_keys_of_yaml);
@@ -418,6 +547,11 @@ static void add(TCase *tests)
     tcase_add_test(tests, refuses_what_is_no_plain_mapping);
     tcase_add_test(tests, refuses_keys_that_are_too_long);
     tcase_add_test(tests, names_a_file_that_cannot_be_read);
+    tcase_add_test(tests, reads_the_site_and_the_environment);
+    tcase_add_test(tests, reads_properties_as_kafka_tools_do);
+    tcase_add_test(tests, takes_secrets_from_files);
+    tcase_add_test(tests, looks_for_credentials_where_systemd_puts_them);
+    tcase_add_test(tests, shows_every_value_with_its_origin_and_no_secret);
     tcase_add_test(tests, survives_every_byte_string);
 }
 

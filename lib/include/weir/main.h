@@ -3,6 +3,8 @@
 #ifndef WEIR_MAIN_H
 #define WEIR_MAIN_H
 
+#include <stdio.h>
+
 #include "weir/weir.h"
 
 #ifdef __cplusplus
@@ -37,6 +39,10 @@ struct weir_main_options {
 WEIR_API int weir_main_(int argc, char **argv, const struct weir_main_options *options);
 #define weir_main(argc, argv, ...)                                                                                     \
     weir_main_((argc), (argv), &(struct weir_main_options){ .size = sizeof(struct weir_main_options), __VA_ARGS__ })
+
+/* Prints the values that count as YAML, each with where it comes from; without those that are defaults unless
+ * `with_defaults`. */
+WEIR_API void weir_config_print(FILE *file, const weir_config *config, bool with_defaults);
 
 #ifdef __cplusplus
 }

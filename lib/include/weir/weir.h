@@ -687,18 +687,36 @@ WEIR_API struct weir_stream weir_keyed_broadcast_process_(struct weir_keyed_stre
 
 /* ---- Configuration ------------------------------------------------------------------------------------------------- */
 
-/* Keys and texts, with where each came from. A later source never overrides an earlier one of higher rank:
- * command line, then the job's code, then the job's file, then the default. */
-enum weir_config_rank { WEIR_CONFIG_DEFAULT, WEIR_CONFIG_FILE, WEIR_CONFIG_CODE, WEIR_CONFIG_COMMAND_LINE };
+/* Keys and texts, with where each came from. The highest rank that says something counts, whatever came last: the command
+ * line, then the environment, the job's code, the job's file, the site's file, the default. */
+enum weir_config_rank {
+    WEIR_CONFIG_DEFAULT,
+    WEIR_CONFIG_SITE,
+    WEIR_CONFIG_FILE,
+    WEIR_CONFIG_CODE,
+    WEIR_CONFIG_ENVIRONMENT,
+    WEIR_CONFIG_COMMAND_LINE
+};
 
 WEIR_API weir_config *weir_config_create(void);
 WEIR_API void weir_config_destroy(weir_config *config);
 /* `origin` is named in errors: "-X", "job.yaml:7". Unknown keys and values out of range are errors that name the
- * nearest known key. */
+ * nearest known key. KEY.file sets a secret KEY to what a file holds, without the newline at its end; a path that is not
+ * absolute is looked for in $CREDENTIALS_DIRECTORY, where systemd puts credentials, if that is set. */
 WEIR_API enum weir_code weir_config_set(weir_config *config, enum weir_config_rank rank, const char *key,
                                         const char *value, const char *origin, struct weir_error *error);
-/* YAML with nested or dotted keys. */
-WEIR_API enum weir_code weir_config_load(weir_config *config, const char *path, struct weir_error *error);
+/* YAML with nested or dotted keys: a file, or a text that errors call `origin`. */
+WEIR_API enum weir_code weir_config_load(weir_config *config, enum weir_config_rank rank, const char *path,
+                                         struct weir_error *error);
+WEIR_API enum weir_code weir_config_load_text(weir_config *config, enum weir_config_rank rank, const char *text,
+                                              const char *origin, struct weir_error *error);
+/* Lines NAME=VALUE, as Kafka's own tools read them: NAME becomes kafka.NAME. Empty lines, and those that begin with '#' or
+ * '!', say nothing. */
+WEIR_API enum weir_code weir_config_load_properties(weir_config *config, enum weir_config_rank rank, const char *path,
+                                                    struct weir_error *error);
+/* What the machine says: the site's file, /etc/weir/weir.yaml or the one that WEIR_SITE_CONFIG names, if there is one; and
+ * the environment, WEIR_PROPERTIES, which is YAML too. */
+WEIR_API enum weir_code weir_config_load_site(weir_config *config, struct weir_error *error);
 /* The value of a key, or its default; NULL when it has neither. Borrowed from the config. */
 WEIR_API const char *weir_config_text(const weir_config *config, const char *key);
 WEIR_API int64_t weir_config_i64(const weir_config *config, const char *key);
@@ -710,6 +728,28 @@ WEIR_API void weir_config_declare(weir_config *config, const char *key, const ch
 /* Calls `each` for every key that begins with `prefix` (the prefix is cut off), in order of rank, lowest first. */
 WEIR_API void weir_config_each(const weir_config *config, const char *prefix,
                                void (*each)(void *user, const char *key, const char *value), void *user);
+
+/* A value that counts, for people: that of a secret is "(secret)". */
+struct weir_config_value {
+    const char *key, *value, *origin;
+    bool is_secret, is_default;
+};
+/* Every key that has a value: known ones in the order of the table, then the others. */
+WEIR_API void weir_config_each_value(const weir_config *config,
+                                     void (*each)(void *user, const struct weir_config_value *value), void *user);
+/* Whether values of the key are never shown: its name has password, secret, token, key, credential or jaas in it. */
+WEIR_API bool weir_config_is_secret(const char *key);
+
+/* A row of the table of known keys. */
+struct weir_config_key {
+    const char *name;
+    const char *type;          /* "text", "number", "duration" ... */
+    const char *default_value; /* NULL = none */
+    const char *choices;       /* "a|b"; NULL = not a choice */
+    int64_t lowest, highest;   /* of numbers, durations in ms and sizes in bytes; else 0 */
+    const char *sentence;      /* what it is for */
+};
+WEIR_API bool weir_config_key_at(size_t index, struct weir_config_key *key); /* false behind the last */
 
 /* ---- Running a job ------------------------------------------------------------------------------------------------- */
 

@@ -1,0 +1,150 @@
+/* weir config: the table of keys, and what files and the machine make of it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "values.h"
+#include "verbs.h"
+#include "weir/main.h"
+
+/* ---- list --------------------------------------------------------------------------------------------------------- */
+
+static void print_type(const struct weir_config_key *key)
+{
+    if (key->choices != NULL) (void)printf("one of %s", key->choices);
+    else if (key->highest > key->lowest) (void)printf("%s, %" PRId64 " to %" PRId64, key->type, key->lowest, key->highest);
+    else (void)fputs(key->type, stdout);
+    if (strcmp(key->type, "duration") == 0) (void)fputs(" ms", stdout);
+    if (strcmp(key->type, "size") == 0) (void)fputs(" bytes", stdout);
+}
+
+static void print_key(const struct weir_config_key *key)
+{
+    (void)printf("%s\n    %s\n    ", key->name, key->sentence);
+    print_type(key);
+    if (key->default_value != NULL) (void)printf("; default %s", key->default_value);
+    (void)fputs("\n", stdout);
+}
+
+static void print_json_key(const struct weir_config_key *key, bool is_first)
+{
+    (void)printf("%s{\"key\": ", is_first ? "" : ",\n ");
+    print_json_text(stdout, key->name);
+    (void)fputs(", \"type\": ", stdout);
+    print_json_text(stdout, key->type);
+    (void)fputs(", \"default\": ", stdout);
+    if (key->default_value != NULL) print_json_text(stdout, key->default_value);
+    else (void)fputs("null", stdout);
+    if (key->choices != NULL) {
+        (void)fputs(", \"choices\": ", stdout);
+        print_json_text(stdout, key->choices);
+    } else if (key->highest > key->lowest) {
+        (void)printf(", \"lowest\": %" PRId64 ", \"highest\": %" PRId64, key->lowest, key->highest);
+    }
+    (void)fputs(", \"sentence\": ", stdout);
+    print_json_text(stdout, key->sentence);
+    (void)fputs("}", stdout);
+}
+
+static int list_keys(int argc, char **argv)
+{
+    bool as_json = false;
+    for (int i = 0; i < argc; i++)
+        if (!verb_takes_format(argc, argv, &i, &as_json)) return verb_complain(&verb_config, "not understood", argv[i]);
+    struct weir_config_key key;
+    if (as_json) (void)fputs("[", stdout);
+    for (size_t i = 0; weir_config_key_at(i, &key); i++) {
+        if (as_json) print_json_key(&key, i == 0);
+        else print_key(&key);
+    }
+    if (as_json) (void)puts("]");
+    return EXIT_SUCCESS;
+}
+
+/* ---- show --------------------------------------------------------------------------------------------------------- */
+
+static void print_json_value_of(void *user, const struct weir_config_value *value)
+{
+    bool *is_first = user;
+    (void)printf("%s{\"key\": ", *is_first ? "" : ",\n ");
+    print_json_text(stdout, value->key);
+    (void)fputs(", \"value\": ", stdout);
+    print_json_text(stdout, value->value);
+    (void)fputs(", \"origin\": ", stdout);
+    print_json_text(stdout, value->origin);
+    (void)printf(", \"secret\": %s, \"default\": %s}", value->is_secret ? "true" : "false",
+                 value->is_default ? "true" : "false");
+    *is_first = false;
+}
+
+struct showing {
+    weir_config *config;
+    bool as_json, effective;
+};
+
+/* One option and its value, from argv[*index] on. */
+static int take(struct showing *showing, int argc, char **argv, int *index)
+{
+    struct weir_error error;
+    const char *option = argv[*index];
+    if (strcmp(option, "--effective") == 0) {
+        showing->effective = true;
+        return EXIT_SUCCESS;
+    }
+    if (verb_takes_format(argc, argv, index, &showing->as_json)) return EXIT_SUCCESS;
+    const bool is_file = strcmp(option, "--config") == 0, is_kafka = strcmp(option, "--kafka-config") == 0;
+    if (!is_file && !is_kafka && strcmp(option, "-X") != 0)
+        return verb_complain(&verb_config, "not understood", option);
+    if (*index + 1 == argc) return verb_complain(&verb_config, "a value is missing behind", option);
+    const char *value = argv[++*index];
+    if (!is_file && !is_kafka) return verb_configures(showing->config, &verb_config, value) ? EXIT_SUCCESS : VERB_USAGE;
+    return verb_finish(is_file ? weir_config_load(showing->config, WEIR_CONFIG_FILE, value, &error)
+                               : weir_config_load_properties(showing->config, WEIR_CONFIG_FILE, value, &error),
+                       &error);
+}
+
+static void print(const struct showing *showing)
+{
+    bool is_first = true;
+    if (!showing->as_json) {
+        weir_config_print(stdout, showing->config, showing->effective);
+        return;
+    }
+    (void)fputs("[", stdout);
+    weir_config_each_value(showing->config, print_json_value_of, &is_first);
+    (void)puts("]");
+}
+
+static int show_values(int argc, char **argv)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    struct showing showing = { .config = weir_config_create() };
+    if (showing.config == NULL) return verb_complain(&verb_config, "no memory", "");
+    int status = verb_finish(weir_config_load_site(showing.config, &error), &error);
+    for (int i = 0; status == EXIT_SUCCESS && i < argc; i++) status = take(&showing, argc, argv, &i);
+    if (status == EXIT_SUCCESS) print(&showing);
+    weir_config_destroy(showing.config);
+    return status;
+}
+
+static int run(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "list") == 0) return list_keys(argc - 2, argv + 2);
+    if (argc > 1 && strcmp(argv[1], "show") == 0) return show_values(argc - 2, argv + 2);
+    return verb_complain(&verb_config, "say 'list' or 'show'", "");
+}
+
+const struct verb verb_config = {
+    .name = "config",
+    .usage = "weir config list [-o table|json]\n"
+             "weir config show [--effective] [--config FILE] [--kafka-config FILE] [-X KEY=VALUE] [-o table|json]\n",
+    .about = "the configuration keys, and where their values come from",
+    .help = "list shows every key with its type, range, default and a sentence.\n"
+            "\n"
+            "show prints, as YAML, the values that a job would find: of /etc/weir/weir.yaml (or the file that\n"
+            "WEIR_SITE_CONFIG names), of the files given, of WEIR_PROPERTIES and of -X, each with where it comes from;\n"
+            "with --effective the defaults too, and those with -o json always. What a job's own code and command line\n"
+            "add, 'PROGRAM ... --show-config' shows. Secrets are never shown.\n",
+    .run = run,
+};
