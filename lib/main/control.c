@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "main/clock.h"
@@ -351,33 +352,38 @@ void control_step(struct control *control)
 
 /* ---- Open and close ---------------------------------------------------------------------------------------------- */
 
-static bool is_answered(const struct sockaddr_un *address)
-{
-    const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (probe < 0) return true;
-    const int result = connect(probe, (const struct sockaddr *)address, sizeof *address);
-    const bool is_refused = result != 0 && errno == ECONNREFUSED;
-    close(probe);
-    return !is_refused;
-}
-
-/* Binds to the first name that nobody listens at. A process with our number that died may have left one behind. */
-static int bind_name(struct control *control, const char *directory)
+/* The first name that is free. A process with our number that died may have left one behind. */
+static int take_name(struct control *control, const char *directory, const char *unnamed)
 {
     for (int number = 1; number <= SOCKETS_MAX; number++) {
-        struct sockaddr_un address = { .sun_family = AF_UNIX };
         char suffix[16] = "";
         if (number > 1) (void)snprintf(suffix, sizeof suffix, "-%d", number);
         (void)snprintf(control->path, sizeof control->path, "%s/%ld%s.sock", directory, (long)getpid(), suffix);
-        if (strlen(control->path) >= sizeof address.sun_path) return ENAMETOOLONG;
-        memcpy(address.sun_path, control->path, strlen(control->path) + 1);
-        if (bind(control->listener, (const struct sockaddr *)&address, sizeof address) == 0) return 0;
-        if (errno != EADDRINUSE) return errno;
-        if (is_answered(&address)) continue;
-        (void)unlink(control->path);
-        if (bind(control->listener, (const struct sockaddr *)&address, sizeof address) == 0) return 0;
+        if (link(unnamed, control->path) == 0) return 0;
+        if (errno != EEXIST) return errno;
+        const int probe = control_connect(control->path, SOCK_NONBLOCK);
+        if (probe >= 0) close(probe);
+        if (probe == -ECONNREFUSED && link(unnamed, control->path) == 0) return 0;
     }
     return EADDRINUSE;
+}
+
+/* Bound and listening under a name that nobody looks for, and only then given its own: who finds a socket that does not
+ * listen knows that its process is dead. */
+static int listen_unnamed(struct control *control, const char *directory, char path[CONTROL_PATH_MAX])
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const int length = snprintf(path, CONTROL_PATH_MAX, "%s/%ld.%05x", directory, (long)getpid(),
+                                (unsigned)now.tv_nsec >> 10);
+    if (length < 0 || (size_t)length >= sizeof address.sun_path) return ENAMETOOLONG;
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    if (bind(control->listener, (const struct sockaddr *)&address, sizeof address) != 0) return errno;
+    if (listen(control->listener, CONTROL_ASKERS_MAX) == 0) return 0;
+    const int result = errno;
+    (void)unlink(path);
+    return result;
 }
 
 static int start_listening(struct control *control, const char *directory)
@@ -386,12 +392,16 @@ static int start_listening(struct control *control, const char *directory)
     control->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     control->poll = epoll_create1(EPOLL_CLOEXEC);
     if (control->listener < 0 || control->poll < 0) return errno;
-    const int result = bind_name(control, directory);
+    char unnamed[CONTROL_PATH_MAX];
+    int result = listen_unnamed(control, directory, unnamed);
+    if (result == 0) {
+        result = take_name(control, directory, unnamed);
+        (void)unlink(unnamed);
+    }
     if (result != 0) {
         control->path[0] = '\0';
         return result;
     }
-    if (listen(control->listener, CONTROL_ASKERS_MAX) != 0) return errno;
     return epoll_ctl(control->poll, EPOLL_CTL_ADD, control->listener, &event) == 0 ? 0 : errno;
 }
 
@@ -424,6 +434,7 @@ enum weir_code control_open(const struct control_options *options, struct contro
     control->options = *options;
     control->listener = control->poll = -1;
     note_directory(control);
+    control_sweep(directory);
     const int result = start_listening(control, directory);
     if (result != 0) {
         destroy(control);

@@ -43,5 +43,12 @@ void control_step(struct control *control);
 /* Where sockets lie. Makes the directory, for the user alone, when `make`; refuses one that belongs to another user or
  * that others may enter. */
 enum weir_code control_directory(bool make, char path[CONTROL_PATH_MAX], struct weir_error *error);
+/* A connection to the socket at `path`, -errno otherwise. A socket has a name only while its process listens, so one that
+ * refuses is a dead process's, and is removed. `flags`: 0 or SOCK_NONBLOCK. */
+int control_connect(const char *path, int flags);
+/* Removes what dead processes have left in the directory. */
+void control_sweep(const char *directory);
+/* "NUMBER.sock" and the like. */
+bool control_is_socket(const char *name);
 
 #endif

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "main/clock.h"
@@ -24,19 +23,11 @@ struct sockets {
 
 /* ---- One conversation -------------------------------------------------------------------------------------------- */
 
-/* A connection to the socket; -errno. Nobody listens any more at a socket whose process died: it is removed. */
 static int reach(const struct sockets *sockets, const char *name)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    const int size = snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", sockets->directory, name);
-    if (size < 0 || (size_t)size >= sizeof address.sun_path) return -ENAMETOOLONG;
-    const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (descriptor < 0) return -errno;
-    if (connect(descriptor, (const struct sockaddr *)&address, sizeof address) == 0) return descriptor;
-    const int result = -errno;
-    if (result == -ECONNREFUSED) (void)unlink(address.sun_path);
-    close(descriptor);
-    return result;
+    char path[CONTROL_PATH_MAX + sizeof sockets->names[0]];
+    (void)snprintf(path, sizeof path, "%s/%s", sockets->directory, name);
+    return control_connect(path, 0);
 }
 
 static int send_line(int descriptor, const char *request)
@@ -139,7 +130,7 @@ static enum weir_code list_sockets(struct sockets *sockets, struct weir_error *e
     if (directory == NULL) return WEIR_OK; /* nobody ever listened here */
     for (struct dirent *entry; (entry = readdir(directory)) != NULL && sockets->count < SOCKETS_ASKED_MAX;) {
         const size_t size = strlen(entry->d_name);
-        if (size < 6 || size >= sizeof sockets->names[0] || strcmp(entry->d_name + size - 5, ".sock") != 0) continue;
+        if (size >= sizeof sockets->names[0] || !control_is_socket(entry->d_name)) continue;
         memcpy(sockets->names[sockets->count++], entry->d_name, size + 1);
     }
     closedir(directory);

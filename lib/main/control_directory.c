@@ -1,8 +1,11 @@
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "main/control.h"
@@ -32,4 +35,40 @@ enum weir_code control_directory(bool make, char path[CONTROL_PATH_MAX], struct 
     if (found.st_uid != geteuid()) return refuse(error, path, "belongs to another user");
     if ((found.st_mode & 077) != 0) return refuse(error, path, "is open to other users (chmod 700)");
     return WEIR_OK;
+}
+
+/* ---- Sockets ----------------------------------------------------------------------------------------------------- */
+
+int control_connect(const char *path, int flags)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    if (strlen(path) >= sizeof address.sun_path) return -ENAMETOOLONG;
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    if (descriptor < 0) return -errno;
+    if (connect(descriptor, (const struct sockaddr *)&address, sizeof address) == 0) return descriptor;
+    const int result = -errno;
+    if (result == -ECONNREFUSED) (void)unlink(path);
+    close(descriptor);
+    return result;
+}
+
+bool control_is_socket(const char *name)
+{
+    const size_t size = strlen(name);
+    return size >= 6 && strcmp(name + size - 5, ".sock") == 0;
+}
+
+void control_sweep(const char *directory)
+{
+    char path[2 * CONTROL_PATH_MAX];
+    DIR *entries = opendir(directory);
+    if (entries == NULL) return;
+    for (struct dirent *entry; (entry = readdir(entries)) != NULL;) {
+        if (!control_is_socket(entry->d_name)) continue;
+        (void)snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
+        const int descriptor = control_connect(path, SOCK_NONBLOCK);
+        if (descriptor >= 0) close(descriptor);
+    }
+    closedir(entries);
 }

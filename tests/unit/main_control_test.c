@@ -1,4 +1,5 @@
 /* A job in this process behind a control socket, and the library's own asker before it. */
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -297,23 +298,53 @@ START_TEST(an_asker_that_leaves_while_it_waits_is_forgotten)
 }
 END_TEST
 
-START_TEST(a_socket_that_a_dead_process_left_is_removed)
+/* As a process that was killed leaves it. */
+static const char *leave_socket(int process)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", folder, "999999.sock");
+    static struct sockaddr_un address;
+    address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/%d.sock", folder, process);
     const int dead = socket(AF_UNIX, SOCK_STREAM, 0);
     ck_assert_int_eq(bind(dead, (struct sockaddr *)&address, sizeof address), 0);
     close(dead);
+    return address.sun_path;
+}
+
+static int entries(void)
+{
+    int count = -2; /* "." and ".." */
+    DIR *directory = opendir(folder);
+    ck_assert_ptr_nonnull(directory);
+    while (readdir(directory) != NULL) count++;
+    closedir(directory);
+    return count;
+}
+
+START_TEST(a_socket_that_a_dead_process_left_is_removed)
+{
+    const char *left = leave_socket(999999);
     ck_assert_int_eq(sockets(), 0);
-    ck_assert_int_ne(access(address.sun_path, F_OK), 0);
+    ck_assert_int_ne(access(left, F_OK), 0);
     /* The same under the number of this very process: its job takes the name over. */
-    snprintf(address.sun_path, sizeof address.sun_path, "%s/%d.sock", folder, (int)getpid());
-    const int own = socket(AF_UNIX, SOCK_STREAM, 0);
-    ck_assert_int_eq(bind(own, (struct sockaddr *)&address, sizeof address), 0);
-    close(own);
+    (void)leave_socket((int)getpid());
     struct served *served = start("test");
     ck_assert_int_eq(sockets(), 1);
     end(served);
+}
+END_TEST
+
+START_TEST(a_job_that_starts_removes_what_dead_ones_left_and_nothing_else)
+{
+    struct served *first = start("first");
+    const int busy = connect_raw(); /* silent, and harmless */
+    for (int i = 0; i < 3; i++) (void)leave_socket(999990 + i);
+    struct served *second = start("second");
+    ck_assert_int_eq(entries(), 2);
+    ck_assert_int_eq(sockets(), 2);
+    close(busy);
+    end(second);
+    end(first);
+    ck_assert_int_eq(entries(), 0);
 }
 END_TEST
 
@@ -373,6 +404,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_crowd_of_silent_askers_is_bounded_and_harmless);
     tcase_add_test(tests, an_asker_that_leaves_while_it_waits_is_forgotten);
     tcase_add_test(tests, a_socket_that_a_dead_process_left_is_removed);
+    tcase_add_test(tests, a_job_that_starts_removes_what_dead_ones_left_and_nothing_else);
     tcase_add_test(tests, refuses_a_runtime_directory_that_others_may_enter);
     tcase_add_test(tests, refuses_a_runtime_directory_that_is_a_link);
     tcase_add_test(tests, the_runtime_directory_is_made_for_the_user_alone);
