@@ -2,9 +2,9 @@
  * a file is brought into the store once, as a hard link where the file systems allow it and as a copy elsewhere, and every
  * base that needs it names it.
  *
- *   folder of links    000012.sst  000017.sst  MANIFEST-000005  CURRENT  OPTIONS-000007      made by the backend
- *                          |           |             \_____________|__________/
- *   store              table-3-1   table-3-2         base-3-4: names and hashes of the two, contents of the three
+ *   folder of links    000012.sst  000017.sst  MANIFEST-000005  CURRENT      made by the backend
+ *                          |           |              \___________/
+ *   store              table-3-1   table-3-2         base-3-4: names and hashes of the two, contents of the others
  *
  *   base file, kind 1 (store.h), by chunks
  *      0      [states] of the writer (manifest.c)

@@ -81,6 +81,17 @@ static void each_in(const char *directory, each_fn *each, void *user)
     (void)closedir(folder);
 }
 
+static void remove_if_begins(const char *path, const char *name, void *user)
+{
+    const char *const prefix = user;
+    if (strncmp(name, prefix, strlen(prefix)) == 0) (void)unlink(path);
+}
+
+void store_files_remove_some(const char *directory, const char *prefix)
+{
+    each_in(directory, remove_if_begins, (void *)(uintptr_t)prefix);
+}
+
 static void remove_store(const char *path, const char *name, void *user)
 {
     (void)name, (void)user;

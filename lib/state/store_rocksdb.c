@@ -756,6 +756,8 @@ static enum weir_code rocks_link(struct state_store *store, char folder[STORE_FO
     if (checkpoint != NULL) rocksdb_checkpoint_object_destroy(checkpoint);
     code = answer(rocks, message, "link a base", &reason);
     if (code == WEIR_OK) code = check_background(rocks, &reason);
+    /* Most of the bytes that a base would have to keep, and whoever opens it has options of his own. */
+    if (code == WEIR_OK) store_files_remove_some(folder, "OPTIONS-");
     if (code == WEIR_OK) return WEIR_OK;
     (void)fail(rocks, code, &reason);
     return check_failure(rocks, error);
