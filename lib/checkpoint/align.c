@@ -10,20 +10,30 @@ bool align_init(struct align *align, enum align_mode mode, uint32_t input_count,
     CHECK(input_count > 0);
     *align = (struct align){ .mode = mode, .epoch = epoch_done, .input_count = input_count };
     align->arrived = calloc(input_count, sizeof *align->arrived);
-    return align->arrived != NULL;
+    align->ordered = calloc(input_count, sizeof *align->ordered);
+    if (align->arrived != NULL && align->ordered != NULL) return true;
+    align_deinit(align);
+    return false;
 }
 
 void align_deinit(struct align *align)
 {
     free(align->arrived);
-    align->arrived = NULL;
+    free(align->ordered);
+    align->arrived = align->ordered = NULL;
+}
+
+void align_keep_order(struct align *align, uint32_t input)
+{
+    CHECK(input < align->input_count && !align->holding);
+    align->ordered[input] = true;
 }
 
 static void enter_flowing(struct align *align)
 {
     memset(align->arrived, 0, align->input_count * sizeof *align->arrived);
     align->arrived_count = 0;
-    align->holding = false;
+    align->holding = align->overtaking = align->logging = false;
 }
 
 static void enter_holding(struct align *align, uint64_t epoch)
@@ -44,7 +54,46 @@ static enum align_answer judge(const struct align *align, uint32_t input, uint64
 
 static bool holds_any(const struct align *align)
 {
-    return align->mode == ALIGN_EXACTLY_ONCE && align->arrived_count > 0;
+    return align->mode == ALIGN_EXACTLY_ONCE && align->arrived_count > 0 && !align->logging;
+}
+
+static bool may_overtake(const struct align *align)
+{
+    for (uint32_t i = 0; i < align->input_count; i++)
+        if (align->ordered[i] && !align->arrived[i]) return false;
+    return align->overtaking;
+}
+
+/* Whatever follows from what has arrived. */
+static void advance(struct align *align, struct align_step *step)
+{
+    const bool all = align->arrived_count == align->input_count;
+    if (align->logging) {
+        step->logged = all;
+    } else if (all || may_overtake(align)) {
+        step->snapshot = true;
+        step->logged = all && align->overtaking;
+        step->resume |= align->mode == ALIGN_EXACTLY_ONCE && align->arrived_count > 0 && align->input_count > 1;
+        align->logging = !all;
+    }
+    if (all) enter_flowing(align);
+}
+
+struct align_step align_overtake(struct align *align, uint64_t epoch)
+{
+    struct align_step step = { .answer = ALIGN_TAKEN, .epoch = epoch };
+    CHECK(align->mode == ALIGN_EXACTLY_ONCE && epoch > 0);
+    if (epoch < align->epoch || (epoch == align->epoch && !align->holding)) step.answer = ALIGN_LATE;
+    else if (epoch == align->epoch && align->overtaking) step.answer = ALIGN_DUPLICATE;
+    if (step.answer != ALIGN_TAKEN) return step;
+
+    if (epoch > align->epoch) {
+        step.resume = holds_any(align);
+        enter_holding(align, epoch);
+    }
+    align->overtaking = true;
+    advance(align, &step);
+    return step;
 }
 
 struct align_step align_barrier(struct align *align, uint32_t input, uint64_t epoch)
@@ -60,12 +109,9 @@ struct align_step align_barrier(struct align *align, uint32_t input, uint64_t ep
     }
     align->arrived[input] = true;
     align->arrived_count++;
-    step.snapshot = align->arrived_count == align->input_count;
-    step.hold = align->mode == ALIGN_EXACTLY_ONCE && !step.snapshot;
-    if (step.snapshot) {
-        step.resume = align->input_count > 1 && align->mode == ALIGN_EXACTLY_ONCE;
-        enter_flowing(align);
-    }
+    const bool was_logging = align->logging;
+    advance(align, &step);
+    step.hold = align->mode == ALIGN_EXACTLY_ONCE && !step.snapshot && !was_logging;
     return step;
 }
 

@@ -46,17 +46,22 @@ bool coordinator_init(struct coordinator *coordinator, const struct coordinator_
         .epoch = epoch,
         .subtask_count = subtask_count,
         .acked = calloc(subtask_count, sizeof *coordinator->acked),
+        .flown = calloc(subtask_count, sizeof *coordinator->flown),
+        .aligned = options->begins_aligned,
         .barrier_at_us = now_us,
         .allowed_at_us = now_us,
         .timer_at_us = COORDINATOR_TIME_NONE,
     };
-    return coordinator->acked != NULL;
+    if (coordinator->acked != NULL && coordinator->flown != NULL) return true;
+    coordinator_deinit(coordinator);
+    return false;
 }
 
 void coordinator_deinit(struct coordinator *coordinator)
 {
     free(coordinator->acked);
-    coordinator->acked = NULL;
+    free(coordinator->flown);
+    coordinator->acked = coordinator->flown = NULL;
 }
 
 static struct coordinator_action *act(struct step *step, enum coordinator_action_type type)
@@ -115,7 +120,11 @@ static void send_barrier(struct step *step)
     coordinator->acked_count = 0;
     memset(coordinator->acked, 0, coordinator->subtask_count * sizeof *coordinator->acked);
     coordinator->final = coordinator->stopping;
-    coordinator->active = coordinator->asked = false;
+    coordinator->may_overtake = coordinator->options.unaligned && !coordinator->final && !coordinator->aligned &&
+                                !coordinator->finishing && coordinator->cuts_epoch != coordinator->epoch;
+    coordinator->overtake_at_us = now_us + coordinator->options.aligned_timeout_us;
+    coordinator->overtaking = false;
+    coordinator->active = coordinator->asked = coordinator->aligned = false;
     coordinator->barrier_at_us = now_us;
     coordinator->timeout_at_us = timeout_us == 0 ? COORDINATOR_TIME_NONE : now_us + timeout_us;
     coordinator->timeout_count = 0;
@@ -126,6 +135,22 @@ static void send_barrier(struct step *step)
         barrier->cuts = coordinator->cuts;
         coordinator->cuts = NULL;
     }
+}
+
+static void overtake(struct step *step)
+{
+    struct coordinator *coordinator = step->coordinator;
+    coordinator->may_overtake = false;
+    coordinator->overtaking = true;
+    coordinator->flown_count = 0;
+    memset(coordinator->flown, 0, coordinator->subtask_count * sizeof *coordinator->flown);
+    act(step, COORDINATOR_DO_OVERTAKE);
+}
+
+static bool is_complete(const struct coordinator *coordinator)
+{
+    return coordinator->acked_count == coordinator->subtask_count &&
+           (!coordinator->overtaking || coordinator->flown_count == coordinator->subtask_count);
 }
 
 static void complete(struct step *step)
@@ -148,6 +173,14 @@ static void time_out(struct step *step)
     act(step, COORDINATOR_DO_REPORT_TIMEOUT);
 }
 
+/* What comes first for the barrier that is under way. */
+static int64_t next_in_flight(const struct coordinator *coordinator)
+{
+    const bool waits = coordinator->phase == COORDINATOR_COLLECTING && coordinator->may_overtake;
+    return waits && coordinator->overtake_at_us < coordinator->timeout_at_us ? coordinator->overtake_at_us
+                                                                             : coordinator->timeout_at_us;
+}
+
 static void advance(struct step *step)
 {
     struct coordinator *coordinator = step->coordinator;
@@ -157,10 +190,12 @@ static void advance(struct step *step)
         if (at_us <= now_us) send_barrier(step);
         else set_timer(step, at_us);
     }
-    if (coordinator->phase == COORDINATOR_COLLECTING && coordinator->acked_count == coordinator->subtask_count)
-        complete(step);
+    if (coordinator->phase == COORDINATOR_COLLECTING && is_complete(coordinator)) complete(step);
+    if (coordinator->phase == COORDINATOR_COLLECTING && coordinator->may_overtake &&
+        coordinator->overtake_at_us <= now_us)
+        overtake(step);
     if (is_in_flight(coordinator) && coordinator->timeout_at_us <= now_us) time_out(step);
-    if (is_in_flight(coordinator)) set_timer(step, coordinator->timeout_at_us);
+    if (is_in_flight(coordinator)) set_timer(step, next_in_flight(coordinator));
 }
 
 /* ---- Events ------------------------------------------------------------------------------------------------------ */
@@ -201,17 +236,36 @@ static enum coordinator_answer on_timer(struct step *step)
     return COORDINATOR_TAKEN;
 }
 
-static enum coordinator_answer on_ack(struct step *step)
+/* TAKEN when the event is a task's report about the barrier in flight, and the first one. */
+static enum coordinator_answer about_report(const struct step *step, const bool *reported)
 {
-    struct coordinator *coordinator = step->coordinator;
+    const struct coordinator *coordinator = step->coordinator;
     const struct coordinator_event *event = step->event;
     if (event->subtask >= coordinator->subtask_count) return COORDINATOR_UNKNOWN;
     if (event->epoch != coordinator->epoch)
         return event->epoch < coordinator->epoch ? COORDINATOR_LATE : COORDINATOR_UNKNOWN;
     if (!is_in_flight(coordinator)) return COORDINATOR_UNKNOWN;
-    if (coordinator->acked[event->subtask]) return COORDINATOR_DUPLICATE;
-    coordinator->acked[event->subtask] = true;
+    return reported[event->subtask] ? COORDINATOR_DUPLICATE : COORDINATOR_TAKEN;
+}
+
+static enum coordinator_answer on_ack(struct step *step)
+{
+    struct coordinator *coordinator = step->coordinator;
+    const enum coordinator_answer answer = about_report(step, coordinator->acked);
+    if (answer != COORDINATOR_TAKEN) return answer;
+    coordinator->acked[step->event->subtask] = true;
     coordinator->acked_count++;
+    return COORDINATOR_TAKEN;
+}
+
+static enum coordinator_answer on_flight(struct step *step)
+{
+    struct coordinator *coordinator = step->coordinator;
+    const enum coordinator_answer answer = about_report(step, coordinator->flown);
+    if (answer != COORDINATOR_TAKEN) return answer;
+    if (!coordinator->overtaking) return COORDINATOR_UNKNOWN;
+    coordinator->flown[step->event->subtask] = true;
+    coordinator->flown_count++;
     return COORDINATOR_TAKEN;
 }
 
@@ -244,7 +298,10 @@ static enum coordinator_answer take(struct step *step)
     case COORDINATOR_ON_BYTES: return on_fact(step, &coordinator->asked);
     case COORDINATOR_ON_TIMER: return on_timer(step);
     case COORDINATOR_ON_ACK: return on_ack(step);
+    case COORDINATOR_ON_FLIGHT: return on_flight(step);
     case COORDINATOR_ON_TRIGGER: coordinator->asked = true; return COORDINATOR_TAKEN;
+    case COORDINATOR_ON_ALIGNED: coordinator->asked = coordinator->aligned = true; return COORDINATOR_TAKEN;
+    case COORDINATOR_ON_FINISHING: coordinator->finishing = true; return COORDINATOR_TAKEN;
     case COORDINATOR_ON_CUT: return on_cut(step);
     case COORDINATOR_ON_ALL_ENDED: return on_end(step);
     case COORDINATOR_ON_STOP: return on_end(step);
@@ -306,7 +363,8 @@ static void trace(const struct step *step)
     struct trace_line line = { 0 };
     trace_say(&line, "%" PRId64 " %s", event->now_us, event_names[event->type]);
     if (event->epoch != 0) trace_say(&line, " %" PRIu64, event->epoch);
-    if (event->type == COORDINATOR_ON_ACK) trace_say(&line, " of %" PRIu32, event->subtask);
+    if (event->type == COORDINATOR_ON_ACK || event->type == COORDINATOR_ON_FLIGHT)
+        trace_say(&line, " of %" PRIu32, event->subtask);
     if (step->out->answer != COORDINATOR_TAKEN) trace_say(&line, " | %s", answer_names[step->out->answer]);
     for (uint32_t i = 0; i < step->phase_count && step->phase_count > 1; i++)
         trace_say(&line, i == 0 ? " | %s" : " > %s", phase_names[step->phases[i]]);

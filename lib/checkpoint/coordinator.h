@@ -15,6 +15,10 @@
  *   (the final barrier, sent even if nothing happened), and for a cut list of this epoch;
  *   never when nothing happened and nobody asked: then no timer runs either.
  *
+ * A barrier may overtake the records in front of it (runtime/flight.h): at once, or `aligned_timeout` after it was sent if its
+ * checkpoint is not complete by then. OVERTAKE goes to all tasks, and each owes a FLIGHT besides its ACK. Never: the final
+ * barrier, one with cuts, one that was asked for ALIGNED, any behind FINISHING, and the first one where `begins_aligned`.
+ *
  * A checkpoint cannot be dropped as in Flink, because tasks have handed over what changed: one that is not committed
  * within `timeout` is reported and waited for, `tolerable_failures` times in its life, and then fails the job, which
  * rolls back. */
@@ -26,7 +30,7 @@
 
 #include "weir/connector.h"
 
-#define COORDINATOR_ACTIONS_MAX 4
+#define COORDINATOR_ACTIONS_MAX 5
 
 #define COORDINATOR_PHASES(X) X(CLOSED) X(OPEN) X(COLLECTING) X(COMMITTING) X(ENDED) X(FAILED)
 
@@ -41,6 +45,9 @@ struct coordinator_options {
     int64_t min_pause_us;        /* from a commit to the next barrier */
     int64_t timeout_us;          /* from a barrier to its commit; 0 = none */
     uint32_t tolerable_failures; /* time-outs of one checkpoint that are only reported */
+    bool unaligned;              /* barriers may overtake */
+    int64_t aligned_timeout_us;  /* when they do: so long after they were sent */
+    bool begins_aligned;         /* all but the first */
     void (*trace)(void *user, const char *line);
     void *trace_user;
 };
@@ -51,7 +58,10 @@ struct coordinator_options {
     X(BYTES)     /* `epoch`: a soft limit of what one epoch may hold was passed */                                     \
     X(TIMER)     /* the time of SET_TIMER has come; early or spurious ones do no harm */                               \
     X(ACK)       /* `epoch`, `subtask`: the task has reported its snapshot */                                          \
+    X(FLIGHT)    /* `epoch`, `subtask`: the task has reported what was overtaken */                                     \
     X(TRIGGER)   /* on demand: a checkpoint of everything so far, behind the one in flight */                          \
+    X(ALIGNED)   /* the same, and its barrier overtakes nothing */                                                     \
+    X(FINISHING) /* sources are told to end: behind the barrier in flight nothing may be overtaken */                  \
     X(CUT)       /* `epoch`, `cuts`: the epoch (open or to come) ends at these positions */                            \
     X(ALL_ENDED) /* every bounded input is used up */                                                                  \
     X(STOP)      /* finish the epoch and end */
@@ -72,6 +82,7 @@ struct coordinator_event {
 
 #define COORDINATOR_ACTIONS(X)                                                                                         \
     X(SEND_BARRIER)   /* `epoch`, `cuts` (or NULL), `final`: to all source tasks */                                    \
+    X(OVERTAKE)       /* `epoch`: to all tasks */                                                                      \
     X(COMPLETE)       /* `epoch`, `final`: all have reported; encode the frame, then COMMIT_ON_SNAPSHOT with both */   \
     X(SET_TIMER)      /* `at_us`: in place of the one before */                                                        \
     X(REPORT_TIMEOUT) /* `epoch`: is late but tolerated; warn */                                                       \
@@ -115,9 +126,16 @@ struct coordinator {
     uint32_t subtask_count;
     uint32_t acked_count;
     bool *acked;           /* per subtask: the one in flight */
+    bool may_overtake;     /* the one in flight */
+    bool overtaking;       /* it does */
+    int64_t overtake_at_us;
+    uint32_t flown_count;
+    bool *flown;           /* per subtask: FLIGHT of the one in flight */
 
     bool active;           /* something happened in the open epoch */
     bool asked;            /* BYTES or TRIGGER: the next barrier is due at once */
+    bool aligned;          /* the next barrier overtakes nothing */
+    bool finishing;        /* none does any more */
     bool stopping;         /* the next barrier is the final one */
     bool final;            /* the one in flight is */
     const struct weir_splits *cuts;

@@ -12,6 +12,7 @@
  *                            i64 expires since
  *                [bases]   text store, text name, u64 length, u64 hash, u64 incarnation, u32 first, u32 count, u64 redo
  *                [deltas]  u64 length of a piece
+ *   [flights]    text operator, u32 port, u32 subtask, u32 record count, u64 length     (version 2 only)
  *
  * The first chunk of a base is [states], as above.
  *
@@ -259,6 +260,25 @@ static void take_operator(struct decoder *in, struct manifest_operator *op)
     for (size_t i = 0; i < op->delta_count; i++) op->deltas[i].size = reader_u64(&in->reader);
 }
 
+static void put_flight(struct buffer *out, const struct manifest_flight *flight)
+{
+    put_text(out, flight->operator_name);
+    buffer_u32(out, flight->port);
+    buffer_u32(out, flight->subtask);
+    buffer_u32(out, flight->record_count);
+    buffer_u64(out, flight->records.size);
+}
+
+/* As with deltas, their places are filled in later. */
+static void take_flight(struct decoder *in, struct manifest_flight *flight)
+{
+    flight->operator_name = take_text(in);
+    flight->port = reader_u32(&in->reader);
+    flight->subtask = reader_u32(&in->reader);
+    flight->record_count = reader_u32(&in->reader);
+    flight->records.size = reader_u64(&in->reader);
+}
+
 /* ---- The manifest section ---------------------------------------------------------------------------------------- */
 
 static void put_manifest(struct buffer *out, const struct manifest *m)
@@ -280,9 +300,12 @@ static void put_manifest(struct buffer *out, const struct manifest *m)
     for (size_t i = 0; i < m->cut_count; i++) put_cut(out, &m->cuts[i]);
     buffer_varint(out, m->operator_count);
     for (size_t i = 0; i < m->operator_count; i++) put_operator(out, &m->operators[i]);
+    if (m->flight_count == 0) return;
+    buffer_varint(out, m->flight_count);
+    for (size_t i = 0; i < m->flight_count; i++) put_flight(out, &m->flights[i]);
 }
 
-static void take_manifest(struct decoder *in, struct manifest *m)
+static void take_manifest(struct decoder *in, uint32_t version, struct manifest *m)
 {
     const char **const texts[] = { &m->store, &m->job, &m->slot, &m->build, &m->program, &m->decider, &m->cluster };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) *texts[i] = take_text(in);
@@ -301,6 +324,9 @@ static void take_manifest(struct decoder *in, struct manifest *m)
     for (size_t i = 0; i < m->cut_count; i++) take_cut(in, &m->cuts[i]);
     m->operators = take_list(in, &m->operator_count, sizeof *m->operators, 17);
     for (size_t i = 0; i < m->operator_count; i++) take_operator(in, &m->operators[i]);
+    if (version < FRAME_VERSION_FLIGHTS) return;
+    m->flights = take_list(in, &m->flight_count, sizeof *m->flights, 22);
+    for (size_t i = 0; i < m->flight_count; i++) take_flight(in, &m->flights[i]);
 }
 
 /* ---- The frame --------------------------------------------------------------------------------------------------- */
@@ -319,7 +345,7 @@ struct frame_header {
 static void put_header(struct buffer *out, const struct manifest *m)
 {
     buffer_put(out, frame_magic, sizeof frame_magic);
-    buffer_u32(out, FRAME_VERSION);
+    buffer_u32(out, m->flight_count > 0 ? FRAME_VERSION_FLIGHTS : FRAME_VERSION);
     buffer_u32(out, (m->is_part ? FLAG_PART : 0) | (m->is_complete ? FLAG_COMPLETE : 0));
     buffer_u64(out, m->incarnation);
     buffer_u64(out, m->epoch);
@@ -350,6 +376,8 @@ static void put_deltas(struct buffer *out, const struct manifest *m)
     for (size_t i = 0; i < m->operator_count; i++)
         for (size_t j = 0; j < m->operators[i].delta_count; j++)
             buffer_put(out, m->operators[i].deltas[j].data, m->operators[i].deltas[j].size);
+    for (size_t i = 0; i < m->flight_count; i++)
+        buffer_put(out, m->flights[i].records.data, m->flights[i].records.size);
 }
 
 static void put_padding(struct buffer *out)
@@ -433,11 +461,11 @@ enum weir_code frame_verify(struct weir_bytes frame, const struct weir_frame_nam
     const uint64_t hash = hash_64_seeded(frame.data, frame.size - FRAME_TRAILER_BYTES, name->incarnation);
     if (hash != name->hash || trailer_of(frame) != hash) return wrong_hash(frame, &header, hash, name, error);
     if (memcmp(header.magic, frame_magic, sizeof frame_magic) != 0) return damaged(name, error, "this is not a frame");
-    if (header.version != FRAME_VERSION)
+    if (header.version != FRAME_VERSION && header.version != FRAME_VERSION_FLIGHTS)
         return weir_error_set(error, WEIR_FOREIGN, WEIR_REMEDY_STOP,
-                              "%s at offset %" PRIu64 " has frame format %" PRIu32 ", this program reads format %d: "
+                              "%s at offset %" PRIu64 " has frame format %" PRIu32 ", this program reads formats up to %d: "
                               "start the newer program again",
-                              name->file, name->offset, header.version, FRAME_VERSION);
+                              name->file, name->offset, header.version, FRAME_VERSION_FLIGHTS);
     if (header.incarnation != name->incarnation || header.epoch != name->epoch || header.length != name->length)
         return damaged(name, error, "it holds checkpoint %" PRIu64 " of incarnation %" PRIu64 ", %" PRIu64 " bytes",
                        header.epoch, header.incarnation, header.length);
@@ -467,6 +495,8 @@ static bool place_deltas(struct reader *deltas, struct manifest *m)
             piece->data = reader_skip(deltas, piece->size);
         }
     }
+    for (size_t i = 0; i < m->flight_count; i++)
+        m->flights[i].records.data = reader_skip(deltas, m->flights[i].records.size);
     return !deltas->failed && reader_left(deltas) < FRAME_ALIGNMENT;
 }
 
@@ -491,7 +521,7 @@ enum weir_code manifest_decode(struct weir_bytes frame, const struct weir_frame_
     struct reader deltas = in.reader;
     (void)reader_skip(&deltas, (size_t)header.manifest_length);
     in.reader.end = in.reader.next + header.manifest_length;
-    take_manifest(&in, manifest);
+    take_manifest(&in, header.version, manifest);
     if (in.no_memory)
         return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "out of memory while reading a manifest");
     if (in.reader.failed || reader_left(&in.reader) > 0)

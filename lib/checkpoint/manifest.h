@@ -3,7 +3,7 @@
  *
  *   frame                                            all numbers little-endian
  *      0   8  magic "WEIRFRAM"
- *      8   4  format version (1)
+ *      8   4  format version: 2 when it holds flights, else 1
  *     12   4  flags: bit 0 = an early part of its epoch; bit 1 = the job is complete: all inputs were used up
  *     16   8  incarnation of the writer
  *     24   8  epoch
@@ -12,7 +12,7 @@
  *     48   8  length of the frame, everything included: a multiple of 4096
  *     56   8  length of the manifest section
  *     64   m  manifest section (drawn in manifest.c)
- *      .   .  delta section: the pieces that the manifest lists, one behind the other
+ *      .   .  delta section: the pieces that the manifest lists, one behind the other: deltas, then flights
  *      .   .  zeroes up to the multiple of 4096, less 8
  *   -8     8  hash: XXH3 64 of everything before it, seeded with the incarnation
  *
@@ -24,6 +24,9 @@
  * frame n names the last part of n as its parent, the first part names frame n-1. A part carries deltas only and is
  * never a commit point.
  *
+ * Flights are records that barrier n overtook (runtime/flight.h, record/wire.h). They belong to this frame alone: who
+ * restores it hands them out, who replays deltas for a later one passes over them.
+ *
  * A struct manifest is a view: everything it points to is borrowed, for encoding from its maker, after decoding from
  * the frame's bytes and the arena. Pure; any thread. */
 #ifndef CHECKPOINT_MANIFEST_H
@@ -32,6 +35,7 @@
 #include "base/base.h"
 
 #define FRAME_VERSION 1
+#define FRAME_VERSION_FLIGHTS 2
 #define FRAME_ALIGNMENT 4096
 #define FRAME_HEADER_BYTES 64
 #define FRAME_TRAILER_BYTES 8
@@ -80,6 +84,15 @@ struct manifest_operator {
     struct weir_bytes *deltas; /* of this frame: a piece for each shard that changed */
 };
 
+/* Records on their way to one operator, in order: those of one list entry before those of a later one. */
+struct manifest_flight {
+    const char *operator_name;
+    uint32_t port;    /* of the operator */
+    uint32_t subtask; /* where they were going */
+    uint32_t record_count;
+    struct weir_bytes records; /* record/wire.h */
+};
+
 /* Where an epoch was told to end. */
 struct manifest_cut {
     const char *source;
@@ -113,6 +126,8 @@ struct manifest {
     struct manifest_cut *cuts; /* none when the epoch ended where it liked */
     size_t operator_count;
     struct manifest_operator *operators;
+    size_t flight_count;
+    struct manifest_flight *flights;
 };
 
 /* Puts the frame into `frame` (cleared first) and its incarnation, epoch, length and hash into `name`; file and offset

@@ -26,6 +26,11 @@ struct channel {
     _Atomic bool closed;
     /* Set by a producer that met a full ring, cleared by the consumer that wakes it. */
     _Alignas(CACHE_LINE) _Atomic bool producer_waits;
+    /* A barrier beside the ring: the newest, the index that it stands in front of, written before it by the producer, and
+     * the newest that the consumer has taken. */
+    _Atomic uint64_t overtaken;
+    uint32_t overtaken_at;
+    uint64_t overtaken_taken;
     /* Written by the producer only. */
     _Alignas(CACHE_LINE) _Atomic uint64_t batches;
     _Atomic uint64_t records;
@@ -51,6 +56,15 @@ static bool ring_push(struct ring *ring, struct element element, bool *was_empty
     ring->slots[tail & ring->mask] = element;
     atomic_store(&ring->tail, tail + 1);
     *was_empty = atomic_load(&ring->head) == tail;
+    return true;
+}
+
+/* The element `index` places behind the oldest one. The consumer's: what is between head and tail stays as it is. */
+static bool ring_peek(const struct ring *ring, uint32_t index, struct element *element)
+{
+    const uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+    if (index >= atomic_load(&ring->tail) - head) return false;
+    *element = ring->slots[(head + index) & ring->mask];
     return true;
 }
 
@@ -123,11 +137,11 @@ bool channel_push(struct channel *channel, struct element element)
         element_release(&element);
         return true;
     }
-    const bool is_batch = element.type == ELEMENT_BATCH;
+    const bool is_batch = element.type == ELEMENT_BATCH, is_barrier = element.type == ELEMENT_BARRIER;
     const uint64_t records = is_batch ? element.batch->count : 0; /* gone to the consumer after the push */
     bool was_empty;
     if (!ring_push(&channel->elements, element, &was_empty) && !push_again(channel, element, &was_empty)) return false;
-    if (was_empty) wake(channel->consumer);
+    if (was_empty || is_barrier) wake(channel->consumer);
     if (is_batch) {
         count_up(&channel->batches, 1);
         count_up(&channel->records, records);
@@ -149,11 +163,48 @@ static void wake_waiting_producer(struct channel *channel)
     wake(channel->producer);
 }
 
+void channel_overtake(struct channel *channel, uint64_t epoch)
+{
+    /* The consumer has seen the barrier before, or it is of no use to anybody: the place is the producer's to write. */
+    channel->overtaken_at = atomic_load_explicit(&channel->elements.tail, memory_order_relaxed);
+    atomic_store(&channel->overtaken, epoch);
+    wake(channel->consumer);
+}
+
+/* How many elements of the ring come before the barrier beside it; UINT32_MAX when there is none. To be asked behind a look
+ * at the ring: whatever was pushed behind the barrier shows it. */
+static uint32_t before_barrier(const struct channel *channel)
+{
+    if (atomic_load(&channel->overtaken) == channel->overtaken_taken) return UINT32_MAX;
+    return channel->overtaken_at - atomic_load_explicit(&channel->elements.head, memory_order_relaxed);
+}
+
+static void take_barrier(struct channel *channel, struct element *element)
+{
+    channel->overtaken_taken = atomic_load(&channel->overtaken);
+    *element = element_barrier(channel->overtaken_taken);
+}
+
 bool channel_pop(struct channel *channel, struct element *element)
 {
-    if (channel_is_closed(channel) || !ring_pop(&channel->elements, element)) return false;
+    if (channel_is_closed(channel)) return false;
+    const bool is_empty = ring_count(&channel->elements) == 0;
+    if (before_barrier(channel) == 0) {
+        take_barrier(channel, element);
+        return true;
+    }
+    if (is_empty || !ring_pop(&channel->elements, element)) return false;
     wake_waiting_producer(channel);
     return true;
+}
+
+enum channel_sight channel_look(struct channel *channel, uint32_t index, struct element *element)
+{
+    if (channel_is_closed(channel)) return CHANNEL_NOTHING;
+    const bool is_there = ring_peek(&channel->elements, index, element);
+    if (before_barrier(channel) > index) return is_there ? CHANNEL_ELEMENT : CHANNEL_NOTHING;
+    take_barrier(channel, element);
+    return CHANNEL_BARRIER;
 }
 
 void channel_give_back(struct channel *channel, struct weir_batch *batch)

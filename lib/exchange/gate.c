@@ -6,6 +6,8 @@ struct input {
     struct channel *channel;
     uint32_t tag;
     bool ended;
+    uint32_t logged;      /* elements of the channel, from the next one on, that were looked at ahead */
+    uint64_t logged_epoch; /* the newest barrier that was met there; popping it means nothing */
     int64_t watermark_ms; /* INT64_MIN before the first; WATERMARK_IDLE while idle or ended */
 };
 
@@ -32,9 +34,11 @@ struct gate *gate_create(const struct gate_input *inputs, uint32_t input_count, 
     }
     gate->watermark_ms = INT64_MIN;
     gate->input_count = input_count;
-    for (uint32_t i = 0; i < input_count; i++)
+    for (uint32_t i = 0; i < input_count; i++) {
         gate->inputs[i] =
             (struct input){ .channel = inputs[i].channel, .tag = inputs[i].tag, .watermark_ms = INT64_MIN };
+        if (inputs[i].keeps_order) align_keep_order(&gate->align, i);
+    }
     return gate;
 }
 
@@ -74,11 +78,19 @@ static bool take_watermark(struct gate *gate, struct input *input, int64_t water
     return advance_watermark(gate, event);
 }
 
+/* All that lies in front of the barrier, whether it was logged for an earlier one or not. */
+static void begin_logging(struct gate *gate)
+{
+    for (uint32_t i = 0; i < gate->input_count; i++) gate->inputs[i].logged = 0;
+}
+
 static bool take_barrier(struct gate *gate, uint32_t input_index, uint64_t epoch, struct gate_event *event)
 {
+    if (epoch <= gate->inputs[input_index].logged_epoch) return false;
     const struct align_step step = align_barrier(&gate->align, input_index, epoch);
     if (step.answer != ALIGN_TAKEN) gate->barriers_ignored++;
     if (!step.snapshot) return false;
+    begin_logging(gate);
     event->type = GATE_ALIGNED;
     event->epoch = step.epoch;
     return true;
@@ -120,8 +132,11 @@ static bool pop(struct gate *gate, uint32_t *input_index, struct element *elemen
     for (uint32_t tried = 0; tried < gate->input_count; tried++) {
         const uint32_t index = gate->next;
         gate->next = index + 1 < gate->input_count ? index + 1 : 0;
+        struct input *input = &gate->inputs[index];
         if (align_is_held(&gate->align, index)) continue;
-        if (channel_pop(gate->inputs[index].channel, element)) {
+        if (align_is_logged(&gate->align, index) && input->logged == 0) continue;
+        if (channel_pop(input->channel, element)) {
+            if (input->logged > 0) input->logged--;
             *input_index = index;
             return true;
         }
@@ -148,6 +163,45 @@ void gate_give_back(struct gate *gate, uint32_t input, struct weir_batch *batch)
 void gate_abort(struct gate *gate, uint64_t epoch)
 {
     (void)align_abort(&gate->align, epoch); /* a late word changes nothing */
+}
+
+enum gate_overtaking gate_overtake(struct gate *gate, uint64_t epoch)
+{
+    const struct align_step step = align_overtake(&gate->align, epoch);
+    if (step.answer == ALIGN_LATE) return GATE_HAS_OVERTAKEN;
+    if (step.snapshot) begin_logging(gate);
+    return step.snapshot ? GATE_OVERTAKES : GATE_WAITS;
+}
+
+bool gate_is_logging(const struct gate *gate)
+{
+    return gate->align.logging;
+}
+
+/* Up to the barrier, or as far as there is something. */
+static bool log_input(struct gate *gate, uint32_t index, bool (*log)(void *, uint32_t, const struct weir_batch *),
+                      void *user)
+{
+    struct input *input = &gate->inputs[index];
+    const uint64_t epoch = gate->align.epoch;
+    struct element element;
+    enum channel_sight sight;
+    while ((sight = channel_look(input->channel, input->logged, &element)) != CHANNEL_NOTHING) {
+        if (sight == CHANNEL_ELEMENT) input->logged++;
+        if (element.type == ELEMENT_BATCH && !log(user, input->tag, element.batch)) return false;
+        if (element.type != ELEMENT_BARRIER || element.epoch != epoch) continue;
+        input->logged_epoch = epoch;
+        CHECK(align_barrier(&gate->align, index, epoch).answer == ALIGN_TAKEN);
+        return true;
+    }
+    return true;
+}
+
+bool gate_log(struct gate *gate, bool (*log)(void *user, uint32_t tag, const struct weir_batch *batch), void *user)
+{
+    for (uint32_t i = 0; i < gate->input_count; i++)
+        if (align_is_logged(&gate->align, i) && !log_input(gate, i, log, user)) return false;
+    return true;
 }
 
 uint64_t gate_barriers_ignored(const struct gate *gate)

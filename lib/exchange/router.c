@@ -159,6 +159,34 @@ bool router_control(struct router *router, struct element element)
     return router_flush(router) && send_to_all(router, element);
 }
 
+/* Where the barrier waits; behind the end when it does not. */
+static size_t find_barrier(const struct lane *lane, uint64_t epoch)
+{
+    for (size_t i = lane->waiting_first; i < lane->waiting.count; i++)
+        if (lane->waiting.items[i].type == ELEMENT_BARRIER && lane->waiting.items[i].epoch == epoch) return i;
+    return lane->waiting.count;
+}
+
+bool router_overtake(struct router *router, uint64_t epoch,
+                     bool (*log)(void *user, uint32_t channel, const struct weir_batch *batch), void *user)
+{
+    for (uint32_t l = 0; router->exchange != WEIR_EXCHANGE_BROADCAST && l < router->lane_count; l++) {
+        struct lane *lane = &router->lanes[l];
+        const size_t at = find_barrier(lane, epoch);
+        if (at == lane->waiting.count) continue;
+        for (size_t i = lane->waiting_first; i < at; i++)
+            if (lane->waiting.items[i].type == ELEMENT_BATCH && !log(user, l, lane->waiting.items[i].batch)) return false;
+        channel_overtake(lane->channel, epoch);
+        lane->waiting.count--;
+        for (size_t i = at; i < lane->waiting.count; i++) lane->waiting.items[i] = lane->waiting.items[i + 1];
+        if (!lane_is_blocked(lane)) {
+            lane->waiting.count = lane->waiting_first = 0;
+            router->lanes_blocked--;
+        }
+    }
+    return true;
+}
+
 bool router_is_blocked(const struct router *router)
 {
     return router->lanes_blocked > 0;

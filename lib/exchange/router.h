@@ -41,6 +41,12 @@ bool router_flush(struct router *router);
 /* Flushes, then sends `element` (no batch) to every channel. False when there is no memory. */
 bool router_control(struct router *router, struct element element);
 
+/* Barrier `epoch`, which was sent by router_control, leaves what waits in front of it behind, and `log` gets the batches among
+ * it, to which the receivers are still to come: channel by channel, in order. The barriers of a BROADCAST stay where they
+ * are. False when `log` is. */
+bool router_overtake(struct router *router, uint64_t epoch,
+                     bool (*log)(void *user, uint32_t channel, const struct weir_batch *batch), void *user);
+
 bool router_is_blocked(const struct router *router);
 /* Pushes what waits, as far as there is room. True when nothing waits any more. */
 bool router_retry(struct router *router);

@@ -346,7 +346,7 @@ enum weir_code chain_open(struct chain *chain, struct weir_error *error)
 
 static bool has_room(const struct chain *chain)
 {
-    for (uint32_t i = 0; i < chain->plan->router_count; i++)
+    for (uint32_t i = 0; !chain->hurries && i < chain->plan->router_count; i++)
         if (router_is_blocked(chain->routers[i].router)) return false;
     for (uint32_t i = 0; i < chain->plan->stage_count; i++) {
         const struct weir_task *task = chain_stage_at(chain, i);
@@ -370,6 +370,12 @@ static void tick_writers(struct chain *chain)
         if (task->writer == NULL || task->spec->sink.type->writer_tick == NULL) continue;
         if (task->spec->sink.type->writer_tick(task->writer, &error) != WEIR_OK) stage_fail_with(task, &error);
     }
+}
+
+void chain_hurry(struct chain *chain, bool hurries)
+{
+    chain->hurries = hurries;
+    chain->attention = true;
 }
 
 enum chain_result chain_unblock(struct chain *chain)
@@ -426,11 +432,9 @@ static void look_at_stores(struct chain *chain)
     }
 }
 
-enum chain_result chain_process(struct chain *chain, uint32_t input, const struct weir_batch *batch, uint32_t *cursor)
+static enum chain_result process_batch(struct chain *chain, struct stage_output entry, struct shard *shard,
+                                       const struct weir_batch *batch, uint32_t *cursor)
 {
-    CHECK(input < chain->plan->entry_count && !chain->has_finished);
-    const struct stage_output entry = chain->entries[input];
-    struct shard *shard = chain->entry_shards[input];
     const uint32_t count = batch->count;
     tend_shards(chain);
     begin_time(chain);
@@ -451,6 +455,20 @@ enum chain_result chain_process(struct chain *chain, uint32_t input, const struc
     }
     look_at_stores(chain);
     return chain->error.code == WEIR_OK ? CHAIN_DONE : CHAIN_FAILED;
+}
+
+enum chain_result chain_process(struct chain *chain, uint32_t input, const struct weir_batch *batch, uint32_t *cursor)
+{
+    CHECK(input < chain->plan->entry_count && !chain->has_finished);
+    return process_batch(chain, chain->entries[input], chain->entry_shards[input], batch, cursor);
+}
+
+enum chain_result chain_replay(struct chain *chain, uint32_t stage, uint32_t port, const struct weir_batch *batch,
+                               uint32_t *cursor)
+{
+    const struct chain_target target = { .index = stage, .port = port };
+    CHECK(stage < chain->plan->stage_count && !chain->has_finished);
+    return process_batch(chain, join_one(chain, &target), NULL, batch, cursor);
 }
 
 /* ---- Barriers ---------------------------------------------------------------------------------------------------- */
@@ -480,6 +498,7 @@ static enum chain_result walk_stages(struct chain *chain, bool finishing)
     for (; chain->walk_stage < chain->plan->stage_count; chain->walk_stage++, chain->walk_position = 0) {
         struct weir_task *task = chain_stage_at(chain, chain->walk_stage);
         enum chain_result result;
+        if (!finishing && !emits_on_commit(task)) continue;
         do {
             result = chain_look(chain);
             if (result != CHAIN_DONE) return result;

@@ -77,6 +77,11 @@ enum chain_result {
 /* Processes the records of `batch` that came in on `input`, from *cursor on (0 for a new batch), until done or blocked.
  * Borrows the batch. A record is never interrupted: what it emits past the bound waits in routers and writers. */
 enum chain_result chain_process(struct chain *chain, uint32_t input, const struct weir_batch *batch, uint32_t *cursor);
+/* The same for records that were on their way to `port` of stage `stage` when a checkpoint was taken. */
+enum chain_result chain_replay(struct chain *chain, uint32_t stage, uint32_t port, const struct weir_batch *batch,
+                               uint32_t *cursor);
+/* From now on, or not any more: what waits in routers blocks nobody, so that a barrier gets through. Writers still do. */
+void chain_hurry(struct chain *chain, bool hurries);
 /* Asks routers and writers whether there is room, retries what waits. */
 enum chain_result chain_unblock(struct chain *chain);
 

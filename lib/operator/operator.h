@@ -63,6 +63,11 @@ static inline bool operator_is_keyed(const struct operator_spec *spec)
     return spec->kind >= OPERATOR_KEYED_PROCESS;
 }
 
+static inline uint32_t operator_port_count(const struct operator_spec *spec)
+{
+    return spec->kind == OPERATOR_CO_PROCESS || spec->kind == OPERATOR_KEYED_CO_PROCESS ? 2 : 1;
+}
+
 /* Its subtasks have shards, which checkpoints hold. */
 static inline bool operator_has_shards(const struct operator_spec *spec)
 {

@@ -81,6 +81,7 @@ struct chain {
     bool has_finished; /* .finish was called: nothing is emitted any more */
     bool was_complete; /* .finish was called in an earlier life */
     bool has_now;
+    bool hurries; /* routers have room whatever waits in them */
     bool has_ttl; /* of some stage's state: their shards are told the time */
     struct arena scratch; /* of the callbacks of one record */
     struct weir_error error; /* the sticky failure; WEIR_OK = none */

@@ -18,6 +18,8 @@ static const struct { const char *alias, *key; } aliases[] = {
     { "state.checkpoint-storage", "execution.checkpointing.storage" },
     { "state.checkpoints.num-retained", "execution.checkpointing.num-retained" },
     { "execution.state-recovery.ignore-unclaimed-state", "execution.savepoint.ignore-unclaimed-state" },
+    { "execution.checkpointing.unaligned", "execution.checkpointing.unaligned.enabled" },
+    { "execution.checkpointing.alignment-timeout", "execution.checkpointing.aligned-checkpoint-timeout" },
     { "execution.state-recovery.path", "execution.savepoint.path" },
     { "state.savepoints.dir", "execution.checkpointing.savepoint-dir" },
     { "restart-strategy", "restart-strategy.type" },

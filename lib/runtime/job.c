@@ -115,13 +115,18 @@ void job_no_memory(struct weir_job *job, const char *what)
     job_failed(job, &error);
 }
 
-void job_coordinator_event(struct weir_job *job, enum coordinator_event_type type, uint64_t epoch, uint32_t subtask)
+void job_coordinator_event(struct weir_job *job, struct coordinator_event *event)
 {
     if (!job->coordinator_ready) return;
     struct coordinator_actions actions;
-    const struct coordinator_event event = { .type = type, .now_us = job_now_us(job), .epoch = epoch, .subtask = subtask };
-    coordinator_step(&job->coordinator, &event, &actions);
+    event->now_us = job_now_us(job);
+    coordinator_step(&job->coordinator, event, &actions);
     execute_coordinator(job, &actions);
+}
+
+static void tell_coordinator(struct weir_job *job, enum coordinator_event_type type, uint64_t epoch, uint32_t subtask)
+{
+    job_coordinator_event(job, &(struct coordinator_event){ .type = type, .epoch = epoch, .subtask = subtask });
 }
 
 static void send_barrier(struct weir_job *job, const struct coordinator_action *action)
@@ -151,6 +156,7 @@ static void execute_coordinator(struct weir_job *job, const struct coordinator_a
         const struct coordinator_action *action = &actions->items[i];
         switch (action->type) {
         case COORDINATOR_DO_SEND_BARRIER: send_barrier(job, action); break;
+        case COORDINATOR_DO_OVERTAKE: job_post_all(job, LETTER_OVERTAKE, action->epoch, false, NULL); break;
         case COORDINATOR_DO_COMPLETE: job_complete(job, action->epoch, action->final); break;
         case COORDINATOR_DO_SET_TIMER: job->coordinator_timer_us = action->at_us; break;
         case COORDINATOR_DO_REPORT_TIMEOUT: checkpoint_timed_out(job, action->epoch, false); break;
@@ -268,6 +274,10 @@ static void start_coordinator(struct weir_job *job, uint64_t epoch)
         .timeout_us = weir_config_duration_ms(job->config, "execution.checkpointing.timeout") * 1000,
         .tolerable_failures =
             (uint32_t)weir_config_i64(job->config, "execution.checkpointing.tolerable-failed-checkpoints"),
+        .unaligned = job_is_unaligned(job),
+        .aligned_timeout_us =
+            weir_config_duration_ms(job->config, "execution.checkpointing.aligned-checkpoint-timeout") * 1000,
+        .begins_aligned = job->replays,
     };
     if (job->coordinator_ready) coordinator_deinit(&job->coordinator);
     job->coordinator_ready =
@@ -293,8 +303,11 @@ static void start_tasks(struct weir_job *job, uint64_t epoch)
     job_log(job, WEIR_LOG_INFO, "job '%s': running, incarnation %llu, epoch %llu", job->name,
             (unsigned long long)job->commit.incarnation, (unsigned long long)epoch);
     job->tickets.in_flight = job->tickets.done;
-    if (job->tickets.taken > job->tickets.done) job_coordinator_event(job, COORDINATOR_ON_TRIGGER, epoch, 0);
-    if (job->commit.stopping) job_coordinator_event(job, COORDINATOR_ON_STOP, epoch, 0);
+    /* Flights are committed before anything is read. */
+    const bool is_asked = job->tickets.taken > job->tickets.done || job->replays;
+    if (is_asked && job->taking.phase == TAKING_WAITS) tell_coordinator(job, COORDINATOR_ON_ALIGNED, epoch, 0);
+    else if (is_asked) tell_coordinator(job, COORDINATOR_ON_TRIGGER, epoch, 0);
+    if (job->commit.stopping) tell_coordinator(job, COORDINATOR_ON_STOP, epoch, 0);
 }
 
 /* After a failure: when to try again, or that it is enough. */
@@ -370,7 +383,7 @@ static void execute_commit(struct weir_job *job, const struct commit_actions *ac
             break;
         case COMMIT_DO_PROCEED: proceed(job, action->epoch); break;
         case COMMIT_DO_NOTIFY: notify(job, action); break;
-        case COMMIT_DO_ALLOW: job_coordinator_event(job, COORDINATOR_ON_ALLOWED, action->epoch, 0); break;
+        case COMMIT_DO_ALLOW: tell_coordinator(job, COORDINATOR_ON_ALLOWED, action->epoch, 0); break;
         case COMMIT_DO_RENEW: decider->renew(job->decider, job->attempt, action->handle); break;
         case COMMIT_DO_FINISH:
             CRASH_POINT(shutdown_half_done);
@@ -449,7 +462,7 @@ static void take_ack(struct weir_job *job, struct letter_from_task *letter)
     if (job->acks.items[index] != NULL) letter_destroy(&job->acks.items[index]->mail);
     job->acks.items[index] = letter; /* kept until the frame is encoded */
     if (letter->positions.count > 0) CRASH_POINT(offsets_fixed);
-    job_coordinator_event(job, COORDINATOR_ON_ACK, letter->epoch, index);
+    tell_coordinator(job, COORDINATOR_ON_ACK, letter->epoch, index);
 }
 
 /* One letter to all source tasks, which take it on the same side of every barrier. So what is said at the end of input, by
@@ -459,7 +472,9 @@ static void take_end_of_input(struct weir_job *job)
     uint32_t sources = 0;
     for (uint32_t v = 0; v < job->plan->vertex_count; v++)
         if (job->plan->vertices[v].source != NULL) sources += job->plan->vertices[v].parallelism;
-    if (++job->inputs_ended == sources) job_post_all(job, LETTER_FINISH, 0, true, NULL);
+    if (++job->inputs_ended < sources) return;
+    tell_coordinator(job, COORDINATOR_ON_FINISHING, 0, 0);
+    job_post_all(job, LETTER_FINISH, 0, true, NULL);
 }
 
 /* True when the letter was kept. */
@@ -479,16 +494,17 @@ static bool take_task_letter(struct weir_job *job, struct letter_from_task *lett
     if (job->unwinding) return false;
     switch (type) {
     case LETTER_ACK: take_ack(job, letter); return true;
+    case LETTER_FLIGHT: job_take_flight(job, letter); return true;
     case LETTER_PART: job_take_part(job, letter); return true;
     case LETTER_ACTIVITY:
         note_transaction(job, letter->epoch);
-        job_coordinator_event(job, COORDINATOR_ON_ACTIVITY, letter->epoch, 0);
+        tell_coordinator(job, COORDINATOR_ON_ACTIVITY, letter->epoch, 0);
         break;
-    case LETTER_BYTES: job_coordinator_event(job, COORDINATOR_ON_BYTES, letter->epoch, 0); break;
+    case LETTER_BYTES: tell_coordinator(job, COORDINATOR_ON_BYTES, letter->epoch, 0); break;
     case LETTER_INPUT_ENDED: take_end_of_input(job); break;
     case LETTER_ENDED:
         if (++job->tasks_ended == job->tasks.count)
-            job_coordinator_event(job, COORDINATOR_ON_ALL_ENDED, letter->epoch, 0);
+            tell_coordinator(job, COORDINATOR_ON_ALL_ENDED, letter->epoch, 0);
         break;
     case LETTER_FAILED: job_failed(job, &letter->error); break;
     default: break;
@@ -504,16 +520,16 @@ static void take_stop(struct weir_job *job)
         return;
     }
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_STOP });
-    job_coordinator_event(job, COORDINATOR_ON_STOP, 0, 0);
+    tell_coordinator(job, COORDINATOR_ON_STOP, 0, 0);
 }
 
-void job_ask_for_checkpoint(struct weir_job *job, uint64_t ticket, bool stops)
+void job_ask_for_checkpoint(struct weir_job *job, uint64_t ticket, bool aligned, bool stops)
 {
     if (ticket > job->tickets.taken) job->tickets.taken = ticket;
     if (stops)
         take_stop(job);
     else
-        job_coordinator_event(job, COORDINATOR_ON_TRIGGER, 0, 0);
+        tell_coordinator(job, aligned ? COORDINATOR_ON_ALIGNED : COORDINATOR_ON_TRIGGER, 0, 0);
 }
 
 static bool keeps_nothing(const struct weir_job *job)
@@ -545,7 +561,7 @@ static void take_letter(struct weir_job *job, struct mail *mail)
     switch ((enum letter_type)mail->type) {
     case LETTER_WORK_DONE: take_work(job, (struct work *)mail); return;
     case LETTER_DECIDER: take_decider_event(job, &((struct letter_decider *)mail)->event); break;
-    case LETTER_CHECKPOINT: job_ask_for_checkpoint(job, ((struct letter_checkpoint *)mail)->ticket, false); break;
+    case LETTER_CHECKPOINT: job_ask_for_checkpoint(job, ((struct letter_checkpoint *)mail)->ticket, false, false); break;
     case LETTER_SAVEPOINT: job_savepoint_asked(job, (struct letter_savepoint *)mail); break;
     case LETTER_STOP: take_stop(job); break;
     case LETTER_CANCEL_JOB: take_cancel(job, keeps_nothing(job)); break;
@@ -586,7 +602,7 @@ static void run_timers(struct weir_job *job)
         else
             job_open(job);
     }
-    if (is_due(&job->coordinator_timer_us, now)) job_coordinator_event(job, COORDINATOR_ON_TIMER, 0, 0);
+    if (is_due(&job->coordinator_timer_us, now)) tell_coordinator(job, COORDINATOR_ON_TIMER, 0, 0);
     if (is_due(&job->append_retry_us, now) && !job->unwinding) job_append_again(job);
     if (is_due(&job->watch_us, now) && job->commit.phase == COMMIT_RUNNING) watch(job);
     if (is_due(&job->discovery_us, now) && job->commit.phase == COMMIT_RUNNING) {

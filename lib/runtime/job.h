@@ -13,6 +13,7 @@
  *   job_restore.c      a checkpoint becomes tasks with state
  *   job_attempt.c      tasks and channels of one attempt: made, started, cancelled
  *   job_frame.c        what tasks reported becomes a frame, or an early part of one, and a ledger record
+ *   job_flight.c       records that a barrier overtook: into a frame, and out of one
  *   job_append.c       frames and early parts on their way into the log
  *   job_states.c       the states of the job and those of a checkpoint
  *   job_stores.c       what lies behind the shards
@@ -233,6 +234,8 @@ struct weir_job {
     struct job_taking taking;
     struct job_from from;
     VEC(struct letter_from_task *) acks; /* per task: of the epoch in flight */
+    VEC(struct letter_from_task *) flights; /* of the epoch in flight, of tasks that have any */
+    bool replays;                        /* the attempt begins with flights of the checkpoint restored */
     struct job_parts parts;
     struct job_closing closing;
     int64_t append_failing_us;           /* since when appending to the log fails; 0 = it does not */
@@ -291,8 +294,9 @@ void job_commit_event(struct weir_job *job, struct commit_event event);
 void job_failed(struct weir_job *job, const struct weir_error *error);
 void job_no_memory(struct weir_job *job, const char *what);
 /* A ticket that was given; then the job ends, or it does not. */
-void job_ask_for_checkpoint(struct weir_job *job, uint64_t ticket, bool stops);
-void job_coordinator_event(struct weir_job *job, enum coordinator_event_type type, uint64_t epoch, uint32_t subtask);
+void job_ask_for_checkpoint(struct weir_job *job, uint64_t ticket, bool aligned, bool stops);
+/* Feeds the coordinator, at this moment. */
+void job_coordinator_event(struct weir_job *job, struct coordinator_event *event);
 /* Hands work to a worker on behalf of the attempt. */
 void job_submit(struct weir_job *job, struct worker *worker, struct work *work);
 void job_add_sample(struct job_latency *latency, double ms);
@@ -362,6 +366,18 @@ bool job_ledger_incarnation(struct weir_job *job, enum weir_ledger_kind kind, ch
  * of 0. So a second copy of the job finds out whose output it would write to. False: out of memory. */
 bool job_name_outputs(struct weir_job *job);
 void job_closing_clear(struct job_closing *closing);
+
+/* ---- job_flight.c --------------------------------------------------------------------------------------------------- */
+
+/* Whether barriers overtake in this job. */
+bool job_is_unaligned(const struct weir_job *job);
+/* Takes the letter. */
+void job_take_flight(struct weir_job *job, struct letter_from_task *letter);
+void job_drop_flights(struct weir_job *job);
+/* Into the manifest of the epoch that closes. False when there is no memory. */
+bool job_fill_flights(struct weir_job *job, struct manifest *manifest);
+/* Environment worker, when tasks are made: deals the flights of `manifest` out to them. */
+enum weir_code job_replay_flights(struct weir_job *job, const struct manifest *manifest, struct weir_error *error);
 
 /* ---- job_append.c --------------------------------------------------------------------------------------------------- */
 

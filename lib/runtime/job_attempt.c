@@ -23,6 +23,8 @@ static enum weir_code make_task(struct weir_job *job, uint32_t vertex, uint32_t 
         .epoch = epoch,
         .clock_ms = job->clock_ms,
         .was_complete = was_complete,
+        .is_unaligned = job_is_unaligned(job),
+        .waits_for_commit = job->replays && at->source != NULL,
         .align_mode = job->exactly_once ? ALIGN_EXACTLY_ONCE : ALIGN_AT_LEAST_ONCE,
         .environment = &job->environment,
         .job = &job->mailbox,
@@ -67,7 +69,8 @@ static enum weir_code connect_router(struct weir_job *job, const struct plan_edg
                                    : channel_create((uint32_t)weir_config_i64(job->config, "pipeline.channel.capacity"),
                                                     task_waker(source), task_waker(target));
         if (kept != NULL) *kept = channels[i];
-        good = channels[i] != NULL && task_add_input(target, channels[i], edge->target_input);
+        good = channels[i] != NULL &&
+               task_add_input(target, channels[i], edge->target_input, edge->exchange == WEIR_EXCHANGE_BROADCAST);
     }
     const struct router_options options = { .exchange = edge->exchange, .max_parallelism = job->plan->max_parallelism,
                                             .channels = channels, .channel_count = count, .first_channel = from % count };
@@ -245,6 +248,9 @@ void job_destroy_tasks(struct weir_job *job)
         if (job->channels.items[i] != NULL) channel_destroy(job->channels.items[i]);
     job_stores_drop(job);
     job_drop_acks(job);
+    job_drop_flights(job);
+    vec_free(&job->flights);
+    job->replays = false;
     job_parts_clear(&job->parts);
     vec_free(&job->acks);
     vec_free(&job->tasks);

@@ -307,9 +307,12 @@ bool job_encode_frame(struct weir_job *job, uint64_t epoch)
     manifest->parent = end_of(&closing->parts, &closing->before);
     manifest->totals = job->totals;
     if (!fill_sources(job, manifest) || !fill_operators(job, manifest, epoch)) return false;
+    if (!job_fill_flights(job, manifest)) return false;
     closing->name.file[0] = '\0';
     const bool good = manifest_encode(manifest, &closing->frame, &closing->name);
     job_drop_acks(job);
+    job_drop_flights(job);
+    manifest->flight_count = 0;
     for (size_t i = 0; i < manifest->operator_count; i++) manifest->operators[i].delta_count = 0; /* were the acks' */
     return good;
 }

@@ -260,7 +260,9 @@ static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, 
     restoring->was_complete = code == WEIR_OK && restoring->manifest.is_complete && has_no_input(job);
     if (code == WEIR_OK && !founding) code = take_over(restoring, error);
     if (code == WEIR_OK) code = job_stores_open(job, founding ? NULL : &restoring->manifest, error);
+    job->replays = restoring->manifest.flight_count > 0;
     if (code == WEIR_OK) code = job_make_tasks(job, epoch, restoring->was_complete, error);
+    if (code == WEIR_OK) code = job_replay_flights(job, &restoring->manifest, error);
     restoring->redo_epoch = manifest_redo_epoch(&restoring->manifest);
     if (code == WEIR_OK) code = restore_bases(restoring, error);
     if (code == WEIR_OK) code = replay_deltas(restoring, error);

@@ -85,7 +85,7 @@ void job_savepoint_look(struct weir_job *job)
     if (job->taking.phase != TAKING_PREPARED || job->commit.phase != COMMIT_RUNNING || !job->commit.tasks_started) return;
     job->taking.phase = TAKING_WAITS;
     job->taking.ticket = atomic_fetch_add(&job->tickets.given, 1) + 1;
-    job_ask_for_checkpoint(job, job->taking.ticket, job->taking.stops);
+    job_ask_for_checkpoint(job, job->taking.ticket, true, job->taking.stops);
 }
 
 static void work_done(struct work *work, void *user)

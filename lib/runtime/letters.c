@@ -8,6 +8,7 @@ void letter_destroy(struct mail *mail)
 {
     switch ((enum letter_type)mail->type) {
     case LETTER_BARRIER:
+    case LETTER_OVERTAKE:
     case LETTER_PROCEED:
     case LETTER_COMMITTED:
     case LETTER_SPLIT:
@@ -16,6 +17,7 @@ void letter_destroy(struct mail *mail)
     case LETTER_DUMP: weir_splits_clear(&((struct letter_to_task *)mail)->splits); break;
     case LETTER_OPENED:
     case LETTER_ACK:
+    case LETTER_FLIGHT:
     case LETTER_PART:
     case LETTER_INPUT_ENDED:
     case LETTER_ENDED:
@@ -27,6 +29,7 @@ void letter_destroy(struct mail *mail)
         struct letter_from_task *letter = (struct letter_from_task *)mail;
         chain_snapshot_clear(&letter->snapshot);
         weir_splits_clear(&letter->positions);
+        flights_clear(&letter->flights);
         buffer_deinit(&letter->chunk);
         buffer_deinit(&letter->stamped);
         free(letter->folder);

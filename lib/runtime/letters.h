@@ -1,7 +1,7 @@
 /* What threads of a job tell each other. A letter is malloc'ed by the sender and belongs to the receiver, contents too.
  *
- *   job ──> task      BARRIER, PROCEED, COMMITTED, SPLIT, FINISH, PART_DURABLE, DUMP
- *   task ──> job      OPENED, ACK, PART, INPUT_ENDED, ENDED, FAILED, ACTIVITY, BYTES, CHUNK, GONE
+ *   job ──> task      BARRIER, OVERTAKE, PROCEED, COMMITTED, SPLIT, FINISH, PART_DURABLE, DUMP
+ *   task ──> job      OPENED, ACK, FLIGHT, PART, INPUT_ENDED, ENDED, FAILED, ACTIVITY, BYTES, CHUNK, GONE
  *   worker ──> job    WORK_DONE
  *   decider ──> job   DECIDER
  *   user ──> job      CHECKPOINT, SAVEPOINT, STOP, CANCEL_JOB, END_JOB */
@@ -9,9 +9,11 @@
 #define RUNTIME_LETTERS_H
 
 #include "operator/chain.h"
+#include "runtime/flight.h"
 
 enum letter_type {
     LETTER_BARRIER = 1,
+    LETTER_OVERTAKE,
     LETTER_PROCEED,
     LETTER_COMMITTED,
     LETTER_SPLIT,
@@ -20,6 +22,7 @@ enum letter_type {
     LETTER_DUMP,
     LETTER_OPENED,
     LETTER_ACK,
+    LETTER_FLIGHT,
     LETTER_PART,
     LETTER_INPUT_ENDED,
     LETTER_ENDED,
@@ -37,7 +40,8 @@ enum letter_type {
     LETTER_END_JOB,
 };
 
-/* BARRIER, PROCEED, COMMITTED; DUMP (begin, or the next slice, of `stage`); the rest of job -> task carries nothing more. */
+/* BARRIER, OVERTAKE, PROCEED, COMMITTED; DUMP (begin, or the next slice, of `stage`); the rest of job -> task carries
+ * nothing more. */
 struct letter_to_task {
     struct mail mail;
     uint64_t epoch;
@@ -54,6 +58,7 @@ struct letter_from_task {
     uint64_t epoch;
     struct chain_snapshot snapshot; /* ACK; PART: the deltas of an early part of `epoch` */
     struct weir_splits positions;   /* ACK of a source task */
+    struct flights flights;         /* FLIGHT: what barrier `epoch` has overtaken */
     bool ended;                     /* ACK: behind the end of all input, last words and all */
     uint64_t records_out;           /* ACK: handed to sinks since the task was made */
     struct weir_error error;        /* FAILED */

@@ -21,6 +21,12 @@ enum phase {
     PHASE_FAILED,
 };
 
+/* Records of a flight, up to a batch of them. */
+struct replay {
+    uint32_t stage, port;
+    struct weir_batch *batch; /* NULL once it is being processed */
+};
+
 struct task {
     struct task_options options;
     void *sinks[CHAIN_STAGES_MAX];
@@ -42,10 +48,18 @@ struct task {
     uint32_t batch_input;        /* gate input that it came from */
     uint32_t batch_tag;
     uint32_t cursor;
+    VEC(struct replay) replays;
+    size_t replay_next;
+    bool replaying;              /* `batch` is that of the replay before `replay_next` */
     bool blocked;                /* the chain has no room */
     bool ended;                  /* END was handled; nothing but barriers from now on */
-    bool input_ended, end_said, may_finish; /* source tasks end together: the job says when */
+    bool input_ended, end_said; /* source tasks end together: the job says when */
+    uint64_t finish_epoch;      /* in this one; UINT64_MAX = it has not said so */
     bool barrier_waits;          /* source tasks: a barrier to begin when the batch in hand is done */
+    bool waits_for_commit;       /* source tasks: no input until then */
+    uint64_t overtaking;         /* the epoch whose barrier overtakes, until its flights are reported; 0 = none */
+    struct letter_from_task *flight; /* of it */
+    bool routers_overtaken;      /* by its barrier */
     struct weir_splits cuts;     /* of the barrier that waits */
 
     bool active, bytes_said;     /* told the job in this epoch */
@@ -81,6 +95,8 @@ enum weir_code task_create(const struct task_options *options, struct task **mad
     memcpy(task->sinks, options->sinks, options->vertex->chain.stage_count * sizeof(task->sinks[0]));
     task->options.sinks = task->sinks;
     task->epoch = options->epoch;
+    task->finish_epoch = UINT64_MAX;
+    task->waits_for_commit = options->waits_for_commit;
     mailbox_init(&task->mailbox, &task->waker);
     buffer_init(&task->dump_chunk);
     atomic_store(&task->lag, UINT64_MAX);
@@ -91,11 +107,11 @@ enum weir_code task_create(const struct task_options *options, struct task **mad
 struct waker *task_waker(struct task *task) { return &task->waker; }
 struct chain *task_chain(struct task *task) { return task->chain; }
 
-bool task_add_input(struct task *task, struct channel *channel, uint32_t tag)
+bool task_add_input(struct task *task, struct channel *channel, uint32_t tag, bool keeps_order)
 {
     struct gate_input *input = vec_push(&task->inputs);
     if (input == NULL) return false;
-    *input = (struct gate_input){ .channel = channel, .tag = tag };
+    *input = (struct gate_input){ .channel = channel, .tag = tag, .keeps_order = keeps_order };
     return true;
 }
 
@@ -143,11 +159,31 @@ no_memory:
     return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for a task of '%s'", vertex->name);
 }
 
+static struct replay *add_replay(struct task *task, uint32_t stage, uint32_t port)
+{
+    struct replay *replay = vec_push(&task->replays);
+    if (replay == NULL) return NULL;
+    *replay = (struct replay){ .stage = stage, .port = port, .batch = batch_create() };
+    if (replay->batch != NULL) return replay;
+    task->replays.count--;
+    return NULL;
+}
+
+bool task_replay(struct task *task, uint32_t stage, uint32_t port, const struct weir_record *record)
+{
+    struct replay *last = task->replays.count == 0 ? NULL : &task->replays.items[task->replays.count - 1];
+    if (last != NULL && last->stage == stage && last->port == port && batch_add(last->batch, record)) return true;
+    last = add_replay(task, stage, port);
+    return last != NULL && batch_add(last->batch, record);
+}
+
 void task_destroy(struct task *task)
 {
     if (task == NULL) return;
     CHECK(!task->thread.started);
-    if (task->batch != NULL && task->gate != NULL) batch_release(task->batch);
+    if (task->batch != NULL && (task->gate != NULL || task->replaying)) batch_release(task->batch);
+    for (size_t i = task->replay_next; i < task->replays.count; i++) batch_release(task->replays.items[i].batch);
+    vec_free(&task->replays);
     chain_destroy(task->chain);
     for (size_t i = 0; i < task->routers.count; i++) router_destroy(task->routers.items[i]);
     if (task->gate != NULL) gate_destroy(task->gate);
@@ -157,6 +193,7 @@ void task_destroy(struct task *task)
     weir_splits_clear(&task->cuts);
     buffer_deinit(&task->dump_chunk);
     if (task->writing != NULL) letter_destroy(&task->writing->mail);
+    if (task->flight != NULL) letter_destroy(&task->flight->mail);
     mailbox_deinit(&task->mailbox, letter_destroy);
     waker_deinit(&task->waker);
     free(task);
@@ -364,22 +401,132 @@ static enum task_result take_gate_event(struct task *task)
     return TASK_WORKED;
 }
 
+static void take_replay(struct task *task)
+{
+    take_batch(task, task->replays.items[task->replay_next++].batch, 0, 0);
+    task->replaying = true;
+}
+
 static void end_batch(struct task *task)
 {
-    if (task->gate != NULL) gate_give_back(task->gate, task->batch_input, task->batch);
+    if (task->replaying) batch_release(task->batch);
+    else if (task->gate != NULL) gate_give_back(task->gate, task->batch_input, task->batch);
     task->batch = NULL;
+    task->replaying = false;
     look_at_limits(task);
+}
+
+static enum chain_result process_some(struct task *task)
+{
+    if (!task->replaying) return chain_process(task->chain, task->batch_tag, task->batch, &task->cursor);
+    const struct replay *replay = &task->replays.items[task->replay_next - 1];
+    return chain_replay(task->chain, replay->stage, replay->port, task->batch, &task->cursor);
 }
 
 static enum task_result process_batch(struct task *task)
 {
-    switch (chain_process(task->chain, task->batch_tag, task->batch, &task->cursor)) {
+    const uint32_t begin = task->cursor;
+    const enum chain_result result = process_some(task);
+    if (task->options.is_unaligned && task->cursor > begin) say_active(task);
+    switch (result) {
     case CHAIN_DONE: end_batch(task); return TASK_WORKED;
     case CHAIN_BLOCKED: task->blocked = true; return TASK_WAITING;
     case CHAIN_FAILED: break;
     }
     fail(task, chain_error(task->chain));
     return TASK_WORKED;
+}
+
+/* ---- Barriers that overtake ------------------------------------------------------------------------------------------ */
+
+static bool log_input(void *user, uint32_t tag, const struct weir_batch *batch)
+{
+    struct task *task = user;
+    return flights_add(&task->flight->flights, false, tag, task->options.subtask_index, batch->records, batch->count);
+}
+
+struct router_log {
+    struct task *task;
+    uint32_t router;
+};
+
+static bool log_router(void *user, uint32_t channel, const struct weir_batch *batch)
+{
+    const struct router_log *log = user;
+    return flights_add(&log->task->flight->flights, true, log->router, channel, batch->records, batch->count);
+}
+
+/* From the middle of a batch, if need be: what is left of it was overtaken, too. */
+static void begin_overtaking(struct task *task)
+{
+    if (task->batch != NULL &&
+        !flights_add(&task->flight->flights, false, task->batch_tag, task->options.subtask_index,
+                     &task->batch->records[task->cursor], task->batch->count - task->cursor)) {
+        fail_no_memory(task);
+        return;
+    }
+    chain_hurry(task->chain, true);
+    task->blocked = false; /* the barrier needs less room than a record */
+    begin_barrier(task, task->overtaking);
+}
+
+static bool overtake_routers(struct task *task)
+{
+    for (uint32_t i = 0; i < task->routers.count; i++) {
+        struct router_log log = { .task = task, .router = i };
+        if (!router_overtake(task->routers.items[i], task->overtaking, log_router, &log)) return false;
+    }
+    return true;
+}
+
+/* Behind its snapshot: routers are asked again before any more input is taken. */
+static void slow_down(struct task *task)
+{
+    chain_hurry(task->chain, false);
+    task->blocked = true;
+}
+
+static void go_on_overtaking(struct task *task)
+{
+    if (!task->routers_overtaken) slow_down(task);
+    const bool good = (task->routers_overtaken || overtake_routers(task)) &&
+                      (task->gate == NULL || gate_log(task->gate, log_input, task));
+    task->routers_overtaken = true;
+    if (!good) {
+        fail_no_memory(task);
+    } else if (task->gate == NULL || !gate_is_logging(task->gate)) {
+        mailbox_post(task->options.job, &task->flight->mail);
+        task->flight = NULL;
+        task->overtaking = 0;
+    }
+}
+
+/* As far as it can be done now. */
+static void overtake(struct task *task)
+{
+    if (task->overtaking == 0 || task->phase == PHASE_FAILED) return;
+    if (task->epoch > task->overtaking) {
+        go_on_overtaking(task);
+    } else if (task->gate != NULL && task->phase == PHASE_RUNNING &&
+               gate_overtake(task->gate, task->overtaking) == GATE_OVERTAKES) {
+        begin_overtaking(task);
+    }
+}
+
+static void take_overtake_letter(struct task *task, uint64_t epoch)
+{
+    CHECK(task->overtaking == 0 && task->replay_next == task->replays.count);
+    task->flight = letter_new(task, LETTER_FLIGHT);
+    if (task->flight == NULL) {
+        fail_no_memory(task);
+        return;
+    }
+    task->flight->epoch = epoch;
+    task->overtaking = epoch;
+    task->routers_overtaken = false;
+    /* Who waits for the inputs of a broadcast does not hurry: it would take all others in without a bound. */
+    const bool is_beginning = task->reader != NULL || task->phase != PHASE_RUNNING;
+    if (task->epoch <= epoch && is_beginning) chain_hurry(task->chain, true);
 }
 
 /* ---- Barriers and the end -------------------------------------------------------------------------------------------- */
@@ -558,15 +705,20 @@ static void take_letter(struct task *task, struct letter_to_task *letter)
     enum weir_code code = WEIR_OK;
     switch ((enum letter_type)letter->mail.type) {
     case LETTER_BARRIER: take_barrier_letter(task, letter); break;
+    case LETTER_OVERTAKE: take_overtake_letter(task, letter->epoch); break;
     case LETTER_PROCEED: code = chain_proceed(task->chain, letter->epoch, &error); break;
-    case LETTER_COMMITTED: chain_committed(task->chain, letter->epoch); break;
+    case LETTER_COMMITTED:
+        chain_committed(task->chain, letter->epoch);
+        task->waits_for_commit = false;
+        break;
     case LETTER_SPLIT:
         for (size_t i = 0; code == WEIR_OK && i < letter->splits.count; i++)
             code = task->options.vertex->source->source.type->reader_add(task->reader, &letter->splits.items[i], &error);
         task->positions_said = digest_positions(task);
         task->input_ended = false;
         break;
-    case LETTER_FINISH: task->may_finish = true; break;
+    /* On the same side of a barrier that waits as the tasks that have begun it already. */
+    case LETTER_FINISH: task->finish_epoch = task->epoch + task->barrier_waits; break;
     case LETTER_PART_DURABLE: task->part_under_way = false; break;
     case LETTER_DUMP: take_dump_letter(task, letter->stage); break;
     default: CHECK(!"a letter that no task gets");
@@ -630,7 +782,11 @@ static enum task_result gone(struct task *task)
 /* Takes the next piece of input, when there may be one. */
 static enum task_result take_input(struct task *task, int64_t *deadline_us)
 {
-    if (task->input_ended && !task->ended && (task->gate != NULL || task->may_finish)) {
+    if (task->replay_next < task->replays.count) {
+        take_replay(task);
+        return TASK_WORKED;
+    }
+    if (task->input_ended && !task->ended && (task->gate != NULL || task->finish_epoch <= task->epoch)) {
         task->phase = PHASE_FINISHING;
         return TASK_WORKED;
     }
@@ -640,7 +796,8 @@ static enum task_result take_input(struct task *task, int64_t *deadline_us)
     }
     if (!has_room_for_changes(task)) return TASK_WAITING;
     if (task->gate != NULL) return take_gate_event(task);
-    return task->ended || task->input_ended ? TASK_WAITING : poll_source(task, deadline_us);
+    const bool reads_nothing = task->ended || task->input_ended || task->waits_for_commit;
+    return reads_nothing ? TASK_WAITING : poll_source(task, deadline_us);
 }
 
 /* Sends partial batches on when the input has run dry, or when they have waited long enough. */
@@ -695,6 +852,7 @@ enum task_result task_step(struct task *task, int64_t *deadline_us)
     if (now - task->flush_us >= task->options.buffer_timeout_us && flush(task, now) == TASK_WORKED) return TASK_WORKED;
     if (task->dumping && task->dump_may_go_on) dump_slice(task);
     write_snapshot(task);
+    overtake(task);
     const enum task_result result = work(task, now, deadline_us);
     return result == TASK_WAITING && task->writing != NULL ? TASK_WORKED : result;
 }

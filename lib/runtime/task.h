@@ -8,6 +8,10 @@
  *
  *   any failure ──> FAILED (sticky): waits to be cancelled
  *
+ * OVERTAKE n (flight.h) lets a task that has no barrier n yet begin it from RUNNING, in the middle of a batch, and takes what
+ * waits in its routers out of the barrier's way. The task reports what it has of flights when barrier n has been met in all
+ * of its inputs.
+ *
  * At the end of its input a source's task waits for FINISH, which the job posts when all of them are there; other tasks go
  * on to FINISHING by themselves. So all of them do in one epoch, and the last words of the job are committed together.
  *
@@ -33,6 +37,8 @@ struct task_options {
     uint32_t attempt;
     uint64_t epoch;                /* the open one */
     int64_t clock_ms;              /* the latest time that was seen before */
+    bool is_unaligned;             /* barriers may overtake: what was in flight is something that happens later */
+    bool waits_for_commit;         /* a source: reads nothing before an epoch has been committed (flight.h) */
     bool was_complete;             /* every .finish was called in an earlier life, and nothing has come since */
     enum align_mode align_mode;
     const struct weir_environment *environment;
@@ -51,11 +57,15 @@ struct task;
 enum weir_code task_create(const struct task_options *options, struct task **task, struct weir_error *error);
 /* Joins two tasks' ends: gives `task` one more input or router. Environment thread, before the first step. */
 struct waker *task_waker(struct task *task);
-bool task_add_input(struct task *task, struct channel *channel, uint32_t tag);
+/* `keeps_order`: no barrier overtakes what lies in the channel. */
+bool task_add_input(struct task *task, struct channel *channel, uint32_t tag, bool keeps_order);
 bool task_add_router(struct task *task, const struct router_options *options);
 /* After all inputs and routers: makes gate and chain, so that shards can be restored. */
 enum weir_code task_connect(struct task *task, struct weir_error *error);
 struct chain *task_chain(struct task *task);
+/* A record that was in flight to `port` of stage `stage` when the checkpoint was taken: processed before anything else, in the
+ * order of the calls. Environment thread, before the first step. False when there is no memory. */
+bool task_replay(struct task *task, uint32_t stage, uint32_t port, const struct weir_record *record);
 void task_destroy(struct task *task); /* after its thread has been joined */
 
 /* The shell: a thread that steps until it is cancelled. */

@@ -42,6 +42,7 @@ void local_job_begin(void)
     local_job_set("execution.checkpointing.interval", "5ms");
     local_job_set("start.bounded", "true");
     if (getenv("WEIR_TEST_SMALL_CACHE") != NULL) local_job_use_small_cache();
+    if (getenv("WEIR_TEST_UNALIGNED") != NULL) local_job_set("execution.checkpointing.unaligned.enabled", "true");
 }
 
 /* In memory where that can be had: RocksDB syncs each file. */

@@ -87,6 +87,7 @@ void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, boo
     lives.transaction_timeout_ms = fate_percent(50) ? 500 + (int64_t)fate_below(3000) : 60000;
     add_setting("kafka.producer.transaction.timeout.ms", (uint64_t)lives.transaction_timeout_ms, "");
     if (fate_percent(30)) add_choice("pipeline.operator-chaining.enabled", "false");
+    add_setting("execution.checkpointing.aligned-checkpoint-timeout", fate_percent(50) ? 0 : fate_below(20), "ms");
     cluster_on_acted(on_acted);
 }
 

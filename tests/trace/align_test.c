@@ -27,13 +27,15 @@ static void note_step(const char *event, struct align_step step)
     char line[128];
     (void)snprintf(line, sizeof line, "%s ->%s", event, answers[step.answer]);
     note(line);
-    ck_assert(step.answer == ALIGN_TAKEN || !(step.resume || step.hold || step.snapshot));
+    ck_assert(step.answer == ALIGN_TAKEN || !(step.resume || step.hold || step.snapshot || step.logged));
     if (step.resume) note(" resume");
     if (step.hold) note(" hold");
     (void)snprintf(line, sizeof line, " snapshot %llu", (unsigned long long)step.epoch);
     if (step.snapshot) note(line);
+    if (step.logged) note(" logged");
     note(" [");
-    for (uint32_t i = 0; i < align.input_count; i++) note(align_is_held(&align, i) ? "h" : ".");
+    for (uint32_t i = 0; i < align.input_count; i++)
+        note(align_is_held(&align, i) ? "h" : align_is_logged(&align, i) ? "l" : ".");
     note("]\n");
 }
 
@@ -42,6 +44,13 @@ static void barrier(uint64_t epoch, uint32_t input)
     char event[64];
     (void)snprintf(event, sizeof event, "barrier %llu on %u", (unsigned long long)epoch, input);
     note_step(event, align_barrier(&align, input, epoch));
+}
+
+static void overtake(uint64_t epoch)
+{
+    char event[64];
+    (void)snprintf(event, sizeof event, "overtake %llu", (unsigned long long)epoch);
+    note_step(event, align_overtake(&align, epoch));
 }
 
 static void abort_epoch(uint64_t epoch)
@@ -254,6 +263,97 @@ START_TEST(invariants_hold_for_any_sequence)
 }
 END_TEST
 
+/* ---- Barriers that overtake --------------------------------------------------------------------------------------- */
+
+START_TEST(an_overtaking_barrier_is_snapshotted_at_once_and_what_it_overtook_is_logged)
+{
+    begin(ALIGN_EXACTLY_ONCE, 3, 0);
+    barrier(1, 1);
+    overtake(1);
+    barrier(1, 0);
+    barrier(1, 0);
+    barrier(1, 2);
+    barrier(2, 0);
+    end("barrier 1 on 1 -> hold [.h.]\n"
+        "overtake 1 -> resume snapshot 1 [l.l]\n"
+        "barrier 1 on 0 -> [..l]\n"
+        "barrier 1 on 0 -> duplicate [..l]\n"
+        "barrier 1 on 2 -> logged [...]\n"
+        "barrier 2 on 0 -> hold [h..]\n");
+}
+END_TEST
+
+START_TEST(no_barrier_need_have_come_to_be_overtaking)
+{
+    begin(ALIGN_EXACTLY_ONCE, 1, 4);
+    overtake(5);
+    overtake(5);
+    barrier(5, 0);
+    overtake(5);
+    barrier(6, 0);
+    overtake(6);
+    end("overtake 5 -> snapshot 5 [l]\n"
+        "overtake 5 -> duplicate [l]\n"
+        "barrier 5 on 0 -> logged [.]\n"
+        "overtake 5 -> late [.]\n"
+        "barrier 6 on 0 -> snapshot 6 [.]\n"
+        "overtake 6 -> late [.]\n");
+}
+END_TEST
+
+START_TEST(inputs_that_keep_their_order_are_waited_for)
+{
+    begin(ALIGN_EXACTLY_ONCE, 3, 0);
+    align_keep_order(&align, 1);
+    overtake(1);
+    barrier(1, 0);
+    barrier(1, 1);
+    barrier(1, 2);
+    barrier(2, 1);
+    overtake(2);
+    barrier(2, 0);
+    barrier(2, 2);
+    end("overtake 1 -> [...]\n"
+        "barrier 1 on 0 -> hold [h..]\n"
+        "barrier 1 on 1 -> resume snapshot 1 [..l]\n"
+        "barrier 1 on 2 -> logged [...]\n"
+        "barrier 2 on 1 -> hold [.h.]\n"
+        "overtake 2 -> resume snapshot 2 [l.l]\n"
+        "barrier 2 on 0 -> [..l]\n"
+        "barrier 2 on 2 -> logged [...]\n");
+}
+END_TEST
+
+START_TEST(one_that_waited_for_all_inputs_has_nothing_to_log)
+{
+    begin(ALIGN_EXACTLY_ONCE, 2, 0);
+    align_keep_order(&align, 0);
+    align_keep_order(&align, 1);
+    overtake(1);
+    barrier(1, 0);
+    barrier(1, 1);
+    end("overtake 1 -> [..]\n"
+        "barrier 1 on 0 -> hold [h.]\n"
+        "barrier 1 on 1 -> resume snapshot 1 logged [..]\n");
+}
+END_TEST
+
+START_TEST(an_abort_ends_the_logging)
+{
+    begin(ALIGN_EXACTLY_ONCE, 2, 0);
+    overtake(1);
+    abort_epoch(1);
+    barrier(1, 0);
+    barrier(2, 0);
+    barrier(2, 1);
+    end("overtake 1 -> snapshot 1 [ll]\n"
+        "abort 1 -> [..]\n"
+        "barrier 1 on 0 -> late [..]\n"
+        "barrier 2 on 0 -> hold [h.]\n"
+        "barrier 2 on 1 -> resume snapshot 2 [..]\n");
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_test(tests, holds_first_input_until_last_barrier);
@@ -268,6 +368,11 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_newer_barrier_gives_the_older_epoch_up);
     tcase_add_test(tests, epochs_may_be_skipped);
     tcase_add_test(tests, invariants_hold_for_any_sequence);
+    tcase_add_test(tests, an_overtaking_barrier_is_snapshotted_at_once_and_what_it_overtook_is_logged);
+    tcase_add_test(tests, no_barrier_need_have_come_to_be_overtaking);
+    tcase_add_test(tests, inputs_that_keep_their_order_are_waited_for);
+    tcase_add_test(tests, one_that_waited_for_all_inputs_has_nothing_to_log);
+    tcase_add_test(tests, an_abort_ends_the_logging);
 }
 
 int main(void)

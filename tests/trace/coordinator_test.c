@@ -355,6 +355,95 @@ START_TEST(random_events_keep_the_rules)
 }
 END_TEST
 
+/* ---- Barriers that overtake --------------------------------------------------------------------------------------- */
+
+static void both_fly(int64_t now_us, uint64_t epoch)
+{
+    ON(FLIGHT, now_us, .epoch = epoch, .subtask = 0);
+    ON(FLIGHT, now_us, .epoch = epoch, .subtask = 1);
+}
+
+START_TEST(an_overtaking_checkpoint_is_complete_when_flights_are_reported_too)
+{
+    begin((struct coordinator_options){ .unaligned = true });
+    ON(ACTIVITY, 100, .epoch = 7);
+    both_ack(110, 7);
+    both_fly(120, 7);
+    ON(FLIGHT, 121, .epoch = 7, .subtask = 1);
+    ON(ALLOWED, 130, .epoch = 8);
+    expect("100 ACTIVITY 7 | OPEN > COLLECTING | SEND_BARRIER 7, OVERTAKE 7\n"
+           "110 ACK 7 of 1\n"
+           "110 ACK 7 of 0\n"
+           "120 FLIGHT 7 of 0\n"
+           "120 FLIGHT 7 of 1 | COLLECTING > COMMITTING | COMPLETE 7\n"
+           "121 FLIGHT 7 of 1 | duplicate\n"
+           "130 ALLOWED 8 | COMMITTING > OPEN\n");
+    done();
+}
+END_TEST
+
+START_TEST(a_barrier_overtakes_only_when_its_checkpoint_is_late)
+{
+    begin((struct coordinator_options){ .unaligned = true, .aligned_timeout_us = 30, .timeout_us = 1000 });
+    ON(ACTIVITY, 100, .epoch = 7);
+    ON(ACK, 120, .epoch = 7, .subtask = 0);
+    ON(FLIGHT, 125, .epoch = 7, .subtask = 0);
+    ON(TIMER, 130);
+    ON(ACK, 140, .epoch = 7, .subtask = 1);
+    both_fly(150, 7);
+    ON(ALLOWED, 160, .epoch = 8);
+    ON(TRIGGER, 170);
+    both_ack(180, 8);
+    expect("100 ACTIVITY 7 | OPEN > COLLECTING | SEND_BARRIER 7, SET_TIMER 130\n"
+           "120 ACK 7 of 0\n"
+           "125 FLIGHT 7 of 0 | unknown\n"
+           "130 TIMER | OVERTAKE 7, SET_TIMER 1100\n"
+           "140 ACK 7 of 1\n"
+           "150 FLIGHT 7 of 0\n"
+           "150 FLIGHT 7 of 1 | COLLECTING > COMMITTING | COMPLETE 7\n"
+           "160 ALLOWED 8 | COMMITTING > OPEN\n"
+           "170 TRIGGER | OPEN > COLLECTING | SEND_BARRIER 8, SET_TIMER 200\n"
+           "180 ACK 8 of 1\n"
+           "180 ACK 8 of 0 | COLLECTING > COMMITTING | COMPLETE 8, SET_TIMER 1170\n");
+    done();
+}
+END_TEST
+
+/* What the next barrier is, when `event` has come. */
+static bool overtakes(enum coordinator_event_type event, bool begins_aligned)
+{
+    bool found = false;
+    begin((struct coordinator_options){ .unaligned = true, .begins_aligned = begins_aligned });
+    const struct weir_splits cuts = { 0 };
+    step((struct coordinator_event){ .type = event, .now_us = 10, .epoch = 7, .cuts = &cuts });
+    if (coordinator.phase == COORDINATOR_OPEN) ON(TRIGGER, 20);
+    ck_assert_int_eq(coordinator.phase, COORDINATOR_COLLECTING);
+    found = coordinator.overtaking;
+    both_ack(30, 7);
+    if (found) both_fly(30, 7);
+    ck_assert_int_ne(coordinator.phase, COORDINATOR_COLLECTING);
+    if (coordinator.phase == COORDINATOR_COMMITTING) {
+        ON(ALLOWED, 40, .epoch = 8);
+        ON(TRIGGER, 50);
+        ck_assert_int_eq(coordinator.overtaking, event != COORDINATOR_ON_FINISHING);
+    }
+    done();
+    return found;
+}
+
+START_TEST(what_must_be_whole_is_never_overtaken)
+{
+    ck_assert(overtakes(COORDINATOR_ON_TRIGGER, false));
+    ck_assert(overtakes(COORDINATOR_ON_BYTES, false));
+    ck_assert(!overtakes(COORDINATOR_ON_TRIGGER, true)); /* the first behind a restored flight */
+    ck_assert(!overtakes(COORDINATOR_ON_ALIGNED, false));
+    ck_assert(!overtakes(COORDINATOR_ON_STOP, false));
+    ck_assert(!overtakes(COORDINATOR_ON_ALL_ENDED, false));
+    ck_assert(!overtakes(COORDINATOR_ON_CUT, false));
+    ck_assert(!overtakes(COORDINATOR_ON_FINISHING, false));
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_test(tests, a_checkpoint_from_activity_to_the_next);
@@ -372,6 +461,9 @@ static void add(TCase *tests)
     tcase_add_test(tests, the_time_out_covers_the_commit_and_ends_with_it);
     tcase_add_test(tests, acknowledgements_that_nobody_waits_for_are_counted);
     tcase_add_test(tests, random_events_keep_the_rules);
+    tcase_add_test(tests, an_overtaking_checkpoint_is_complete_when_flights_are_reported_too);
+    tcase_add_test(tests, a_barrier_overtakes_only_when_its_checkpoint_is_late);
+    tcase_add_test(tests, what_must_be_whole_is_never_overtaken);
 }
 
 int main(void)

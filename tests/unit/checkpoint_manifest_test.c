@@ -52,6 +52,39 @@ START_TEST(a_frame_holds_its_manifest)
 }
 END_TEST
 
+/* A frame without them is as it was before there were any. */
+START_TEST(flights_belong_to_a_format_of_their_own)
+{
+    struct weir_error error;
+    struct manifest manifest, with = *sample_manifest();
+    struct manifest_flight flights[] = {
+        { .operator_name = "count", .port = 1, .subtask = 3, .record_count = 2, .records = weir_text("abc") },
+        { .operator_name = "print", .record_count = 1, .records = weir_text("d") },
+    };
+    ck_assert_int_eq(frame.data[8], FRAME_VERSION);
+    with.flight_count = 2;
+    with.flights = flights;
+    ck_assert(manifest_encode(&with, &frame, &name));
+    ck_assert_int_eq(frame.data[8], FRAME_VERSION_FLIGHTS);
+    ck_assert_int_eq(frame_verify(bytes_of(&frame), &name, &error), WEIR_OK);
+    ck_assert_int_eq(manifest_decode(bytes_of(&frame), &name, &arena, &manifest, &error), WEIR_OK);
+    sample_assert_equal(sample_manifest(), &manifest);
+    ck_assert_uint_eq(manifest.flight_count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_str_eq(manifest.flights[i].operator_name, flights[i].operator_name);
+        ck_assert_uint_eq(manifest.flights[i].port, flights[i].port);
+        ck_assert_uint_eq(manifest.flights[i].subtask, flights[i].subtask);
+        ck_assert_uint_eq(manifest.flights[i].record_count, flights[i].record_count);
+        ck_assert(weir_bytes_equal(manifest.flights[i].records, flights[i].records));
+    }
+    for (size_t bit = 0; bit < frame.size * 8; bit += 7) {
+        frame.data[bit / 8] = (char)(frame.data[bit / 8] ^ (1 << (bit % 8)));
+        ck_assert_int_ne(frame_verify(bytes_of(&frame), &name, &error), WEIR_OK);
+        frame.data[bit / 8] = (char)(frame.data[bit / 8] ^ (1 << (bit % 8)));
+    }
+}
+END_TEST
+
 START_TEST(a_frame_fills_whole_pages)
 {
     char delta[9000];
@@ -153,7 +186,7 @@ END_TEST
 START_TEST(refuses_a_newer_format)
 {
     struct weir_error error;
-    buffer_patch_u32(&frame, 8, FRAME_VERSION + 1);
+    buffer_patch_u32(&frame, 8, FRAME_VERSION_FLIGHTS + 1);
     rehash(&frame);
     ck_assert_int_eq(frame_verify(bytes_of(&frame), &name, &error), WEIR_FOREIGN);
     ck_assert_ptr_nonnull(strstr(error.text, "start the newer program again"));
@@ -267,6 +300,7 @@ static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, a_frame_holds_its_manifest);
+    tcase_add_test(tests, flights_belong_to_a_format_of_their_own);
     tcase_add_test(tests, a_frame_fills_whole_pages);
     tcase_add_test(tests, a_complete_job_says_so);
     tcase_add_test(tests, a_part_says_so);

@@ -234,6 +234,86 @@ START_TEST(a_closed_channel_gives_nothing)
 }
 END_TEST
 
+/* ---- Barriers that overtake --------------------------------------------------------------------------------------- */
+
+static bool log_batch(void *user, uint32_t tag, const struct weir_batch *batch)
+{
+    (void)user;
+    char line[64];
+    const struct weir_bytes value = batch->records[0].value;
+    (void)snprintf(line, sizeof line, "(%.*s/%u) ", (int)value.size, value.data, tag);
+    strcat(trace, line);
+    return true;
+}
+
+static void overtake(uint64_t epoch)
+{
+    static const char *const answers[] = { "overtakes ", "waits ", "has " };
+    strcat(trace, answers[gate_overtake(gate, epoch)]);
+}
+
+/* Logs what there is, and marks the end of it. */
+static void log_inputs(void)
+{
+    ck_assert(gate_log(gate, log_batch, NULL));
+    strcat(trace, gate_is_logging(gate) ? ".. " : ". ");
+}
+
+START_TEST(logs_what_lies_before_the_barrier_and_hands_it_out_all_the_same)
+{
+    begin(ALIGN_EXACTLY_ONCE, 2);
+    push_batch(0, "a");
+    push(0, element_barrier(1));
+    push_batch(0, "b");
+    push_batch(1, "x");
+    overtake(1);
+    log_inputs();
+    push_batch(1, "y"); /* not logged yet: not handed out either */
+    drain();
+    log_inputs();
+    channel_overtake(channels[1], 1);
+    push_batch(1, "z");
+    log_inputs();
+    drain();
+    ck_assert_uint_eq(gate_barriers_ignored(gate), 0);
+    end("overtakes (a/10) (x/11) .. a/10 x/11 b/10 | (y/11) .. . y/11 z/11 | ");
+}
+END_TEST
+
+START_TEST(what_was_overtaken_twice_is_logged_twice)
+{
+    begin(ALIGN_EXACTLY_ONCE, 1);
+    push_batch(0, "a");
+    channel_overtake(channels[0], 1);
+    push_batch(0, "b");
+    overtake(1);
+    log_inputs();
+    channel_overtake(channels[0], 2);
+    push_batch(0, "c");
+    overtake(2);
+    overtake(2);
+    log_inputs();
+    overtake(2);
+    drain();
+    push(0, element_barrier(3));
+    drain();
+    end("overtakes (a/10) . overtakes waits (a/10) (b/10) . has a/10 b/10 c/10 | aligned3 | ");
+}
+END_TEST
+
+START_TEST(a_barrier_beside_the_channel_is_met_in_its_place)
+{
+    begin(ALIGN_EXACTLY_ONCE, 2);
+    push_batch(0, "a");
+    channel_overtake(channels[0], 1);
+    push_batch(0, "b");
+    channel_overtake(channels[1], 1);
+    push_batch(1, "x");
+    drain();
+    end("a/10 aligned1 x/11 b/10 | ");
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_test(tests, serves_inputs_in_turn);
@@ -246,6 +326,9 @@ static void add(TCase *tests)
     tcase_add_test(tests, ends_once_behind_the_last_input);
     tcase_add_test(tests, barriers_flow_behind_the_end);
     tcase_add_test(tests, a_closed_channel_gives_nothing);
+    tcase_add_test(tests, logs_what_lies_before_the_barrier_and_hands_it_out_all_the_same);
+    tcase_add_test(tests, what_was_overtaken_twice_is_logged_twice);
+    tcase_add_test(tests, a_barrier_beside_the_channel_is_met_in_its_place);
 }
 
 int main(void)

@@ -238,6 +238,55 @@ START_TEST(destroying_releases_what_waits)
 }
 END_TEST
 
+static char logged[256];
+
+static bool log_batch(void *user, uint32_t channel, const struct weir_batch *batch)
+{
+    (void)user;
+    char line[64];
+    const struct weir_bytes value = batch->records[0].value;
+    (void)snprintf(line, sizeof line, "%u: %.*s x %u. ", channel, (int)value.size, value.data, batch->count);
+    strcat(logged, line);
+    return true;
+}
+
+/* Two full channels: in front of the barrier waits a batch for one of them, and for the other the barrier alone. */
+START_TEST(a_barrier_overtakes_what_waits_but_not_what_is_in_the_channel)
+{
+    logged[0] = '\0';
+    begin_with_capacity(WEIR_EXCHANGE_REBALANCE, 2, 1);
+    emit_batch("a"); /* 1 */
+    emit_batch("b"); /* 0 */
+    emit_batch("c"); /* 1, waits */
+    ck_assert(router_control(router, element_barrier(4)));
+    ck_assert(router_is_blocked(router));
+    ck_assert(router_overtake(router, 4, log_batch, NULL));
+    ck_assert_str_eq(logged, "1: c x 1024. ");
+    ck_assert(router_is_blocked(router)); /* the batch is still to be sent */
+    ck_assert_str_eq(receive(0), "[b x 1024]4");
+    ck_assert_str_eq(receive(1), "[a x 1024]4");
+    ck_assert(router_retry(router));
+    ck_assert_str_eq(receive(1), "[c x 1024]");
+    ck_assert(router_overtake(router, 4, log_batch, NULL)); /* none waits any more */
+    ck_assert_str_eq(logged, "1: c x 1024. ");
+    end();
+}
+END_TEST
+
+START_TEST(a_barrier_overtakes_nothing_of_a_broadcast)
+{
+    logged[0] = '\0';
+    begin_with_capacity(WEIR_EXCHANGE_BROADCAST, 2, 1);
+    emit_batch("a");
+    emit_batch("b");
+    ck_assert(router_control(router, element_barrier(4)));
+    ck_assert(router_overtake(router, 4, log_batch, NULL));
+    ck_assert_str_eq(logged, "");
+    ck_assert_str_eq(receive(0), "[a x 1024]");
+    end();
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_test(tests, gathers_records_until_flush);
@@ -250,6 +299,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, one_full_channel_does_not_hold_up_the_others);
     tcase_add_test(tests, closing_the_channels_unblocks);
     tcase_add_test(tests, destroying_releases_what_waits);
+    tcase_add_test(tests, a_barrier_overtakes_what_waits_but_not_what_is_in_the_channel);
+    tcase_add_test(tests, a_barrier_overtakes_nothing_of_a_broadcast);
 }
 
 int main(void)
