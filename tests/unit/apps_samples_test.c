@@ -121,6 +121,21 @@ START_TEST(operator_list_packs_every_record_once)
 }
 END_TEST
 
+START_TEST(operator_union_gives_no_number_twice)
+{
+    static bool is_given[2 * RECORDS];
+    run_twice("operator-union");
+    run("operator-union", RECORDS + 100, 1);
+    ck_assert_int_eq(line_count, RECORDS + 100);
+    for (int i = 0; i < line_count; i++) {
+        const int number = atoi(lines[i].value);
+        ck_assert(number > 0 && number < 2 * RECORDS);
+        ck_assert_msg(!is_given[number], "%d was given twice", number);
+        is_given[number] = true;
+    }
+}
+END_TEST
+
 /* In which order limits and orders meet is not said, but every limit is below what comes much later. */
 START_TEST(broadcast_refuses_what_is_above_the_limit)
 {
@@ -145,6 +160,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, reducing_has_the_highest_temperature);
     tcase_add_test(tests, aggregating_has_the_mean);
     tcase_add_test(tests, operator_list_packs_every_record_once);
+    tcase_add_test(tests, operator_union_gives_no_number_twice);
     tcase_add_test(tests, broadcast_refuses_what_is_above_the_limit);
     tcase_add_test(tests, time_to_live_lets_each_order_through_once);
 }
