@@ -17,6 +17,8 @@ void shard_set_time(struct shard *shard, int64_t now_ms)
 {
     CHECK(now_ms >= shard->now_ms);
     shard->now_ms = now_ms;
+    if (shard->holds_units && shard->store->operations->set_time != NULL)
+        shard->store->operations->set_time(shard->store, now_ms);
 }
 
 /* When there is no memory, it stays as old as it was. */

@@ -80,6 +80,9 @@ struct store_operations {
      * caller takes out of it what it needs (checkpoint/links.h), on any thread. NULL where a base has to be a walk. */
     enum weir_code (*link)(struct state_store *store, char folder[STORE_FOLDER_MAX], struct weir_error *error);
 
+    /* It is so late: values and entries of maps whose time is over may vanish from now on. NULL where none ever do. */
+    void (*set_time)(struct state_store *store, int64_t now_ms);
+
     uint64_t (*bytes)(const struct state_store *store); /* on disk, about */
     void (*destroy)(struct state_store *store);
 };

@@ -62,6 +62,27 @@ void store_key_encode(struct buffer *out, bool is_ordered, uint32_t group, const
     store_key_part(out, key->key);
 }
 
+/* Past a part; NULL when there is none. */
+static const char *skip_part(const char *at, const char *end)
+{
+    if (at == NULL || at == end) return NULL;
+    if (*at++ != PART_BYTES) return at;
+    while (end - at >= 2) {
+        if (*at++ != 0) continue;
+        if (*at++ != (char)ESCAPED_ZERO) return at;
+    }
+    return NULL;
+}
+
+bool store_key_is_element(struct weir_bytes bytes)
+{
+    static const char none[8];
+    const char *const end = bytes.data + bytes.size;
+    const char *at = bytes.size < 2 ? NULL : bytes.data + 2; /* behind the key group */
+    at = skip_part(skip_part(at, end), end);
+    return at != NULL && end - at >= (ptrdiff_t)sizeof none && memcmp(at, none, sizeof none) != 0;
+}
+
 static uint64_t read_big_endian(struct reader *reader, int size)
 {
     uint64_t number = 0;

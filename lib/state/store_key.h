@@ -30,6 +30,9 @@ void store_key_part(struct buffer *out, struct weir_bytes part);
 const char *store_key_decode(struct weir_bytes bytes, bool is_ordered, struct buffer *scratch, uint32_t *group,
                              struct state_key *key);
 
+/* Is it an element of a collection? Of a name that is not ordered_in_group; any thread. */
+bool store_key_is_element(struct weir_bytes bytes);
+
 void store_value_encode(struct buffer *out, uint32_t version, struct weir_bytes value);
 void store_stamped_encode(struct buffer *out, int64_t stamp_ms, struct weir_bytes value);
 /* Borrowed from `bytes`. False: these bytes are no value. */

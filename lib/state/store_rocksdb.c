@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <rocksdb/c.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,15 @@ struct brought {
     char file[STORE_FILE_MAX];
 };
 
+/* What a compaction asks for each unit of a state whose values expire. Compactions run on RocksDB's threads. */
+struct expiry {
+    const _Atomic int64_t *now_ms;
+    int64_t ttl_ms;
+    bool is_map;
+    rocksdb_compactionfilter_t *filter;
+    rocksdb_options_t *options; /* of the column family */
+};
+
 struct rocks {
     struct state_store store;
     struct state_declaration *states;
@@ -33,6 +43,8 @@ struct rocks {
     uint32_t state_count;
     uint32_t max_parallelism;
     rocksdb_options_t *options;
+    struct expiry *expiries; /* one for each state; `options` NULL where nothing expires */
+    _Atomic int64_t now_ms;
     rocksdb_readoptions_t *reading, *scanning;
     rocksdb_writeoptions_t *writing;
     rocksdb_ingestexternalfileoptions_t *ingesting;
@@ -172,6 +184,8 @@ static void set_options(struct rocks *rocks, const struct store_rocksdb_options 
     rocksdb_options_set_level0_slowdown_writes_trigger(rocks->options, 10000);
     rocksdb_options_set_level0_stop_writes_trigger(rocks->options, 20000);
     rocksdb_options_set_target_file_size_base(rocks->options, TABLE_BYTES);
+    /* What is ingested into an empty database goes to the lowest level: small states are compacted with it, too. */
+    rocksdb_options_set_level_compaction_dynamic_level_bytes(rocks->options, 1);
     rocksdb_options_set_write_buffer_size(rocks->options, 1 << 20);
     rocksdb_options_set_max_manifest_file_size(rocks->options, MANIFEST_BYTES); /* each base has a copy */
     rocksdb_options_set_compression(rocks->options, rocksdb_lz4_compression);
@@ -188,6 +202,71 @@ static void set_options(struct rocks *rocks, const struct store_rocksdb_options 
     rocksdb_ingestexternalfileoptions_set_move_files(rocks->ingesting, 1);
     rocks->files = rocksdb_envoptions_create();
 }
+
+/* ---- Time to live ------------------------------------------------------------------------------------------------ */
+
+static unsigned char is_over(void *user, int level, const char *name, size_t name_size, const char *bytes, size_t size,
+                             char **new_value, size_t *new_size, unsigned char *has_changed)
+{
+    const struct expiry *expiry = user;
+    struct weir_bytes value;
+    uint32_t version;
+    int64_t stamp_ms;
+    (void)level, (void)new_value, (void)new_size, (void)has_changed;
+    if (expiry->is_map && !store_key_is_element((struct weir_bytes){ name, name_size })) return 0;
+    if (!store_value_decode((struct weir_bytes){ bytes, size }, &version, &value) ||
+        !store_stamped_decode(value, &stamp_ms, &value))
+        return 0; /* who reads it will say so */
+    const int64_t now_ms = atomic_load_explicit(expiry->now_ms, memory_order_relaxed);
+    return (int64_t)((uint64_t)now_ms - (uint64_t)stamp_ms) >= expiry->ttl_ms;
+}
+
+static const char *filter_name(void *user)
+{
+    (void)user;
+    return "weir.expiry";
+}
+
+static void destroy_nothing(void *user)
+{
+    (void)user;
+}
+
+static void set_expiries(struct rocks *rocks)
+{
+    for (uint32_t i = 0; i < rocks->state_count; i++) {
+        const struct state_declaration *state = &rocks->states[i];
+        struct expiry *expiry = &rocks->expiries[i];
+        if (state->ttl_ms <= 0 || state_kind_is_list(state->kind) || state->ordered_in_group) continue;
+        *expiry = (struct expiry){ .now_ms = &rocks->now_ms, .ttl_ms = state->ttl_ms,
+                                   .is_map = state_kind_is_map(state->kind) };
+        expiry->filter = rocksdb_compactionfilter_create(expiry, destroy_nothing, is_over, filter_name);
+        expiry->options = rocksdb_options_create_copy(rocks->options);
+        rocksdb_options_set_compaction_filter(expiry->options, expiry->filter);
+    }
+}
+
+static void unset_expiries(struct rocks *rocks)
+{
+    for (uint32_t i = 0; i < rocks->state_count; i++) {
+        if (rocks->expiries[i].options == NULL) continue;
+        rocksdb_options_destroy(rocks->expiries[i].options);
+        rocksdb_compactionfilter_destroy(rocks->expiries[i].filter);
+    }
+}
+
+static const rocksdb_options_t *options_of(const struct rocks *rocks, uint32_t state)
+{
+    const bool expires = state != UINT32_MAX && rocks->expiries[state].options != NULL;
+    return expires ? rocks->expiries[state].options : rocks->options;
+}
+
+static void rocks_set_time(struct state_store *store, int64_t now_ms)
+{
+    atomic_store_explicit(&rocks_of(store)->now_ms, now_ms, memory_order_relaxed);
+}
+
+/* ---- Opening a database ------------------------------------------------------------------------------------------ */
 
 static enum weir_code prepare_directory(const struct rocks *rocks, const struct store_rocksdb_options *options,
                                         const char *db, const char *fresh, struct weir_error *error)
@@ -241,7 +320,7 @@ static enum weir_code open_families(struct rocks *rocks, const struct store_rock
     rocksdb_column_family_handle_t **handles = calloc(count, sizeof *handles);
     enum weir_code code = options == NULL || handles == NULL ? no_memory(error) : WEIR_OK;
     if (code == WEIR_OK) {
-        for (size_t i = 0; i < count; i++) options[i] = rocks->options;
+        for (size_t i = 0; i < count; i++) options[i] = options_of(rocks, state_named(rocks, names[i]));
         const char *const *const all = (const char *const *)names;
         if (rocks->reads_only)
             rocks->db = rocksdb_open_for_read_only_column_families(rocks->options, db, (int)count, all, options, handles,
@@ -272,7 +351,7 @@ static enum weir_code open_database(struct rocks *rocks, const struct store_rock
     if (listed != NULL) rocksdb_list_column_families_destroy(listed, count);
     for (uint32_t i = 0; code == WEIR_OK && i < rocks->state_count; i++) {
         if (rocks->families[i] != NULL || rocks->reads_only) continue;
-        rocks->families[i] = rocksdb_create_column_family(rocks->db, rocks->options, rocks->states[i].name, &message);
+        rocks->families[i] = rocksdb_create_column_family(rocks->db, options_of(rocks, i), rocks->states[i].name, &message);
         code = answer(rocks, message, "add a state", error);
     }
     return code;
@@ -319,12 +398,14 @@ static enum weir_code open_in(struct rocks *rocks, const struct store_rocksdb_op
     (void)snprintf(fresh, sizeof fresh, "%s/new", directory);
     rocks->states = malloc((options->state_count + 1) * sizeof *rocks->states);
     rocks->families = calloc(options->state_count + 1, sizeof(rocksdb_column_family_handle_t *));
-    if (rocks->states == NULL || rocks->families == NULL) return no_memory(error);
+    rocks->expiries = calloc(options->state_count + 1, sizeof *rocks->expiries);
+    if (rocks->states == NULL || rocks->families == NULL || rocks->expiries == NULL) return no_memory(error);
     memcpy(rocks->states, options->states, options->state_count * sizeof *rocks->states);
     rocks->state_count = options->state_count;
     rocks->max_parallelism = options->max_parallelism;
     rocks->has_base = options->base != NULL;
     set_options(rocks, options);
+    if (!rocks->reads_only) set_expiries(rocks);
     enum weir_code code = prepare_directory(rocks, options, db, fresh, error);
     if (code == WEIR_OK && !remember_files(rocks, options->base)) code = no_memory(error);
     if (code == WEIR_OK) code = open_database(rocks, options, db, error);
@@ -781,6 +862,7 @@ static void rocks_destroy(struct state_store *store)
     rocks_walk_end(store);
     close_database(rocks);
     if (rocks->options != NULL) {
+        unset_expiries(rocks);
         rocksdb_envoptions_destroy(rocks->files);
         rocksdb_ingestexternalfileoptions_destroy(rocks->ingesting);
         rocksdb_writeoptions_destroy(rocks->writing);
@@ -796,6 +878,7 @@ static void rocks_destroy(struct state_store *store)
     buffer_deinit(&rocks->name);
     buffer_deinit(&rocks->scratch);
     free(rocks->families);
+    free(rocks->expiries);
     free(rocks->states);
     free(rocks);
 }
@@ -831,12 +914,14 @@ enum weir_code store_rocksdb_open(const struct store_rocksdb_options *options, s
         .name = "rocksdb", .holds_units = true, .get = rocks_get, .get_many = rocks_get_many, .put = rocks_put,
         .remove = rocks_remove, .remove_elements = rocks_remove_elements, .flush = rocks_flush, .scan = rocks_scan,
         .scan_group = rocks_scan_group, .walk_begin = rocks_walk_begin, .walk_on = rocks_walk_on,
-        .walk_end = rocks_walk_end, .link = rocks_link, .bytes = rocks_bytes, .destroy = rocks_destroy,
+        .walk_end = rocks_walk_end, .link = rocks_link, .set_time = rocks_set_time,
+        .bytes = rocks_bytes, .destroy = rocks_destroy,
     };
     CHECK(options->open_files_max >= OPEN_FILES_MIN && options->max_parallelism <= UINT16_MAX);
     struct rocks *rocks = calloc(1, sizeof *rocks);
     if (rocks == NULL) return no_memory(error);
     rocks->store.operations = &operations;
+    atomic_init(&rocks->now_ms, INT64_MIN / 2); /* until somebody says how late it is, nothing is over */
     buffer_init(&rocks->collected);
     buffer_init(&rocks->name);
     buffer_init(&rocks->scratch);

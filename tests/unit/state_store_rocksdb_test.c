@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "harness/unit.h"
+#include "state/store_key.h"
 
 enum { PLAIN, MAP, ORDERED, STATES };
 enum { KEYS = 8, MEMBERS = 20, ROWS = STATES * KEYS * MEMBERS, MAX_PARALLELISM = 16, OPEN_FILES = 16 };
@@ -523,6 +524,85 @@ START_TEST(a_failure_is_answered_again)
 }
 END_TEST
 
+/* ---- Time to live ------------------------------------------------------------------------------------------------ */
+
+enum { TTL_MS = 1000, LATE_MS = 5000 };
+
+static void put_stamped(struct state_store *store, uint32_t state, const struct state_key *key, int64_t stamp_ms)
+{
+    struct buffer packed;
+    buffer_init(&packed);
+    store_stamped_encode(&packed, stamp_ms, weir_text("value"));
+    check(store->operations->put(store, state, key, (struct weir_bytes){ packed.data, packed.size }, 0, &error));
+    buffer_deinit(&packed);
+}
+
+static bool has_unit(struct state_store *store, uint32_t state, const struct state_key *key)
+{
+    bool found;
+    uint32_t version;
+    buffer_clear(&values);
+    check(store->operations->get(store, state, key, &values, &version, &found, &error));
+    return found;
+}
+
+static struct state_key key_of(const char *name, uint64_t generation)
+{
+    struct state_key key = { .key = weir_text(name), .generation = generation };
+    key.hash = hash_key(key.key);
+    if (generation > 0) key.element = weir_text("member");
+    return key;
+}
+
+/* Batches that do not overlap what is there are moved down without being rewritten, so these do. */
+static void provoke_compactions(struct state_store *store, uint32_t state, uint32_t round)
+{
+    char name[32];
+    const struct state_key first = key_of("a", state == 1), last = key_of("z", state == 1);
+    (void)snprintf(name, sizeof name, "filler-%u", round);
+    const struct state_key filler = key_of(name, state == 1);
+    put_stamped(store, state, &first, LATE_MS);
+    put_stamped(store, state, &filler, LATE_MS);
+    put_stamped(store, state, &last, LATE_MS);
+    check(store->operations->flush(store, &error));
+}
+
+START_TEST(a_compaction_leaves_out_what_has_expired)
+{
+    static const struct state_declaration expiring[] = {
+        { .name = "value", .codec = WEIR_BYTES, .ttl_ms = TTL_MS },
+        { .name = "map", .kind = WEIR_STATE_MAP, .codec = WEIR_BYTES, .ttl_ms = TTL_MS },
+        { .name = "list", .kind = WEIR_STATE_LIST, .codec = WEIR_BYTES, .ttl_ms = TTL_MS },
+    };
+    const uint32_t state = (uint32_t)_i;
+    const uint64_t generation = state > 0;
+    char path[128];
+    struct state_store *store;
+    path_of(path, "store", 0);
+    check(store_rocksdb_open(&(struct store_rocksdb_options){ .directory = path, .states = expiring, .state_count = 3,
+                                                              .max_parallelism = MAX_PARALLELISM,
+                                                              .group_count = MAX_PARALLELISM, .memory = memory,
+                                                              .open_files_max = OPEN_FILES },
+                             &store, &error));
+    const struct state_key old = key_of("key", generation), young = key_of("other key", generation);
+    struct state_key head = key_of("head", 0);
+    put_stamped(store, state, &old, 1);
+    put_stamped(store, state, &young, LATE_MS - TTL_MS + 1);
+    if (state > 0) check(store->operations->put(store, state, &head, weir_text("no time"), 0, &error));
+    check(store->operations->flush(store, &error));
+    uint32_t round = 0;
+    for (; round < 20; round++) provoke_compactions(store, state, round); /* nobody has said yet how late it is */
+    ck_assert(has_unit(store, state, &old));
+    store->operations->set_time(store, LATE_MS);
+    for (; round < 2000 && has_unit(store, state, &old) && state < 2; round++) provoke_compactions(store, state, round);
+    for (; round < 100 && state == 2; round++) provoke_compactions(store, state, round);
+    ck_assert_int_eq(has_unit(store, state, &old), state == 2);
+    ck_assert(has_unit(store, state, &young));
+    ck_assert(state == 0 || has_unit(store, state, &head));
+    store->operations->destroy(store);
+}
+END_TEST
+
 /* ---- Damage ------------------------------------------------------------------------------------------------------ */
 
 static struct manifest_base base;
@@ -750,6 +830,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, what_a_crash_left_behind_is_not_used);
     tcase_add_test(tests, states_are_found_by_name_and_dropped_when_not_declared);
     tcase_add_test(tests, a_failure_is_answered_again);
+    tcase_add_loop_test(tests, a_compaction_leaves_out_what_has_expired, 0, 3);
     tcase_add_test(tests, damage_is_found_before_opening);
     tcase_add_test(tests, every_byte_is_covered_by_some_hash);
     tcase_add_test(tests, a_cut_missing_or_exchanged_file_is_found);
