@@ -531,4 +531,4 @@ void lives_trace(void)
 
 void lives_set_moments(const struct lives_moments *moments) { lives.moments = *moments; }
 bool lives_have_ended_well(uint32_t whose) { return lives.have_ended_well[whose]; }
-void lives_forget_the_end(void) { memset(lives.have_ended_well, 0, sizeof lives.have_ended_well); }
+void lives_forget_the_end(uint32_t whose) { lives.have_ended_well[whose] = false; }

@@ -88,7 +88,7 @@ uint32_t lives_alive_of(uint32_t whose, struct life *lives[LIVES_MAX]);
 void lives_judge(void);
 /* The last life of that job that ended did so when it was told to, or came to the end, with all input taken in. */
 bool lives_have_ended_well(uint32_t whose);
-void lives_forget_the_end(void);
+void lives_forget_the_end(uint32_t whose);
 /* What those that are alive are at, for the trace. */
 void lives_trace(void);
 

@@ -288,7 +288,7 @@ static bool ledger_is_deleted(void)
 {
     if (!has_all_mirrors() || !fate_strikes(FATE_mishaps, "the ledger's topic is deleted")) return false;
     (void)model_delete_topic(cluster_model(), mishaps.ledger);
-    lives_keep_savepoint(NULL); /* what the history began with stands there alone */
+    lives_keep_savepoint(NULL);
     world_seen()->lost_ledgers++;
     return true;
 }
@@ -349,6 +349,7 @@ static void lose_tail(int64_t offset)
 {
     const struct model_place ledger = { mishaps.ledger, 0 };
     CHECK(model_lose_tail(cluster_model(), &ledger, offset) == MODEL_OK);
+    lives_keep_savepoint(NULL); /* what the history began with stands there alone */
     world_seen()->lost_tails++;
 }
 

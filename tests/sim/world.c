@@ -105,12 +105,13 @@ static void calm(void)
 {
     struct life *lives[LIVES_MAX];
     weather_calm();
-    lives_forget_the_end();
+    lives_forget_the_end(ORACLE_JOB);
     (void)load_end();
     const int64_t until_us = sched_now_us() + CALM_US;
     while (sched_now_us() < until_us && !has_violation(NULL) && !all_have_ended_well()) {
         (void)load_end();
         bring_to_the_end(ORACLE_JOB, !mishaps_have_struck());
+        if (!lives_have_ended_well(ORACLE_JOB)) lives_forget_the_end(ORACLE_FOLLOWER); /* there is more to come */
         if (world.is_followed) bring_to_the_end(ORACLE_FOLLOWER, lives_have_ended_well(ORACLE_JOB));
         pass_time(SLICE_US);
         lives_judge();
