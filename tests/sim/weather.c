@@ -70,7 +70,7 @@ void weather_rest(void) { set_network(&quiet, &(struct lives_moments){ 0 }); }
 static void spell_ends(void *unused)
 {
     (void)unused;
-    if (weather.spell_until_us == sched_now_us()) weather_rest();
+    if (!is_in_spell()) weather_rest();
 }
 
 static void begin_spell(const struct cluster_weather *network, int64_t us, enum spell_company company)
@@ -481,7 +481,8 @@ void weather_event(void)
 void weather_calm(void)
 {
     weather.spell_until_us = 0;
-    weather_set(0);
+    weather.storm = 0;
+    weather_rest();
     cluster_set_down(false);
     model_coordinators_back(cluster_model());
     disk_good(NULL);
