@@ -63,7 +63,7 @@ struct task {
     struct weir_splits cuts;     /* of the barrier that waits */
 
     bool active, bytes_said;     /* told the job in this epoch */
-    uint64_t positions_said;     /* digest of the positions at the last barrier */
+    uint64_t positions_said;     /* digest of the positions at the last barrier; 0 = there are none yet */
     int64_t idle_look_us, lag_look_us, flush_us;
     int64_t taken_us;            /* when the batch before was taken, emission added; 0 = input ran dry since */
     int64_t emission_us;         /* when it began */
@@ -326,11 +326,16 @@ static uint64_t digest_positions(struct task *task)
     return digest;
 }
 
+static void say_moved(struct task *task)
+{
+    if (task->positions_said != 0 && digest_positions(task) != task->positions_said) say_active(task);
+}
+
 /* A source with nothing to hand over: say so when positions moved all the same, and look at the lag now and then. */
 static void look_while_idle(struct task *task, int64_t now, int64_t *deadline_us)
 {
     if (!task->active && now >= task->idle_look_us) {
-        if (digest_positions(task) != task->positions_said) say_active(task);
+        say_moved(task);
         task->idle_look_us = now + IDLE_LOOK_US;
     }
     if (!task->active && task->idle_look_us < *deadline_us) *deadline_us = task->idle_look_us;
@@ -712,6 +717,7 @@ static void take_letter(struct task *task, struct letter_to_task *letter)
         task->waits_for_commit = false;
         break;
     case LETTER_SPLIT:
+        say_moved(task); /* or it would be taken for where the new ones begin */
         for (size_t i = 0; code == WEIR_OK && i < letter->splits.count; i++)
             code = task->options.vertex->source->source.type->reader_add(task->reader, &letter->splits.items[i], &error);
         task->positions_said = digest_positions(task);
