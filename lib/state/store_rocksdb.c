@@ -179,7 +179,8 @@ static void set_options(struct rocks *rocks, const struct store_rocksdb_options 
     rocks->options = rocksdb_options_create();
     rocksdb_options_set_create_if_missing(rocks->options, options->base == NULL);
     rocksdb_options_set_create_missing_column_families(rocks->options, 1);
-    rocksdb_options_set_max_open_files(rocks->options, options->open_files_max);
+    /* Who only reads has all of them open: the job that they belong to may be running, and delete them. */
+    rocksdb_options_set_max_open_files(rocks->options, rocks->reads_only ? -1 : options->open_files_max);
     rocksdb_options_set_max_background_jobs(rocks->options, 2);
     rocksdb_options_set_level0_slowdown_writes_trigger(rocks->options, 10000);
     rocksdb_options_set_level0_stop_writes_trigger(rocks->options, 20000);

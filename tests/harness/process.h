@@ -33,7 +33,8 @@ const char *process_path(const char *format, ...) __attribute__((format(printf, 
  * are added to the test's own, with NULL at the end. */
 void process_start(struct process *process, const char *const *arguments, const char *const *environment);
 
-/* A job program of this build: build/tests/jobs/PROGRAM. What is NULL is left out. */
+/* A job program of this build: build/tests/jobs/PROGRAM. What is NULL is left out. With WEIR_TEST_SMALL_CACHE in the
+ * environment its state is in RocksDB, with 1 MiB of memory and a base at every third checkpoint. */
 struct process_job {
     const char *program;
     const char *brokers;
