@@ -513,6 +513,38 @@ static enum weir_code decide_restore(const struct restart_facts *facts, struct r
     return WEIR_OK;
 }
 
+/* A person wants an older one of the history, and knows the price (R6 is about who does not). */
+static bool wants_older(const struct restart_facts *facts)
+{
+    const struct weir_ledger_entry *pointer = pointer_of(facts);
+    const uint64_t own = facts->own_incarnation;
+    const bool is_done = own != 0 && pointer != NULL && pointer->kind == WEIR_LEDGER_COMMIT && pointer->incarnation == own;
+    return facts->older != NULL && pointer != NULL && !is_done;
+}
+
+static enum weir_code decide_older(const struct restart_facts *facts, struct restart_decision *decision,
+                                   struct weir_error *error)
+{
+    const struct restart_frame *older = facts->older;
+    const struct weir_frame_name newest = decision->frame;
+    if (older->state != RESTART_FRAME_VERIFIED)
+        return STOP(error, older->state == RESTART_FRAME_DAMAGED ? WEIR_DAMAGED : WEIR_ENVIRONMENT,
+                    "checkpoint %" PRIu64 " of job '%s', which --checkpoint names, is not retained in %s, or not whole%s%s; "
+                    "'weir checkpoint ls' lists those that are (execution.checkpointing.num-retained)",
+                    older->name.epoch, facts->job, facts->store_place, older->problem[0] == '\0' ? "" : ": ",
+                    older->problem);
+    decision->verdict = RESTART_RESTORE;
+    decision->frame = older->name;
+    const uint64_t seen = larger(incarnation_named(facts), facts->store_incarnation_max);
+    decision->incarnation = facts->own_incarnation != 0 ? facts->own_incarnation : seen + 1;
+    (void)snprintf(decision->history, sizeof decision->history, "%s", pointer_of(facts)->origin);
+    say(decision, "job '%s' goes back to checkpoint %" PRIu64 "/%" PRIu64 ", as --checkpoint says: output that was committed "
+        "behind it, up to %" PRIu64 "/%" PRIu64 ", comes a second time", facts->job, older->name.incarnation,
+        older->name.epoch, newest.incarnation, newest.epoch);
+    warn(decision);
+    return WEIR_OK;
+}
+
 /* The same history, in another store. */
 static enum weir_code decide_continue(const struct restart_facts *facts, struct restart_decision *decision,
                                       struct weir_error *error)
@@ -584,5 +616,7 @@ enum weir_code restart_decide(const struct restart_facts *facts, struct restart_
     const bool ledger_decides = pointer != NULL && (!has_mirrored || restart_compare(&mirrored, &pointer->frame) <= 0);
     decision->origin = ledger_decides ? RESTART_FROM_LEDGER : RESTART_FROM_METADATA;
     decision->frame = ledger_decides ? pointer->frame : mirrored;
+    if (wants_older(facts) && restart_compare(&facts->older->name, &decision->frame) != 0)
+        return decide_older(facts, decision, error);
     return decide_restore(facts, decision, error);
 }

@@ -18,6 +18,8 @@
  *   none, older     name a newer frame M, missing or damaged        stop
  *   none            no metadata of ours                             stop: a group of this name belongs to somebody
  *   anything        anything, --fresh                               FOUND, warn (--position group: at its offsets)
+ *   L               any, --checkpoint K, an ancestor of L           RESTORE K, warn: what came behind K is repeated
+ *   L               any, --checkpoint K, not retained, or damaged   stop
  *   L was dropped   any                                             stop: --fresh or --from-savepoint; before the fence
  *   any but none    any, and the job is to be dropped               RESTORE L: its name is announced as dropped
  *
@@ -119,6 +121,8 @@ struct restart_facts {
     /* Choices of a person. */
     const struct restart_savepoint *savepoint; /* NULL = none */
     bool takeover;                  /* --takeover */
+    const struct restart_frame *older; /* --checkpoint: an ancestor of the pointer's frame, or what became of it, with the epoch
+                                          that was asked for; NULL = not asked. Over when this process has committed */
     bool fresh;                     /* --fresh: begin a new history; over once this process has founded one */
     bool drops;                     /* the job was cancelled, and nothing is to be kept of it */
     enum restart_position position; /* --position */

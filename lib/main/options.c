@@ -54,6 +54,8 @@ static const struct standard_option standard[] = {
     { "allow-non-restored-state", NULL, SET, "execution.savepoint.ignore-unclaimed-state",
       "give up state that the job no longer declares" },
     { "share-output", NULL, SET, "start.share-output", "write where the savepoint's job writes, too" },
+    { "checkpoint", "EPOCH", SET, "start.checkpoint",
+      "go back to a retained checkpoint; output that came later is repeated" },
     { "fresh", NULL, SET, "start.fresh", "begin anew, whatever the ledger says; output may repeat" },
     { "plan", NULL, PLAN, NULL, "print the job graph and the execution plan, and end" },
     { "validate", NULL, VALIDATE, NULL, "check options, configuration and graph, and end" },

@@ -105,6 +105,8 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
       "Which position counts where they differ; start: of a savepoint, its state, and positions as for a new job.")    \
     X("start.share-output", BOOL, "false", 0, 0, NULL,                                                                 \
       "Begin from the savepoint of another job although it writes to the same output.")                                \
+    X("start.checkpoint", I64, "-1", -1, 0, NULL,                                                                      \
+      "Go back to the retained checkpoint of this epoch; output that came later is repeated. -1 = to none.")           \
     X("start.fresh", BOOL, "false", 0, 0, NULL, "Begin anew, whatever the ledger says; output may repeat.")            \
     X("start.bounded", BOOL, "false", 0, 0, NULL, "End at the end offsets found at the start.")
 

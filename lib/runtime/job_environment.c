@@ -248,6 +248,7 @@ void job_close(struct weir_job *job)
 struct facts {
     struct restart_facts facts;
     struct restart_savepoint savepoint;
+    struct restart_frame older;
     struct weir_ledger_entry *entries;
     VEC(struct restart_frame) frames;
 };
@@ -259,6 +260,7 @@ static void facts_clear(struct facts *facts)
     for (size_t i = 0; i < facts->frames.count; i++) weir_splits_clear(&facts->frames.items[i].positions);
     vec_free(&facts->frames);
     weir_splits_clear(&facts->savepoint.frame.positions);
+    weir_splits_clear(&facts->older.positions);
 }
 
 static void fill_savepoint(const struct weir_job *job, struct facts *facts)
@@ -420,6 +422,42 @@ static void verify_savepoint(const struct weir_job *job, struct restart_savepoin
     savepoint->frame.name = job->from.mark.taken; /* by which the ledger knows it */
 }
 
+static bool holds_bases(struct store *store, const struct weir_frame_name *name, struct weir_error *error)
+{
+    struct buffer bytes;
+    struct arena arena;
+    struct manifest manifest;
+    struct store_chain chain = { 0 };
+    buffer_init(&bytes);
+    arena_init(&arena, 16 * 1024);
+    enum weir_code code = store_read_manifest(store, name, &bytes, &arena, &manifest, error);
+    if (code == WEIR_OK) code = store_chain(store, name, manifest_redo_epoch(&manifest) + 1, &chain, error);
+    for (size_t i = 0; code == WEIR_OK && i < manifest.operator_count; i++)
+        for (size_t k = 0; code == WEIR_OK && k < manifest.operators[i].base_count; k++)
+            code = store_check_base(store, &manifest.operators[i].bases[k], error);
+    store_chain_clear(&chain);
+    arena_deinit(&arena);
+    buffer_deinit(&bytes);
+    return code == WEIR_OK;
+}
+
+/* The checkpoint of that epoch among the ancestors of the pointer's, whole. */
+static void find_older(struct weir_job *job, uint64_t epoch, const struct weir_frame_name *newest,
+                       struct restart_frame *older)
+{
+    struct weir_error error = { .code = WEIR_OK };
+    struct store_chain chain = { 0 };
+    *older = (struct restart_frame){ .name = { .epoch = epoch }, .state = RESTART_FRAME_MISSING };
+    if (store_chain(job->store, newest, epoch, &chain, &error) == WEIR_OK)
+        for (size_t i = chain.frames.count; i-- > 0 && older->state != RESTART_FRAME_VERIFIED;)
+            if (chain.frames.items[i].epoch == epoch) verify_frame(job, job->store, &chain.frames.items[i], older);
+    if (older->state == RESTART_FRAME_VERIFIED && !holds_bases(job->store, &older->name, &error))
+        older->state = RESTART_FRAME_DAMAGED;
+    if (older->state != RESTART_FRAME_VERIFIED)
+        snprintf(older->problem, sizeof(older->problem), "%.*s", (int)sizeof(older->problem) - 1, error.text);
+    store_chain_clear(&chain);
+}
+
 static enum weir_code run_resolve(struct work *work)
 {
     struct weir_job *job = ((struct job_work *)work)->job;
@@ -439,6 +477,11 @@ static enum weir_code run_resolve(struct work *work)
         verify_frame(job, job->store, &names[i], frame);
     }
     if (code == WEIR_OK && job->from.store != NULL) verify_savepoint(job, &facts.savepoint);
+    const int64_t older = weir_config_i64(job->config, "start.checkpoint");
+    if (code == WEIR_OK && looks && older >= 0 && count > 0) {
+        find_older(job, (uint64_t)older, &names[0], &facts.older);
+        facts.facts.older = &facts.older;
+    }
     if (code == WEIR_OK) {
         mark_ancestors(job, &facts);
         facts.facts.frames = facts.frames.items;

@@ -591,6 +591,38 @@ START_TEST(fresh_begins_anew_once)
 }
 END_TEST
 
+/* ---- An older checkpoint, for who asks for it ------------------------------------------------------------------------- */
+
+START_TEST(a_person_goes_back_to_an_older_checkpoint)
+{
+    nothing_on_the_cluster();
+    ledger_names(3);
+    group_equals(3);
+    facts.older = &frames[1];
+    ck_assert_msg(decide() == WEIR_OK, "%s", error.text);
+    ck_assert_int_eq(decision.verdict, RESTART_RESTORE);
+    ck_assert_int_eq(restart_compare(&decision.frame, &frames[1].name), 0);
+    ck_assert(decision.warn && decision.rewrite_mirrors);
+    ck_assert_uint_gt(decision.incarnation, entries[facts.entry_count - 1].incarnation);
+    ck_assert_ptr_nonnull(strstr(decision.text, "comes a second time"));
+    facts.own_incarnation = entries[facts.entry_count - 1].incarnation; /* has committed behind it: a roll-back stays there */
+    expect_restore(3, RESTART_FROM_LEDGER, false);
+}
+END_TEST
+
+START_TEST(an_older_checkpoint_that_is_not_whole_stops)
+{
+    nothing_on_the_cluster();
+    ledger_names(3);
+    group_equals(3);
+    facts.older = &frames[1];
+    frames[1].state = RESTART_FRAME_MISSING;
+    expect_stop(WEIR_ENVIRONMENT, "is not retained");
+    frames[1].state = RESTART_FRAME_DAMAGED;
+    expect_stop(WEIR_DAMAGED, "not whole");
+}
+END_TEST
+
 /* ---- Dropped histories ---------------------------------------------------------------------------------------------- */
 
 static void dropped_at(uint32_t index)
@@ -930,6 +962,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_second_founding_draws_another_incarnation);
     tcase_add_test(tests, names_the_largest_ring_of_handles);
     tcase_add_test(tests, fresh_begins_anew_once);
+    tcase_add_test(tests, a_person_goes_back_to_an_older_checkpoint);
+    tcase_add_test(tests, an_older_checkpoint_that_is_not_whole_stops);
     tcase_add_test(tests, a_dropped_history_is_not_gone_on_with);
     tcase_add_test(tests, fresh_begins_behind_a_dropped_history);
     tcase_add_test(tests, what_is_to_be_dropped_need_not_be_whole);

@@ -730,6 +730,65 @@ START_TEST(a_complete_job_that_is_stopped_before_its_tasks_end_stays_complete)
 }
 END_TEST
 
+/* ---- An older checkpoint, and when there are none --------------------------------------------------------------------- */
+
+START_TEST(goes_back_to_a_retained_checkpoint_when_it_is_told_to)
+{
+    char epoch[24];
+    struct weir_frame_name frames[3];
+    local_job_set("execution.checkpointing.num-retained", "3");
+    local_job_set("execution.checkpointing.interval", "20ms");
+    struct weir_error outcome = local_job_run(count_graph(5000, 50000, WEIR_EMIT_ON_COMMIT), NULL);
+    local_job_expect_ok(&outcome);
+    ck_assert_uint_eq(find_frames(frames, 3), 3);
+    snprintf(epoch, sizeof(epoch), "%d", (int)frames[1].epoch);
+    local_job_set("start.checkpoint", epoch);
+    memset(&world, 0, sizeof(world)); /* what comes is lower again, and then as high */
+    outcome = local_job_run(count_graph(5000, 0, WEIR_EMIT_ON_COMMIT), NULL);
+    local_job_expect_ok(&outcome);
+    ck_assert_msg(strstr(local_job.log, "comes a second time") != NULL, "%s", local_job.log);
+    ck_assert_uint_gt(world.lines, 0);
+    for (int key = 0; key < KEYS; key++)
+        ck_assert(world.last[key] == 0 || world.last[key] == 5000 / KEYS + (key < 5000 % KEYS));
+
+    local_job_set("start.checkpoint", "100000");
+    outcome = local_job_run(count_graph(5000, 0, WEIR_EMIT_ON_COMMIT), NULL);
+    ck_assert_int_ne(outcome.code, WEIR_OK);
+    ck_assert_msg(strstr(outcome.text, "is not retained") != NULL, "%s", outcome.text);
+}
+END_TEST
+
+START_TEST(a_pause_keeps_barriers_apart)
+{
+    struct weir_job_status status = { .size = sizeof(status) };
+    local_job_set("execution.checkpointing.interval", "1ms");
+    local_job_set("execution.checkpointing.min-pause", "1h");
+    const struct weir_error outcome = local_job_run(count_graph(1000, 5000, WEIR_EMIT_EACH), &status);
+    local_job_expect_ok(&outcome);
+    expect_counts(1000);
+    ck_assert_uint_le(status.epochs, 3); /* the founding, the end, and no other but one by accident */
+}
+END_TEST
+
+/* Nothing is committed while the sink takes nothing: reported and waited for as often as is put up with, and then too late. */
+START_TEST(a_checkpoint_that_is_late_is_put_up_with_as_often_as_was_said)
+{
+    local_job_set("execution.checkpointing.timeout", "100ms");
+    local_job_set("execution.checkpointing.tolerable-failed-checkpoints", _i == 0 ? "0" : "2");
+    local_job_set("restart-strategy.type", "none");
+    local_job_set("parallelism.default", "2");
+    weir_graph *graph = weir_graph_create();
+    struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = UINT64_C(1) << 40, .splits = 2);
+    weir_sink(weir_rebalance(numbers), .name = "wall", .type = &wall);
+    const struct weir_error outcome = local_job_run(graph, NULL);
+    ck_assert_int_ne(outcome.code, WEIR_OK);
+    ck_assert_msg(strstr(outcome.text, "was not committed within 100ms") != NULL, "%s", outcome.text);
+    int waits = 0;
+    for (const char *at = local_job.log; (at = strstr(at, "waiting on")) != NULL; at++) waits++;
+    ck_assert_int_eq(waits, _i == 0 ? 0 : 2);
+}
+END_TEST
+
 /* ---- Cancelled, and nothing kept ------------------------------------------------------------------------------------ */
 
 static void cancel_in_mid_stream(void)
@@ -864,6 +923,9 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_complete_job_that_was_stopped_with_nothing_new_stays_complete);
     tcase_add_loop_test(tests, the_last_words_of_all_tasks_are_committed_together, 0, 2);
     tcase_add_test(tests, a_job_that_was_stopped_is_not_complete);
+    tcase_add_test(tests, goes_back_to_a_retained_checkpoint_when_it_is_told_to);
+    tcase_add_test(tests, a_pause_keeps_barriers_apart);
+    tcase_add_loop_test(tests, a_checkpoint_that_is_late_is_put_up_with_as_often_as_was_said, 0, 2);
     tcase_add_loop_test(tests, a_job_that_is_cancelled_keeps_its_checkpoints_unless_it_is_told_not_to, 0, 3);
     tcase_add_test(tests, a_job_that_is_destroyed_was_not_cancelled);
     tcase_add_test(tests, fresh_counts_until_its_founding_is_committed);
