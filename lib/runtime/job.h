@@ -469,6 +469,6 @@ enum weir_code job_begin_positions(const struct weir_job *job, const struct job_
                                    const struct manifest_source *written, struct weir_splits *splits,
                                    struct weir_error *error);
 /* Makes the tasks with the savepoint's state, and bases of it in the job's own store. */
-enum weir_code job_begin_found(struct weir_job *job, struct weir_error *error);
+enum weir_code job_begin_found(struct weir_job *job, struct job_restored *restored, struct weir_error *error);
 
 #endif

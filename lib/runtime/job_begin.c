@@ -344,12 +344,10 @@ static enum weir_code write_base(struct weir_job *job, struct job_keyed *keyed, 
 
 /* The history begins with them: all states are born in epoch 0. Those that are not restored yet have time: the founding
  * commit names bases, and a start that finds it reads them. */
-enum weir_code job_begin_found(struct weir_job *job, struct weir_error *error)
+enum weir_code job_begin_found(struct weir_job *job, struct job_restored *restored, struct weir_error *error)
 {
-    struct job_restored restored;
-    enum weir_code code = job_restore_checkpoint(job, job->from.store, &job->from.mark.frame, 1, &restored, error);
-    job->was_complete = restored.was_complete;
-    job->is_complete = restored.is_complete && takes_positions(job);
+    enum weir_code code = job_restore_checkpoint(job, job->from.store, &job->from.mark.frame, 1, restored, error);
+    restored->is_complete = restored->is_complete && takes_positions(job);
     if (code != WEIR_OK) return weir_error_wrap(error, "savepoint %s", job->from.path), code;
     for (size_t i = 0; i < job->keyed.count; i++) {
         struct job_keyed *keyed = &job->keyed.items[i];

@@ -618,8 +618,8 @@ static enum weir_code run_found(struct work *work)
     if (!job_name_outputs(job))
         return weir_error_set(&work->error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for the names of outputs");
     for (size_t i = 0; i < job->keyed.count; i++) job->keyed.items[i].bases.count = 0;
-    job->is_complete = job->was_complete = false;
-    if (job->decision.from_savepoint) return job_begin_found(job, &work->error);
+    struct job_restored *restored = &((struct job_work *)work)->restored; /* of nothing: zero bytes */
+    if (job->decision.from_savepoint) return job_begin_found(job, restored, &work->error);
     job_states_found(job, 0);
     for (size_t i = 0; i < job->sources.count; i++) {
         struct job_source *source = &job->sources.items[i];
@@ -646,6 +646,14 @@ enum weir_code job_start_retention(struct weir_job *job, uint64_t incarnation, s
     return store_list(job->store, list_file, job, error);
 }
 
+/* Only here: the worker has no business with what the job's thread shows. */
+static void take_restored(struct weir_job *job, const struct work *work)
+{
+    const struct job_restored *restored = &((const struct job_work *)work)->restored;
+    job->is_complete = restored->is_complete;
+    job->was_complete = restored->was_complete;
+}
+
 static void found_done(struct work *work, void *user)
 {
     struct weir_job *job = user;
@@ -656,6 +664,7 @@ static void found_done(struct work *work, void *user)
         job_failed(job, &work->error);
         return;
     }
+    take_restored(job, work);
     if (!job_encode_frame(job, 0)) {
         weir_error_set(&work->error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for the founding checkpoint");
         job_failed(job, &work->error);
@@ -805,8 +814,7 @@ static void restore_done(struct work *work, void *user)
     }
     job->closing.name = job->decision.frame;
     job->closing.durable = true;
-    job->is_complete = ((struct job_work *)work)->restored.is_complete;
-    job->was_complete = ((struct job_work *)work)->restored.was_complete;
+    take_restored(job, work);
     if (job->was_complete)
         job_log(job, WEIR_LOG_INFO, "job '%s': was complete already, and nothing has come since", job->name);
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_RESTORED });
