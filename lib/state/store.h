@@ -43,10 +43,7 @@ struct store_operations {
     const char *name; /* as the configuration calls it */
     bool holds_units; /* false: the table is all there is, and nothing below is called but destroy */
 
-    /* Appends the value to `value`; `*found` says whether there is one. */
-    enum weir_code (*get)(struct state_store *store, uint32_t state, const struct state_key *key, struct buffer *value,
-                          uint32_t *version, bool *found, struct weir_error *error);
-    /* The same for many units at once: at most STORE_WANTED_MAX. */
+    /* Appends the values of those that there are to `values`: of at most STORE_WANTED_MAX units at once. */
     enum weir_code (*get_many)(struct state_store *store, struct store_wanted *wanted, uint32_t count,
                                struct buffer *values, struct weir_error *error);
     /* Put and remove collect copies, in any order; of what was collected twice, the last counts. Reads see it when
@@ -61,13 +58,10 @@ struct store_operations {
     enum weir_code (*flush)(struct state_store *store, struct weir_error *error);
 
     /* In byte order, until `visit` answers false: the units of from's key, name space and generation with element >=
-     * from->element; those of one key group and name space by (element, key), of states that are ordered_in_group. Of
-     * those there is no `scan`. What `visit` is handed is good until it returns, and it may not call the store. */
+     * from->element. Not of states that are ordered_in_group: their tables have all of them. What `visit` is handed is good
+     * until it returns, and it may not call the store. */
     enum weir_code (*scan)(struct state_store *store, uint32_t state, const struct state_key *from,
                            store_visit_fn *visit, void *user, struct weir_error *error);
-    enum weir_code (*scan_group)(struct state_store *store, uint32_t state, uint32_t group, struct weir_bytes name_space,
-                                 struct weir_bytes from_element, store_visit_fn *visit, void *user,
-                                 struct weir_error *error);
 
     /* A walk over everything that was flushed when it began, state by state, in slices that end when `visit` answers
      * false; of what is flushed meanwhile it may see some. One at a time. */

@@ -1,14 +1,6 @@
 /* The store behind a shard whose units all stay in its tables: there is nothing in it, and it says so. */
 #include "state/store.h"
 
-static enum weir_code get(struct state_store *store, uint32_t state, const struct state_key *key, struct buffer *value,
-                          uint32_t *version, bool *found, struct weir_error *error)
-{
-    (void)store, (void)state, (void)key, (void)value, (void)version, (void)error;
-    *found = false;
-    return WEIR_OK;
-}
-
 static enum weir_code get_many(struct state_store *store, struct store_wanted *wanted, uint32_t count,
                                struct buffer *values, struct weir_error *error)
 {
@@ -51,14 +43,6 @@ static enum weir_code scan(struct state_store *store, uint32_t state, const stru
     return WEIR_OK;
 }
 
-static enum weir_code scan_group(struct state_store *store, uint32_t state, uint32_t group, struct weir_bytes name_space,
-                                 struct weir_bytes from_element, store_visit_fn *visit, void *user,
-                                 struct weir_error *error)
-{
-    (void)store, (void)state, (void)group, (void)name_space, (void)from_element, (void)visit, (void)user, (void)error;
-    return WEIR_OK;
-}
-
 static void walk_no_way(struct state_store *store)
 {
     (void)store;
@@ -86,9 +70,9 @@ static void destroy(struct state_store *store)
 struct state_store *store_hashmap_create(void)
 {
     static const struct store_operations operations = {
-        .name = "hashmap", .holds_units = false, .get = get, .get_many = get_many, .put = put,
+        .name = "hashmap", .holds_units = false, .get_many = get_many, .put = put,
         .remove = remove_nothing, .remove_elements = remove_elements, .flush = flush, .scan = scan,
-        .scan_group = scan_group, .walk_begin = walk_no_way, .walk_on = walk_on, .walk_end = walk_no_way,
+        .walk_begin = walk_no_way, .walk_on = walk_on, .walk_end = walk_no_way,
         .bytes = no_bytes, .destroy = destroy,
     };
     static struct state_store hashmap = { .operations = &operations };

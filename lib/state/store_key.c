@@ -43,12 +43,6 @@ void store_key_collection_prefix(struct buffer *out, uint32_t group, const struc
     put_big_endian(out, key->generation, 8);
 }
 
-void store_key_name_space_prefix(struct buffer *out, uint32_t group, struct weir_bytes name_space)
-{
-    store_key_group_prefix(out, group);
-    store_key_part(out, name_space);
-}
-
 void store_key_encode(struct buffer *out, bool is_ordered, uint32_t group, const struct state_key *key)
 {
     if (!is_ordered) {
@@ -57,7 +51,8 @@ void store_key_encode(struct buffer *out, bool is_ordered, uint32_t group, const
         return;
     }
     CHECK(key->generation == 0);
-    store_key_name_space_prefix(out, group, key->name_space);
+    store_key_group_prefix(out, group);
+    store_key_part(out, key->name_space);
     store_key_part(out, key->element);
     store_key_part(out, key->key);
 }

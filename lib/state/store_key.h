@@ -17,12 +17,11 @@
 
 #include "state/state.h"
 
-/* Append to `out`; out->failed tells of no memory. The prefixes end where a scan does: behind the key group, behind the
- * generation, behind the name space of an ordered state. */
+/* Append to `out`; out->failed tells of no memory. The prefixes end where a scan does: behind the key group, and
+ * behind the generation. */
 void store_key_encode(struct buffer *out, bool is_ordered, uint32_t group, const struct state_key *key);
 void store_key_group_prefix(struct buffer *out, uint32_t group);
 void store_key_collection_prefix(struct buffer *out, uint32_t group, const struct state_key *key);
-void store_key_name_space_prefix(struct buffer *out, uint32_t group, struct weir_bytes name_space);
 void store_key_part(struct buffer *out, struct weir_bytes part);
 
 /* The parts point into `scratch`, which is emptied first; the hash is worked out. NULL, or what is wrong: the rest of a

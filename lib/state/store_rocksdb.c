@@ -511,18 +511,6 @@ static enum weir_code rocks_get_many(struct state_store *store, struct store_wan
     return code;
 }
 
-static enum weir_code rocks_get(struct state_store *store, uint32_t state, const struct state_key *key,
-                                struct buffer *value, uint32_t *version, bool *found, struct weir_error *error)
-{
-    struct rocks *rocks = rocks_of(store);
-    struct store_wanted wanted = { .state = state, .key = *key };
-    const enum weir_code failed = check_failure(rocks, error);
-    const enum weir_code code = failed != WEIR_OK ? failed : get_run(rocks, &wanted, 1, value, error);
-    *found = wanted.found;
-    *version = wanted.version;
-    return code;
-}
-
 /* ---- Scans ------------------------------------------------------------------------------------------------------- */
 
 struct walk {
@@ -587,22 +575,6 @@ static enum weir_code rocks_scan(struct state_store *store, uint32_t state, cons
     store_key_collection_prefix(&rocks->name, key_group_of(from->hash, rocks->max_parallelism), from);
     walk.prefix_size = rocks->name.size;
     store_key_part(&rocks->name, from->element);
-    return scan_on(&walk, error);
-}
-
-static enum weir_code rocks_scan_group(struct state_store *store, uint32_t state, uint32_t group,
-                                       struct weir_bytes name_space, struct weir_bytes from_element,
-                                       store_visit_fn *visit, void *user, struct weir_error *error)
-{
-    struct rocks *rocks = rocks_of(store);
-    struct walk walk = { .rocks = rocks, .state = state, .visit = visit, .user = user };
-    CHECK(is_ordered(rocks, state));
-    const enum weir_code failed = check_failure(rocks, error);
-    if (failed != WEIR_OK) return failed;
-    buffer_clear(&rocks->name);
-    store_key_name_space_prefix(&rocks->name, group, name_space);
-    walk.prefix_size = rocks->name.size;
-    store_key_part(&rocks->name, from_element);
     return scan_on(&walk, error);
 }
 
@@ -912,9 +884,9 @@ enum weir_code store_rocksdb_open(const struct store_rocksdb_options *options, s
                                   struct weir_error *error)
 {
     static const struct store_operations operations = {
-        .name = "rocksdb", .holds_units = true, .get = rocks_get, .get_many = rocks_get_many, .put = rocks_put,
+        .name = "rocksdb", .holds_units = true, .get_many = rocks_get_many, .put = rocks_put,
         .remove = rocks_remove, .remove_elements = rocks_remove_elements, .flush = rocks_flush, .scan = rocks_scan,
-        .scan_group = rocks_scan_group, .walk_begin = rocks_walk_begin, .walk_on = rocks_walk_on,
+        .walk_begin = rocks_walk_begin, .walk_on = rocks_walk_on,
         .walk_end = rocks_walk_end, .link = rocks_link, .set_time = rocks_set_time,
         .bytes = rocks_bytes, .destroy = rocks_destroy,
     };

@@ -126,16 +126,6 @@ static enum weir_code model_get_many(struct state_store *store, struct store_wan
     return check_failure(model, error);
 }
 
-static enum weir_code model_get(struct state_store *store, uint32_t state, const struct state_key *key,
-                                struct buffer *value, uint32_t *version, bool *found, struct weir_error *error)
-{
-    struct store_wanted wanted = { .state = state, .key = *key };
-    const enum weir_code code = model_get_many(store, &wanted, 1, value, error);
-    *found = wanted.found;
-    *version = wanted.version;
-    return code;
-}
-
 static bool hand_out(struct model *model, const struct unit *unit, store_visit_fn *visit, void *user)
 {
     const uint32_t state = (uint8_t)unit->name[0];
@@ -166,18 +156,6 @@ static enum weir_code model_scan(struct state_store *store, uint32_t state, cons
     store_key_collection_prefix(&model->name, key_group_of(from->hash, model->max_parallelism), from);
     const size_t prefix_size = model->name.size;
     store_key_part(&model->name, from->element);
-    return scan_on(model, prefix_size, visit, user, error);
-}
-
-static enum weir_code model_scan_group(struct state_store *store, uint32_t state, uint32_t group,
-                                       struct weir_bytes name_space, struct weir_bytes from_element,
-                                       store_visit_fn *visit, void *user, struct weir_error *error)
-{
-    struct model *model = model_of(store);
-    begin_name(model, state);
-    store_key_name_space_prefix(&model->name, group, name_space);
-    const size_t prefix_size = model->name.size;
-    store_key_part(&model->name, from_element);
     return scan_on(model, prefix_size, visit, user, error);
 }
 
@@ -465,9 +443,9 @@ enum weir_code store_rocksdb_open(const struct store_rocksdb_options *options, s
                                   struct weir_error *error)
 {
     static const struct store_operations operations = {
-        .name = "rocksdb", .holds_units = true, .get = model_get, .get_many = model_get_many, .put = model_put,
+        .name = "rocksdb", .holds_units = true, .get_many = model_get_many, .put = model_put,
         .remove = model_remove, .remove_elements = model_remove_elements, .flush = model_flush, .scan = model_scan,
-        .scan_group = model_scan_group, .walk_begin = model_walk_begin, .walk_on = model_walk_on,
+        .walk_begin = model_walk_begin, .walk_on = model_walk_on,
         .walk_end = model_walk_end, .link = model_link, .bytes = model_bytes, .destroy = model_destroy,
     };
     struct model *model = calloc(1, sizeof *model);

@@ -193,12 +193,23 @@ static void change(struct state_store *store, uint64_t *random, uint32_t group_f
                                      version_of(row->seed_pending), &error));
 }
 
+/* Into `values`. */
+static enum weir_code get(struct state_store *store, uint32_t state, const struct state_key *key, bool *found,
+                          uint32_t *version)
+{
+    struct store_wanted wanted = { .state = state, .key = *key };
+    buffer_clear(&values);
+    const enum weir_code code = store->operations->get_many(store, &wanted, 1, &values, &error);
+    *found = wanted.found;
+    *version = wanted.version;
+    return code;
+}
+
 static void check_get(struct state_store *store, const struct row *row)
 {
     bool found;
     uint32_t version;
-    buffer_clear(&values);
-    check(store->operations->get(store, row->state, &row->key, &values, &version, &found, &error));
+    check(get(store, row->state, &row->key, &found, &version));
     ck_assert_int_eq(found, row->seed != 0);
     if (found && !weir_is_null(value_of(row->seed)))
         ck_assert(is_value_of(row->seed, (struct weir_bytes){ values.data, values.size }, version));
@@ -256,13 +267,6 @@ static bool is_of_collection(const struct row *row, const struct row *from)
            row->key.generation == from->key.generation && compare_part(row->key.element, from->key.element) >= 0;
 }
 
-static bool is_of_name_space(const struct row *row, const struct row *from)
-{
-    return row->state == from->state && row->group == from->group &&
-           compare_part(row->key.name_space, from->key.name_space) == 0 &&
-           compare_part(row->key.element, from->key.element) >= 0;
-}
-
 static bool is_any(const struct row *row, const struct row *from)
 {
     (void)from;
@@ -287,18 +291,12 @@ static void check_walk(struct state_store *store, uint64_t *random)
 {
     const struct row *from = &rows[unit_random_below(random, ROWS)];
     struct expected expected = { .from = from, .visits_max = unit_chance(random, 30) ? 2 : UINT32_MAX };
-    if (unit_chance(random, 20)) {
+    if (from->state == ORDERED || unit_chance(random, 20)) {
         check_whole(store, random);
         return;
     }
-    if (from->state == ORDERED) {
-        expected.belongs = is_of_name_space;
-        check(store->operations->scan_group(store, ORDERED, from->group, from->key.name_space, from->key.element, visit,
-                                            &expected, &error));
-    } else {
-        expected.belongs = is_of_collection;
-        check(store->operations->scan(store, from->state, &from->key, visit, &expected, &error));
-    }
+    expected.belongs = is_of_collection;
+    check(store->operations->scan(store, from->state, &from->key, visit, &expected, &error));
     if (expected.visits == expected.visits_max) return;
     skip_to_next(&expected);
     ck_assert_uint_eq(expected.next, ROWS);
@@ -445,8 +443,7 @@ static bool has_text(struct state_store *store, uint32_t state, const char *name
     uint32_t version;
     struct state_key key = { .key = weir_text(name) };
     key.hash = hash_key(key.key);
-    buffer_clear(&values);
-    check(store->operations->get(store, state, &key, &values, &version, &found, &error));
+    check(get(store, state, &key, &found, &version));
     return found && values.size == strlen(text) && memcmp(values.data, text, values.size) == 0;
 }
 
@@ -541,8 +538,7 @@ static bool has_unit(struct state_store *store, uint32_t state, const struct sta
 {
     bool found;
     uint32_t version;
-    buffer_clear(&values);
-    check(store->operations->get(store, state, key, &values, &version, &found, &error));
+    check(get(store, state, key, &found, &version));
     return found;
 }
 
@@ -777,8 +773,7 @@ static enum weir_code read_all(struct state_store *store)
     for (uint32_t i = 0; code == WEIR_OK && i < ROWS; i++) {
         bool found;
         uint32_t version;
-        buffer_clear(&values);
-        code = store->operations->get(store, rows[i].state, &rows[i].key, &values, &version, &found, &error);
+        code = get(store, rows[i].state, &rows[i].key, &found, &version);
         if (code != WEIR_OK) return code;
         ck_assert_msg(found == (rows[i].seed != 0), "a unit is there or not, against the truth");
         if (found && !weir_is_null(value_of(rows[i].seed)))
