@@ -100,13 +100,14 @@ struct run {
     struct checker *checker;
     const char *crash_log;
     int fired, in_vain, open;
+    uint32_t on_disk_percent;
     bool waits_for_open;
 };
 
 static void start(struct run *run, struct process *process, const char *crash)
 {
     char parallelism[8], crash_setting[64], log_setting[600];
-    const bool is_on_disk = strncmp(crash, "base_linked", strlen("base_linked")) == 0 || unit_chance(&run->random, 60);
+    const bool is_on_disk = strncmp(crash, "base_linked", strlen("base_linked")) == 0 || unit_chance(&run->random, run->on_disk_percent);
     (void)snprintf(parallelism, sizeof parallelism, "%u", 1 + unit_random_below(&run->random, 3));
     (void)snprintf(crash_setting, sizeof crash_setting, "WEIR_CRASH=%s", crash);
     (void)snprintf(log_setting, sizeof log_setting, "WEIR_CRASH_LOG=%s", run->crash_log);
@@ -171,6 +172,7 @@ static void cycle(struct run *run, const struct kill *kill)
 static void run_to_the_end(struct run *run, struct loader *loader)
 {
     struct process process;
+    run->on_disk_percent = 0; /* RocksDB opens and closes its files as it likes */
     start(run, &process, "");
     process_await_running(&process);
     struct checker_numbers begin = checker_numbers(run->checker);
@@ -208,6 +210,7 @@ START_TEST(sixty_kills_lose_nothing_and_double_nothing)
     (void)snprintf(local_dir, sizeof local_dir, "state.backend.local-dir=%s", local);
     struct run run = {
         .random = random,
+        .on_disk_percent = 60,
         .crash_log = process_path("crash.log"),
         .checker = checker_create(&options),
         .job = { .program = "sequence", .brokers = broker_address(), .job = job, .input = input, .output = output,
