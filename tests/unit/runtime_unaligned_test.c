@@ -30,6 +30,9 @@ static struct dam {
     size_t pending_count, prepared_count;
     _Atomic uint64_t shown;
     bool in_any_order;
+    /* A life that is ended in the middle of a commit cannot tell its sink: then the next one goes on behind a gap. */
+    bool may_miss;
+    bool has_shown[KEYS]; /* in this life */
     int64_t last[KEYS]; /* newest count that was shown of each key */
 } dam;
 
@@ -47,6 +50,7 @@ static enum weir_code dam_open(void *sink, uint32_t subtask, uint64_t epoch, str
     (void)subtask, (void)epoch, (void)error;
     dam.waker = waker;
     dam.pending_count = dam.prepared_count = 0;
+    memset(dam.has_shown, 0, sizeof(dam.has_shown));
     atomic_store(&dam.is_open, true);
     *writer = sink;
     return WEIR_OK;
@@ -83,9 +87,11 @@ static void dam_committed(void *writer, uint64_t epoch)
     (void)writer, (void)epoch;
     for (size_t i = 0; !dam.in_any_order && i < dam.prepared_count; i++) {
         const struct output *out = &dam.pending[i];
-        ck_assert_msg(out->count == dam.last[out->key] + 1, "key %d: %d comes behind %d", (int)out->key,
+        const bool has_gap = dam.may_miss && !dam.has_shown[out->key] && out->count > dam.last[out->key];
+        ck_assert_msg(has_gap || out->count == dam.last[out->key] + 1, "key %d: %d comes behind %d", (int)out->key,
                       (int)out->count, (int)dam.last[out->key]);
         dam.last[out->key] = out->count;
+        dam.has_shown[out->key] = true;
     }
     atomic_fetch_add(&dam.shown, dam.prepared_count);
     dam.pending_count -= dam.prepared_count;
@@ -255,7 +261,7 @@ static void run_to_the_end(const char *parallelism)
     dam_let(INT64_MAX);
     const struct weir_error outcome = local_job_run(graph_of(RECORDS, "to-key"), NULL);
     local_job_expect_ok(&outcome);
-    ck_assert_uint_eq(atomic_load(&dam.shown), RECORDS);
+    ck_assert(dam.may_miss || atomic_load(&dam.shown) == RECORDS);
     for (uint64_t key = 0; key < KEYS; key++)
         ck_assert_int_eq(dam.last[key], (int64_t)(RECORDS / KEYS + (key < RECORDS % KEYS)));
 }
@@ -390,6 +396,7 @@ static void behave_at_random(uint64_t *random)
 START_TEST(every_record_is_counted_once_whatever_is_overtaken)
 {
     uint64_t seed = unit_seed(), *random = &seed, in_flight = 0;
+    dam.may_miss = true;
     for (int life = 0; life < 12; life++) {
         struct weir_error outcome;
         behave_at_random(random);
