@@ -107,7 +107,8 @@ struct run {
 static void start(struct run *run, struct process *process, const char *crash)
 {
     char parallelism[8], crash_setting[64], log_setting[600];
-    const bool is_on_disk = strncmp(crash, "base_linked", strlen("base_linked")) == 0 || unit_chance(&run->random, run->on_disk_percent);
+    const bool is_on_disk = strncmp(crash, "base_linked", strlen("base_linked")) == 0 ||
+                            unit_chance(&run->random, run->on_disk_percent);
     (void)snprintf(parallelism, sizeof parallelism, "%u", 1 + unit_random_below(&run->random, 3));
     (void)snprintf(crash_setting, sizeof crash_setting, "WEIR_CRASH=%s", crash);
     (void)snprintf(log_setting, sizeof log_setting, "WEIR_CRASH_LOG=%s", run->crash_log);
