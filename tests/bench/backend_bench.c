@@ -15,6 +15,7 @@
 #include <rocksdb/c.h>
 
 #include "bench.h"
+#include "chain_ends.h"
 #include "graph/plan.h"
 #include "state/store_rocksdb.h"
 
@@ -160,33 +161,6 @@ static uint64_t draw(void)
 
 /* ---- The engine -------------------------------------------------------------------------------------------------- */
 
-static enum weir_code writer_open(void *sink, uint32_t subtask_index, uint64_t epoch, struct weir_waker waker,
-                                  void **writer, struct weir_error *error)
-{
-    (void)sink, (void)subtask_index, (void)epoch, (void)waker, (void)error;
-    *writer = &bench;
-    return WEIR_OK;
-}
-static bool writer_room(void *writer) { return writer != NULL; }
-static enum weir_code writer_write(void *writer, const struct weir_record *record, struct weir_error *error)
-{
-    (void)writer, (void)record, (void)error;
-    return WEIR_OK;
-}
-static enum weir_code writer_prepare(void *writer, uint64_t epoch, struct weir_output_totals *totals,
-                                     struct weir_error *error)
-{
-    (void)writer, (void)epoch, (void)totals, (void)error;
-    return WEIR_OK;
-}
-static void writer_close(void *writer) { (void)writer; }
-
-static const struct weir_source_type source_type = { .size = sizeof source_type, .kind = "bench" };
-static const struct weir_sink_type sink_type = {
-    .size = sizeof sink_type, .kind = "bench", .writer_open = writer_open, .writer_room = writer_room,
-    .writer_write = writer_write, .writer_prepare = writer_prepare, .writer_close = writer_close,
-};
-
 struct engine {
     weir_graph *graph;
     struct plan *plan;
@@ -229,10 +203,10 @@ static void engine_begin(struct engine *engine, bool is_rocksdb)
     static void *sinks[CHAIN_STAGES_MAX];
     struct weir_error error;
     engine->graph = weir_graph_create();
-    struct weir_stream records = weir_source(engine->graph, .name = "records", .type = &source_type);
+    struct weir_stream records = weir_source(engine->graph, .name = "records", .type = &chain_ends_source);
     struct weir_stream done = weir_keyed_process(weir_key_by(records, .key = NULL), .name = "state", .process = run,
                                                  .states = { operation->state });
-    weir_sink(done, .name = "out", .type = &sink_type);
+    weir_sink(done, .name = "out", .type = &chain_ends_sink);
     const struct plan_options plan_options = { .parallelism = 1, .chaining = true };
     if (plan_create(engine->graph, &plan_options, &engine->plan, &error) != WEIR_OK) bench_die("plan", error.text);
     const struct plan_vertex *vertex = &engine->plan->vertices[0];

@@ -12,43 +12,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "chain_ends.h"
 #include "graph/plan.h"
 
 enum { BATCHES = 64 };
-
-static uint64_t emitted;
-
-static enum weir_code writer_open(void *sink, uint32_t subtask_index, uint64_t epoch, struct weir_waker waker,
-                                  void **writer, struct weir_error *error)
-{
-    (void)sink, (void)subtask_index, (void)epoch, (void)waker, (void)error;
-    *writer = &emitted;
-    return WEIR_OK;
-}
-static bool writer_room(void *writer)
-{
-    (void)writer;
-    return true;
-}
-static enum weir_code writer_write(void *writer, const struct weir_record *record, struct weir_error *error)
-{
-    (void)record, (void)error;
-    ++*(uint64_t *)writer;
-    return WEIR_OK;
-}
-static enum weir_code writer_prepare(void *writer, uint64_t epoch, struct weir_output_totals *totals,
-                                     struct weir_error *error)
-{
-    (void)writer, (void)epoch, (void)totals, (void)error;
-    return WEIR_OK;
-}
-static void writer_close(void *writer) { (void)writer; }
-
-static const struct weir_source_type source_type = { .size = sizeof source_type, .kind = "bench" };
-static const struct weir_sink_type sink_type = {
-    .size = sizeof sink_type, .kind = "bench", .writer_open = writer_open, .writer_room = writer_room,
-    .writer_write = writer_write, .writer_prepare = writer_prepare, .writer_close = writer_close,
-};
 
 static enum weir_code split(weir_task *task, const struct weir_record *record)
 {
@@ -103,12 +70,12 @@ static struct chain *make_chain(weir_graph *graph, struct plan **plan)
     static struct weir_environment environment;
     static void *sinks[CHAIN_STAGES_MAX];
     struct weir_error error;
-    struct weir_stream lines = weir_source(graph, .name = "lines", .type = &source_type);
+    struct weir_stream lines = weir_source(graph, .name = "lines", .type = &chain_ends_source);
     struct weir_stream words = weir_process(lines, .name = "split",
                                             .process = words_a_line > 1 ? split_text : split);
     struct weir_stream counts = weir_aggregate(weir_key_by(words, .key = NULL), .name = "count",
                                                .accumulator = WEIR_I64, .add = count, .emit = WEIR_EMIT_ON_COMMIT);
-    weir_sink(counts, .name = "counts", .type = &sink_type);
+    weir_sink(counts, .name = "counts", .type = &chain_ends_sink);
     if (plan_create(graph, &(struct plan_options){ .parallelism = 1, .chaining = true }, plan, &error) != WEIR_OK)
         fail(error.text);
     struct chain *chain;
@@ -167,7 +134,7 @@ int main(int argc, char **argv)
         next_commit = done + for_each_commit;
     }
     printf("%" PRIu64 " records, %u keys: %.1f ns for each record, %.1f ns for each key that a commit emits (%" PRIu64
-           " of them)\n", done, keys, process_ns / (double)done, commit_ns / (double)emitted, emitted);
+           " of them)\n", done, keys, process_ns / (double)done, commit_ns / (double)chain_ends_written, chain_ends_written);
     for (int i = 0; i < BATCHES; i++) batch_release(batches[i]);
     chain_destroy(chain);
     plan_destroy(plan);
