@@ -163,6 +163,11 @@ static void set_tables(struct rocks *rocks, const struct store_memory *memory)
     rocksdb_block_based_options_set_block_size(tables, BLOCK_BYTES);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(tables, 1);
     rocksdb_block_based_options_set_filter_policy(tables, rocksdb_filterpolicy_create_bloom_full(FILTER_BITS));
+    /* Filters and indexes in blocks like all others: whole, those of a table have a megabyte, and a small cache would read
+     * them again for each key. */
+    rocksdb_block_based_options_set_index_type(tables, rocksdb_block_based_table_index_type_two_level_index_search);
+    rocksdb_block_based_options_set_partition_filters(tables, 1);
+    rocksdb_block_based_options_set_metadata_block_size(tables, BLOCK_BYTES);
     rocksdb_options_set_block_based_table_factory(rocks->options, tables);
     rocksdb_block_based_options_destroy(tables);
     if (own != NULL) rocksdb_cache_destroy(own); /* the tables hold it on */
