@@ -1,6 +1,5 @@
 #include "runtime/job.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -13,7 +12,6 @@
 #include "base/crash.h"
 
 #define NEVER INT64_MAX
-#define PUBLISH_US 100000
 #define SAY_RETRYING_US 10000000
 #define LAG_COMMIT_US 5000000
 #define WATCH_US 2000000
@@ -60,20 +58,15 @@ void job_submit(struct weir_job *job, struct worker *worker, struct work *work)
 
 /* ---- The machines --------------------------------------------------------------------------------------------------- */
 
-static bool is_running(const struct weir_job *job)
-{
-    return job->commit.phase == COMMIT_RUNNING && job->tasks_started > 0;
-}
-
 void job_commit_event(struct weir_job *job, struct commit_event event)
 {
     struct commit_actions actions;
-    const bool was_running = is_running(job);
+    const bool was_running = job_is_running(job);
     event.attempt = job->attempt;
     commit_step(&job->commit, &event, &actions);
     execute_commit(job, &actions);
     /* Whoever sees the job's first output may ask for its status at once. */
-    if (is_running(job) != was_running) job->publish_us = 0;
+    if (job_is_running(job) != was_running) job->publish_us = 0;
 }
 
 /* The broker's clock for a transaction runs from the first request in it, not from our BEGIN (R7). */
@@ -581,9 +574,6 @@ static bool is_due(int64_t *at_us, int64_t now)
     return true;
 }
 
-static double percentile(const struct job_latency *latency, double share);
-static void publish(struct weir_job *job);
-
 /* A job that commits hears from the brokers when it has been taken over. One that has nothing to commit asks the ledger. */
 static void watch(struct weir_job *job)
 {
@@ -595,7 +585,7 @@ static void watch(struct weir_job *job)
 static void run_timers(struct weir_job *job)
 {
     const int64_t now = job_now_us(job);
-    if (is_due(&job->publish_us, now)) publish(job);
+    if (is_due(&job->publish_us, now)) job_publish(job);
     if (is_due(&job->wait_us, now)) {
         if (job->started)
             job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_TIMER });
@@ -660,7 +650,7 @@ static void run_job(void *argument)
     worker_stop(job->log_writer);
     job->environment_worker = job->base_writer = job->log_writer = NULL;
     end_savepoints(job);
-    publish(job);
+    job_publish(job);
     job_close(job);
 
     pthread_mutex_lock(&job->status_mutex);
@@ -674,84 +664,6 @@ static void end_job(struct weir_job *job)
 {
     job->outcome = job->commit.failure;
     job->ended = true;
-}
-
-/* ---- Status --------------------------------------------------------------------------------------------------------- */
-
-static int compare_doubles(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double percentile(const struct job_latency *latency, double share)
-{
-    static_assert(sizeof(latency->samples_ms) <= 64 * 1024, "sorted on the stack");
-    double sorted[JOB_LATENCY_SAMPLES];
-    if (latency->count == 0) return 0;
-    memcpy(sorted, latency->samples_ms, latency->count * sizeof(sorted[0]));
-    qsort(sorted, latency->count, sizeof(sorted[0]), compare_doubles);
-    return sorted[(uint32_t)((double)(latency->count - 1) * share)];
-}
-
-static void publish(struct weir_job *job)
-{
-    struct weir_job_status status = {
-        .size = sizeof(status),
-        .incarnation = job->commit.incarnation,
-        .epoch_committed = job->commit.parent.epoch,
-        .epochs = job->epochs,
-        .records_in = job->records_in_before,
-        .bytes_in = job->bytes_in_before,
-        .records_out = job->records_out_committed,
-        .state_reads = job->state_reads_before,
-        .restarts = job->restarts,
-        .commit_latency_ms = job->commit_latency.last_ms,
-        .commit_latency_p50_ms = percentile(&job->commit_latency, 0.5),
-        .commit_latency_p99_ms = percentile(&job->commit_latency, 0.99),
-        .durable_latency_p50_ms = percentile(&job->durable_latency, 0.5),
-        .durable_latency_p99_ms = percentile(&job->durable_latency, 0.99),
-        .frame_bytes = job->closing.frame.size,
-        .parallelism = (uint32_t)weir_config_i64(job->config, "parallelism.default"),
-        .max_parallelism = job->plan->max_parallelism,
-        .checkpoints_done = job->tickets.done,
-        .running = is_running(job),
-        .was_complete = job->was_complete,
-    };
-    uint64_t written = 0, gap_us = job->gap_max_us, gaps[GAPS_BUCKETS];
-    memcpy(gaps, job->gaps_before, sizeof(gaps));
-    /* Before they are started, tasks belong to the restore. */
-    for (size_t i = 0; i < (job->tasks_started > 0 ? job->tasks.count : 0); i++) {
-        struct task_counters counters;
-        task_read_counters(job->tasks.items[i], &counters);
-        status.records_in += counters.records_in;
-        status.bytes_in += counters.bytes_in;
-        written += counters.records_out;
-        if (counters.lag != UINT64_MAX)
-            status.lag_records += (int64_t)counters.lag;
-        status.state_entries += counters.state_entries;
-        status.state_bytes += counters.state_bytes;
-        status.state_reads += counters.state_reads;
-        if (counters.gap_max_us > gap_us) gap_us = counters.gap_max_us;
-        task_add_gaps(job->tasks.items[i], gaps);
-    }
-    if (!status.running) status.lag_records = -1;
-    status.records_out_open = written > job->attempt_records_out ? written - job->attempt_records_out : 0;
-    status.record_gap_max_ms = (double)gap_us / 1000.0;
-    status.record_gap_p99_ms = (double)gaps_quantile_us(gaps, 0.99) / 1000.0;
-    pthread_mutex_lock(&job->status_mutex);
-    job->status = status;
-    pthread_mutex_unlock(&job->status_mutex);
-    job->publish_us = job_now_us(job) + PUBLISH_US;
-}
-
-void weir_job_status(weir_job *job, struct weir_job_status *status)
-{
-    const size_t size = status->size < sizeof(*status) ? status->size : sizeof(*status);
-    pthread_mutex_lock(&job->status_mutex);
-    memcpy(status, &job->status, size);
-    pthread_mutex_unlock(&job->status_mutex);
-    status->size = size;
 }
 
 /* ---- Public --------------------------------------------------------------------------------------------------------- */

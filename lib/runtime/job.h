@@ -9,7 +9,9 @@
  *             commit_step:      what is done about it, in which order
  *
  *   job.c              the thread, its letters, the executor of both machines' actions
- *   job_environment.c  blocking work: opening connectors and store, finding the commit point
+ *   job_status.c       the numbers that others may read
+ *   job_environment.c  blocking work: opening connectors and store, founding, splits
+ *   job_facts.c        what ledger, mirrors and store say, and which checkpoint that makes the newest
  *   job_restore.c      a checkpoint becomes tasks with state
  *   job_attempt.c      tasks and channels of one attempt: made, started, cancelled
  *   job_frame.c        what tasks reported becomes a frame, or an early part of one, and a ledger record
@@ -303,13 +305,31 @@ void job_add_sample(struct job_latency *latency, double ms);
 /* Zeroed work of `size`, with its functions; NULL after reporting that there is no memory. */
 void *job_work(struct weir_job *job, size_t size, enum weir_code (*run)(struct work *), void (*done)(struct work *, void *));
 
+/* ---- job_status.c --------------------------------------------------------------------------------------------------- */
+
+bool job_is_running(const struct weir_job *job);
+void job_publish(struct weir_job *job); /* and again when job->publish_us has come */
+
 /* ---- job_environment.c ---------------------------------------------------------------------------------------------- */
+
+struct job_restored {
+    bool is_complete, was_complete; /* as the job's */
+};
+
+/* Work that needs nothing but the job: its thread does not touch what this uses until it is done. */
+struct job_work {
+    struct work work;
+    struct weir_job *job;
+    uint64_t epoch;
+    struct job_restored restored;
+};
+void job_submit_own(struct weir_job *job, struct worker *worker, uint64_t epoch,
+                    enum weir_code (*run)(struct work *), void (*done)(struct work *, void *));
+/* Of an attempt that is over, or ends: nobody waits for it any more. */
+bool job_is_stale(const struct weir_job *job, const struct work *work);
 
 void job_open(struct weir_job *job);    /* then START */
 void job_close(struct weir_job *job);   /* workers are stopped */
-void job_looked(struct weir_job *job);  /* judges job->facts: LOOKED or FAILED */
-uint32_t job_handles_named(const struct weir_job *job); /* by job->facts: the largest ring (R10) */
-void job_resolve(struct weir_job *job); /* then RESOLVED or FAILED */
 void job_found(struct weir_job *job);   /* then SNAPSHOT 0 */
 void job_restore(struct weir_job *job, uint64_t epoch); /* then RESTORED */
 void job_drop(struct weir_job *job);    /* then DROPPED */
@@ -323,11 +343,17 @@ enum weir_code job_start_retention(struct weir_job *job, uint64_t incarnation, s
 void job_discover(struct weir_job *job);
 void job_commit_lag(struct weir_job *job);
 
-/* ---- job_restore.c -------------------------------------------------------------------------------------------------- */
+/* ---- job_facts.c ---------------------------------------------------------------------------------------------------- */
 
-struct job_restored {
-    bool is_complete, was_complete; /* as the job's */
-};
+void job_looked(struct weir_job *job);  /* judges job->facts: LOOKED or FAILED */
+uint32_t job_handles_named(const struct weir_job *job); /* by job->facts: the largest ring (R10) */
+void job_resolve(struct weir_job *job); /* then RESOLVED or FAILED */
+/* Ledger, group and store are read one after another. A start that is being overtaken by another one, which commits, and
+ * deletes what nobody needs any more, may find that they contradict each other, or that a file is missing. So all is looked
+ * at once more (the error's remedy becomes REPLAY); a verdict that comes a second time about the same frame is a real one. */
+void job_doubt_verdict(struct weir_job *job, struct weir_error *error);
+
+/* ---- job_restore.c -------------------------------------------------------------------------------------------------- */
 
 /* Environment worker. Makes the tasks for open epoch `epoch`, with the state of a checkpoint in `store`: of the job's own, or
  * of the savepoint that it is founded from. */
