@@ -247,19 +247,33 @@ static void forget_links(struct retention *retention)
     retention->links.count = kept;
 }
 
-static bool collect_known(struct retention *retention, struct retention_names *deletions)
+static bool is_table(const char *file)
+{
+    struct store_file parsed;
+    return store_file_parse(file, &parsed) && parsed.kind == STORE_FILE_TABLE;
+}
+
+/* Of those that are tables, or of the others. */
+static bool collect_some(struct retention *retention, bool tables, struct retention_names *deletions)
 {
     size_t kept = 0;
-    forget_links(retention);
     bool complete = true;
     for (size_t i = 0; i < retention->known.files.count; i++) {
         const struct retention_name name = retention->known.files.items[i];
-        if (!is_needed(retention, name.file) && complete && names_add(deletions, name.file)) continue;
-        if (!is_needed(retention, name.file)) complete = false; /* no memory: it stays known, and goes another time */
+        const bool may_go = is_table(name.file) == tables && !is_needed(retention, name.file);
+        if (may_go && complete && names_add(deletions, name.file)) continue;
+        if (may_go) complete = false; /* no memory: it stays known, and goes another time */
         retention->known.files.items[kept++] = name;
     }
     retention->known.files.count = kept;
     return complete;
+}
+
+/* Bases before what they refer to: at no moment is there a base that lacks something. */
+static bool collect_known(struct retention *retention, struct retention_names *deletions)
+{
+    forget_links(retention);
+    return collect_some(retention, false, deletions) && collect_some(retention, true, deletions);
 }
 
 /* Everything of the own log below the first segment that is needed, whether its frames were ever committed or not. */

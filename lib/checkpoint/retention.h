@@ -77,8 +77,8 @@ bool retention_links(struct retention *retention, const char *base, const struct
  * because what is unknown may be needed. */
 bool retention_checkpoint(struct retention *retention, const struct weir_frame_name *frame,
                           const struct manifest *manifest);
-/* Appends the files that may go now and forgets them. Only after a commit of this incarnation. False: no memory, what
- * was appended may be deleted all the same. */
+/* Appends the files that may go now, to be deleted in this order, and forgets them. Only after a commit of this
+ * incarnation. False: no memory, what was appended may be deleted all the same. */
 bool retention_collect(struct retention *retention, struct retention_names *deletions);
 void retention_names_clear(struct retention_names *names);
 

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "checkpoint/links.h"
 #include "checkpoint/pointer.h"
 #include "checkpoint/savepoint.h"
 #include "checkpoint/store_private.h"
@@ -214,6 +215,23 @@ static bool has_file(struct store *store, const char *name)
     return file != -ENOENT;
 }
 
+/* Of a base that is going, the file goes first, and what it refers to afterwards; but power may fail in between, and a
+ * directory forgets in any order. */
+static bool is_going(struct survey *survey, const struct manifest_base *base)
+{
+    struct links links;
+    struct weir_error unwanted;
+    bool is_whole = true;
+    if (!has_file(survey->store, base->name)) return true;
+    if (!store_base_is_links(base)) return false;
+    links_init(&links);
+    if (links_read(survey->store, base, &links, &unwanted) == WEIR_OK)
+        for (size_t i = 0; i < links.files.count && is_whole; i++)
+            is_whole = links.files.items[i].file[0] == '\0' || has_file(survey->store, links.files.items[i].file);
+    links_deinit(&links);
+    return !is_whole;
+}
+
 /* A base that only an older checkpoint needs may have been deleted; one that is there must be good. */
 static enum weir_code look_at_base(struct survey *survey, struct survey_base *base, bool is_needed,
                                    struct weir_error *error)
@@ -226,7 +244,7 @@ static enum weir_code look_at_base(struct survey *survey, struct survey_base *ba
     base->is_there = code == WEIR_OK;
     if (code == WEIR_OK) return WEIR_OK;
     if (code == WEIR_DAMAGED) {
-        if (!is_needed && has_name && !has_file(survey->store, base->base.name)) return WEIR_OK;
+        if (!is_needed && has_name && is_going(survey, &base->base)) return WEIR_OK;
         return add_problem(survey, &problem) ? WEIR_OK : no_memory(survey->store, error);
     }
     *error = problem;

@@ -315,6 +315,23 @@ START_TEST(a_table_goes_with_the_last_base_that_refers_to_it)
 }
 END_TEST
 
+/* Also when the table is known for longer: whoever finds a base finds all of it. */
+START_TEST(a_base_goes_before_what_it_refers_to)
+{
+    ck_assert(refer("base-7-1", "table-7-1"));
+    ck_assert(say(&retention, "log-7-1", 1, "+base-7-1", 0));
+    ck_assert(refer("base-7-2", "table-7-1 table-7-2"));
+    ck_assert(say(&retention, "log-7-1", 2, "+base-7-2", 1));
+    assert_collects("base-7-1");
+    ck_assert(say(&retention, "log-7-1", 3, "base-7-3", 2));
+    struct retention_names names = { 0 };
+    ck_assert(retention_collect(&retention, &names));
+    ck_assert_uint_eq(names.files.count, 3);
+    ck_assert_str_eq(names.files.items[0].file, "base-7-2"); /* to be deleted in this order */
+    retention_names_clear(&names);
+}
+END_TEST
+
 START_TEST(a_retained_checkpoint_keeps_what_its_bases_refer_to)
 {
     retention_deinit(&retention);
@@ -383,6 +400,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, failing_allocations_delete_nothing_that_is_needed);
     tcase_add_test(tests, random_histories_never_lose_what_is_needed);
     tcase_add_test(tests, a_table_goes_with_the_last_base_that_refers_to_it);
+    tcase_add_test(tests, a_base_goes_before_what_it_refers_to);
     tcase_add_test(tests, a_retained_checkpoint_keeps_what_its_bases_refer_to);
     tcase_add_test(tests, a_base_that_waits_for_its_checkpoint_keeps_its_tables);
     tcase_add_test(tests, tables_that_a_crash_left_behind_go_and_those_of_a_successor_stay);
