@@ -1,14 +1,10 @@
-#include "base/hash.h"
+#include "base/hash_inline.h"
 
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "weir/connector.h"
-
-/* Header only: one inlined copy here, and no dependency at run time. */
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 uint64_t hash_64(const void *data, size_t size)
 {
@@ -23,7 +19,7 @@ uint64_t hash_64_seeded(const void *data, size_t size, uint64_t seed)
 uint32_t hash_key(struct weir_bytes key)
 {
     if (!weir_is_set(key) || weir_is_null(key)) return 0;
-    return (uint32_t)XXH3_64bits(key.data, key.size);
+    return hash_key_inline(key);
 }
 
 struct hash_stream {

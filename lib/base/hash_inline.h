@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 
+/* Header only: inlined copies, and no dependency at run time. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 

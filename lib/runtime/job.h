@@ -248,7 +248,7 @@ struct weir_job {
     struct {
         enum weir_code code;
         struct weir_frame_name frame;
-    } doubted; /* the last verdict against a start: see doubt_verdict */
+    } doubted; /* the last verdict against a start: see job_verdict_failed */
     uint64_t incarnation_begun;          /* the highest whose log this process began */
     struct weir_decider_event facts;     /* what LOOKED or READ brought */
     bool rewrite_mirrors;
@@ -348,10 +348,10 @@ void job_commit_lag(struct weir_job *job);
 void job_looked(struct weir_job *job);  /* judges job->facts: LOOKED or FAILED */
 uint32_t job_handles_named(const struct weir_job *job); /* by job->facts: the largest ring (R10) */
 void job_resolve(struct weir_job *job); /* then RESOLVED or FAILED */
-/* Ledger, group and store are read one after another. A start that is being overtaken by another one, which commits, and
+/* FAILED. Ledger, group and store are read one after another. A start that is being overtaken by another one, which commits, and
  * deletes what nobody needs any more, may find that they contradict each other, or that a file is missing. So all is looked
  * at once more (the error's remedy becomes REPLAY); a verdict that comes a second time about the same frame is a real one. */
-void job_doubt_verdict(struct weir_job *job, struct weir_error *error);
+void job_verdict_failed(struct weir_job *job, struct weir_error *error);
 
 /* ---- job_restore.c -------------------------------------------------------------------------------------------------- */
 

@@ -480,8 +480,7 @@ static void restore_done(struct work *work, void *user)
     struct weir_job *job = user;
     if (job_is_stale(job, work)) return;
     if (work->code != WEIR_OK) {
-        job_doubt_verdict(job, &work->error);
-        job_failed(job, &work->error);
+        job_verdict_failed(job, &work->error);
         return;
     }
     job->closing.name = job->decision.frame;

@@ -289,7 +289,7 @@ static void begin_log_done(struct work *work, void *user)
     resolved(job);
 }
 
-void job_doubt_verdict(struct weir_job *job, struct weir_error *error)
+static void doubt_verdict(struct weir_job *job, struct weir_error *error)
 {
     const struct weir_frame_name *frame = &job->decision.frame, *doubted = &job->doubted.frame;
     const bool is_confirmed = job->doubted.code == error->code && doubted->incarnation == frame->incarnation &&
@@ -300,13 +300,18 @@ void job_doubt_verdict(struct weir_job *job, struct weir_error *error)
     error->remedy = WEIR_REMEDY_REPLAY;
 }
 
+void job_verdict_failed(struct weir_job *job, struct weir_error *error)
+{
+    doubt_verdict(job, error);
+    job_failed(job, error);
+}
+
 static void resolve_done(struct work *work, void *user)
 {
     struct weir_job *job = user;
     if (job_is_stale(job, work)) return;
     if (work->code != WEIR_OK) {
-        job_doubt_verdict(job, &work->error);
-        job_failed(job, &work->error);
+        job_verdict_failed(job, &work->error);
         return;
     }
     job_log(job, job->decision.warn ? WEIR_LOG_WARN : WEIR_LOG_INFO, "%s", job->decision.text);

@@ -284,13 +284,13 @@ static void fetch_block(const struct shard *shard, uint32_t state, const uint32_
 {
     uint32_t sum = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const uint32_t tag = unit_tag(state, &(struct state_key){ .hash = hashes[i] });
+        const uint32_t tag = unit_tag_plain(state, hashes[i]);
         const struct segment *segment = table_segment(shard_table(shard, hashes[i]), tag);
         sum += segment->slots[tag & segment->mask].reference;
     }
     shard_fetched(sum);
     for (uint32_t i = 0; i < count; i++) {
-        const uint32_t tag = unit_tag(state, &(struct state_key){ .hash = hashes[i] });
+        const uint32_t tag = unit_tag_plain(state, hashes[i]);
         const struct segment *segment = table_segment(shard_table(shard, hashes[i]), tag);
         uint32_t at = tag & segment->mask;
         while (segment->slots[at].reference != SLAB_NONE && segment->slots[at].tag != tag)
