@@ -73,7 +73,7 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
     X("state.backend.memory", SIZE, "512mb", 4096, 0, NULL,                                                            \
       "Memory for state that is on disk, for the whole process.")                                                      \
     X("state.backend.local-dir", TEXT, NULL, 0, 0, NULL,                                                               \
-      "Where RocksDB works; beside the checkpoints by default.")                                                       \
+      "Where RocksDB works; beside the checkpoints by default, in a temporary folder where they lie in memory.")       \
     X("execution.checkpointing.incremental", BOOL, "true", 0, 0, NULL,                                                 \
       "Bases of state in RocksDB refer to its files; false: they are written anew, as units.")                         \
     X("state.base.min-log-size", SIZE, "4mb", 65536, 0, NULL,                                                          \

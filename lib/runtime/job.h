@@ -231,6 +231,7 @@ struct weir_job {
     struct {
         struct store_memory *memory;
         VEC(struct job_store) open; /* until the tasks are made: in the order of the shards */
+        char *temporary;            /* folder, where nobody has named one; NULL = none yet */
     } stores;
     struct job_dump dump;
     struct job_taking taking;

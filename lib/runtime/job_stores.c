@@ -1,6 +1,8 @@
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/job.h"
 #include "state/store_rocksdb.h"
@@ -9,7 +11,7 @@
  * blocks, and taken by the shards when the tasks are made.
  *
  *   FOLDER/local-<incarnation>/<attempt>-<shard>      FOLDER: state.backend.local-dir/<job>, or the job's in the
- *                                                     checkpoint store
+ *                                                     checkpoint store; with checkpoints in memory, a temporary one
  *
  * state.backend.memory is for all of them: half for the tables, a quarter for blocks read, and a quarter for batches on
  * their way and for what cannot be told before. */
@@ -30,8 +32,32 @@ void job_stores_note(const struct weir_job *job)
 static void folder_of(const struct weir_job *job, char folder[FOLDER_MAX])
 {
     const char *local = weir_config_text(job->config, "state.backend.local-dir");
-    if (local == NULL) (void)snprintf(folder, FOLDER_MAX, "%s", store_path(job->store));
+    if (local == NULL)
+        (void)snprintf(folder, FOLDER_MAX, "%s", job->in_memory ? job->stores.temporary : store_path(job->store));
     else (void)snprintf(folder, FOLDER_MAX, "%s/%s", local, job->name);
+}
+
+/* Who keeps checkpoints in memory wants no folder to care for. */
+static enum weir_code make_temporary(struct weir_job *job, struct weir_error *error)
+{
+    char folder[STORE_PATH_MAX];
+    const bool is_named = weir_config_text(job->config, "state.backend.local-dir") != NULL;
+    if (!job->in_memory || is_named || job->stores.temporary != NULL) return WEIR_OK;
+    if (!store_files_temporary("weir-state", folder))
+        return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
+                              "job '%s': no temporary folder for RocksDB: %s; set state.backend.local-dir, or TMPDIR",
+                              job->name, strerror(errno));
+    job->stores.temporary = strdup(folder);
+    if (job->stores.temporary != NULL) return WEIR_OK;
+    (void)rmdir(folder);
+    return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for the name of a folder");
+}
+
+static void remove_temporary(struct weir_job *job)
+{
+    if (job->stores.temporary != NULL) (void)rmdir(job->stores.temporary);
+    free(job->stores.temporary);
+    job->stores.temporary = NULL;
 }
 
 static uint32_t shard_count(const struct weir_job *job)
@@ -149,13 +175,10 @@ enum weir_code job_stores_open(struct weir_job *job, const struct manifest *mani
     char folder[FOLDER_MAX];
     if (!is_on_disk(job) || shard_count(job) == 0) return WEIR_OK;
     CHECK(job->stores.open.count == 0);
-    if (weir_config_text(job->config, "state.backend.local-dir") == NULL &&
-        strcmp(weir_config_text(job->config, "execution.checkpointing.storage"), "jobmanager") == 0)
-        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
-                              "job '%s': with checkpoints in memory, state.backend.local-dir has to say where RocksDB works",
-                              job->name);
+    enum weir_code code = make_temporary(job, error);
+    if (code != WEIR_OK) return code;
     folder_of(job, folder);
-    enum weir_code code = store_rocksdb_begin(folder, job->decision.incarnation, error);
+    code = store_rocksdb_begin(folder, job->decision.incarnation, error);
     if (code == WEIR_OK && job->stores.memory == NULL) {
         const uint64_t bytes = (uint64_t)weir_config_size_bytes(job->config, "state.backend.memory");
         job->stores.memory = store_memory_create(bytes / 4);
@@ -202,9 +225,11 @@ void job_stores_close(struct weir_job *job)
 {
     char folder[FOLDER_MAX];
     job_stores_drop(job);
-    if (job->stores.memory == NULL) return;
-    folder_of(job, folder);
-    store_rocksdb_end(folder, job->decision.incarnation);
+    if (job->stores.memory != NULL) {
+        folder_of(job, folder);
+        store_rocksdb_end(folder, job->decision.incarnation);
+    }
     store_memory_destroy(job->stores.memory);
     job->stores.memory = NULL;
+    remove_temporary(job);
 }

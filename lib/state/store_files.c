@@ -61,11 +61,12 @@ enum weir_code store_files_make_missing(const char *directory, struct weir_error
     return refuse(error, "make the folder", directory, "");
 }
 
-bool store_files_temporary(char directory[STORE_PATH_MAX])
+bool store_files_temporary(const char *name, char directory[STORE_PATH_MAX])
 {
     const char *above = getenv("TMPDIR");
     if (above == NULL || *above == '\0') above = "/tmp";
-    return path_of(directory, above, "weir-base-XXXXXX") && mkdtemp(directory) != NULL;
+    errno = ENAMETOOLONG;
+    return snprintf(directory, STORE_PATH_MAX, "%s/%s-XXXXXX", above, name) < STORE_PATH_MAX && mkdtemp(directory) != NULL;
 }
 
 typedef void each_fn(const char *path, const char *name, void *user);

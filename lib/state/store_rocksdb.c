@@ -394,7 +394,7 @@ static enum weir_code open_in(struct rocks *rocks, const struct store_rocksdb_op
     char db[STORE_PATH_MAX], fresh[STORE_PATH_MAX + 8], temporary[STORE_PATH_MAX];
     rocks->reads_only = options->directory == NULL;
     CHECK(!rocks->reads_only || options->base != NULL);
-    if (rocks->reads_only && !store_files_temporary(temporary))
+    if (rocks->reads_only && !store_files_temporary("weir-base", temporary))
         return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
                               "state: cannot make a folder to read a base in; make room in /tmp, or set TMPDIR");
     const char *const directory = rocks->reads_only ? temporary : options->directory;

@@ -2,6 +2,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "checkpoint/pointer.h"
@@ -88,6 +89,29 @@ END_TEST
 
 static const struct weir_sink_type kafka_like = { .size = sizeof(struct weir_sink_type), .decider = &pointer_decider };
 
+/* Where RocksDB works is a temporary folder then, and nothing is left of it; its bases are in memory, too. */
+START_TEST(a_job_in_memory_may_have_its_state_on_disk)
+{
+    char folder[] = "weir-job-test-tmp-XXXXXX";
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_int_eq(setenv("TMPDIR", folder, 1), 0);
+    local_job_set("state.backend.type", "rocksdb");
+    local_job_set("state.recovery.max-frames", "2");
+    for (int run = 0; run < 3; run++) {
+        const uint64_t limit = (uint64_t)NUMBERS * (uint64_t)(run + 1) / 3;
+        atomic_store(&failures_left, NUMBERS / 6);
+        struct weir_job_status status;
+        const struct weir_error outcome = local_job_run(graph_of(limit), &status);
+        local_job_expect_ok(&outcome);
+        ck_assert_uint_eq(status.restarts, 1);
+        ck_assert_int_eq(atomic_load(&sum), (int64_t)limit * (int64_t)(limit - 1) / 2);
+        ck_assert_int_eq(rmdir(folder), 0);
+        ck_assert_int_eq(mkdir(folder, 0777), 0);
+    }
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+END_TEST
+
 START_TEST(exactly_once_output_is_refused_unless_the_job_is_bounded)
 {
     struct weir_error error;
@@ -113,6 +137,7 @@ static void add(TCase *tests)
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, a_job_in_memory_survives_failures_and_says_what_it_is);
     tcase_add_test(tests, a_job_in_memory_goes_on_in_the_same_process);
+    tcase_add_test(tests, a_job_in_memory_may_have_its_state_on_disk);
     tcase_add_test(tests, exactly_once_output_is_refused_unless_the_job_is_bounded);
 }
 
