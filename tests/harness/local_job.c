@@ -41,6 +41,7 @@ void local_job_begin(void)
     local_job_set("execution.checkpointing.dir", local_job.directory);
     local_job_set("execution.checkpointing.interval", "5ms");
     local_job_set("start.bounded", "true");
+    local_job_set("state.backend.type", "hashmap");
     if (getenv("WEIR_TEST_SMALL_CACHE") != NULL) local_job_use_small_cache();
     if (getenv("WEIR_TEST_UNALIGNED") != NULL) local_job_set("execution.checkpointing.unaligned.enabled", "true");
 }

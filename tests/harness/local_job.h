@@ -22,8 +22,8 @@ extern struct local_job local_job;
 
 void local_job_begin(void);
 void local_job_end(void);
-/* State in RocksDB, and next to nothing of it in memory. So is every job where the environment has WEIR_TEST_SMALL_CACHE. With
- * WEIR_TEST_UNALIGNED, barriers overtake. */
+/* State in RocksDB, and next to nothing of it in memory. So is every job where the environment has WEIR_TEST_SMALL_CACHE; else
+ * state is in memory. With WEIR_TEST_UNALIGNED, barriers overtake. */
 void local_job_use_small_cache(void);
 void local_job_set(const char *key, const char *value);
 /* Creates and starts the job; takes the graph. */

@@ -162,9 +162,10 @@ void process_start_job(struct process *process, const struct process_job *job, .
         arguments[count++] = options[i].value;
     }
     static const char *const small_cache[] = { "-X", "state.backend.type=rocksdb", "-X", "state.backend.memory=1mb",
-                                               "-X", "state.recovery.max-frames=3" };
-    for (size_t i = 0; getenv("WEIR_TEST_SMALL_CACHE") != NULL && i < sizeof small_cache / sizeof small_cache[0]; i++)
-        arguments[count++] = small_cache[i];
+                                               "-X", "state.recovery.max-frames=3", NULL };
+    static const char *const in_memory[] = { "-X", "state.backend.type=hashmap", NULL };
+    const char *const *setting_of_state = getenv("WEIR_TEST_SMALL_CACHE") != NULL ? small_cache : in_memory;
+    while (*setting_of_state != NULL) arguments[count++] = *setting_of_state++;
     for (const char *const *setting = job->settings; *setting != NULL; setting++) arguments[count++] = *setting;
     va_list more;
     va_start(more, job);

@@ -34,7 +34,7 @@ const char *process_path(const char *format, ...) __attribute__((format(printf, 
 void process_start(struct process *process, const char *const *arguments, const char *const *environment);
 
 /* A job program of this build: build/tests/jobs/PROGRAM. What is NULL is left out. With WEIR_TEST_SMALL_CACHE in the
- * environment its state is in RocksDB, with 1 MiB of memory and a base at every third checkpoint. */
+ * environment its state is in RocksDB, with 1 MiB of memory and a base at every third checkpoint; else in memory. */
 struct process_job {
     const char *program;
     const char *brokers;

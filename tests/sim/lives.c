@@ -234,7 +234,7 @@ static void configure(const struct life *life)
     set(config, WEIR_CONFIG_CODE, "parallelism.default", number);
     (void)snprintf(number, sizeof number, "%u", life->ring_size);
     set(config, WEIR_CONFIG_CODE, "sink.ring-size", number);
-    if (life->is_on_disk) set(config, WEIR_CONFIG_CODE, "state.backend.type", "rocksdb");
+    set(config, WEIR_CONFIG_CODE, "state.backend.type", life->is_on_disk ? "rocksdb" : "hashmap");
     const struct weir_test_job *test = lives.tests[life->whose];
     for (const struct weir_option *option = test->options; option != NULL && option->name != NULL; option++)
         weir_config_declare(config, option->name, option->default_value);
