@@ -35,6 +35,12 @@ static bool has_failed(const struct shard *shard)
     return shard->cache.failure.code != WEIR_OK;
 }
 
+/* Can the store have what no table has? */
+static bool may_have(const struct shard *shard)
+{
+    return !shard->cache.has_all && !has_failed(shard);
+}
+
 const struct weir_error *shard_failure(const struct shard *shard)
 {
     return has_failed(shard) ? &shard->cache.failure : NULL;
@@ -61,6 +67,7 @@ void shard_use(struct shard *shard, struct state_store *store, uint64_t budget_b
     shard->holds_units = true;
     shard->dirty_flag = ENTRY_DIRTY;
     shard->cache.budget_bytes = budget_bytes;
+    shard->cache.has_all = store->began_empty;
     set_due(shard);
 }
 
@@ -160,7 +167,7 @@ static void load_elements(struct shard *shard, uint32_t state, const struct stat
 
 void cache_load_run(struct shard *shard, uint32_t state, const struct state_key *key)
 {
-    if (!has_failed(shard)) load_elements(shard, state, key, (struct run){ .shard = shard, .left = RUN_ELEMENTS });
+    if (may_have(shard)) load_elements(shard, state, key, (struct run){ .shard = shard, .left = RUN_ELEMENTS });
 }
 
 static void load_map(struct shard *shard, uint32_t state, const struct state_key *key, struct head *head)
@@ -176,7 +183,7 @@ uint32_t cache_load(struct shard *shard, const struct unit *unit)
     const uint32_t state = unit->identity & 0xff;
     struct weir_error error = { 0 };
     struct store_wanted wanted = { .state = state, .key = *unit->key };
-    if (has_failed(shard) || shard->states[state].by_element != NULL) return SLAB_NONE;
+    if (!may_have(shard) || shard->states[state].by_element != NULL) return SLAB_NONE;
     cache->reads++;
     buffer_clear(&cache->values);
     if (operations_of(shard)->get_many(shard->store, &wanted, 1, &cache->values, &error) != WEIR_OK) {
@@ -210,7 +217,7 @@ void shard_load(struct shard *shard, uint32_t state, const struct state_key *key
     struct weir_error error = { 0 };
     uint32_t wanted_count = 0;
     CHECK(count <= STORE_WANTED_MAX && state < shard->state_count);
-    if (!shard->holds_units || has_failed(shard) || shard->states[state].by_element != NULL ||
+    if (!shard->holds_units || !may_have(shard) || shard->states[state].by_element != NULL ||
         shard_is_list(shard, state) || shard_is_map(shard, state))
         return;
     for (uint32_t i = 0; i < count; i++) {
@@ -312,7 +319,10 @@ static bool is_evictable(const struct shard *shard, const struct entry *entry)
 static void evict(struct shard *shard, struct table *table, uint32_t tag, uint32_t reference)
 {
     const struct entry *entry = entry_at(&shard->entries, reference);
-    if (!(entry->flags & ENTRY_REMOVED)) shard->entry_count--;
+    if (!(entry->flags & ENTRY_REMOVED)) {
+        shard->entry_count--;
+        shard->cache.has_all = false;
+    }
     shard->cache.evictions++;
     table_remove(table, tag, reference);
     entry_destroy(&shard->entries, reference);

@@ -37,6 +37,7 @@ struct walk {
 enum cache_round { ROUND_NONE, ROUND_WRITING, ROUND_EVICTING };
 
 struct cache {
+    bool has_all; /* the store has nothing alone: a miss is final */
     uint64_t budget_bytes;
     uint64_t due_bytes; /* a round begins there */
     enum cache_round round;

@@ -232,6 +232,7 @@ enum weir_code shard_restored(struct shard *shard, uint64_t epoch, uint64_t gene
 {
     shard->epoch = epoch;
     if (generation > shard->generation) shard->generation = generation;
+    if (!has_collections(shard)) return WEIR_OK;
     if (shard->holds_units) return cache_settle(shard, true, error);
-    return !has_collections(shard) || attach_all(shard) ? WEIR_OK : no_memory(shard, error);
+    return attach_all(shard) ? WEIR_OK : no_memory(shard, error);
 }

@@ -84,6 +84,7 @@ struct store_operations {
 /* First member of every store. */
 struct state_store {
     const struct store_operations *operations;
+    bool began_empty; /* what nobody has put is not there */
 };
 
 /* A value out of get_many's. */

@@ -904,6 +904,7 @@ enum weir_code store_rocksdb_open(const struct store_rocksdb_options *options, s
     buffer_init(&rocks->name);
     buffer_init(&rocks->scratch);
     const enum weir_code code = open_in(rocks, options, error);
+    rocks->store.began_empty = options->base == NULL;
     if (code == WEIR_OK) *store = &rocks->store;
     else rocks_destroy(&rocks->store);
     return code;

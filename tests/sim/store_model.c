@@ -457,6 +457,7 @@ enum weir_code store_rocksdb_open(const struct store_rocksdb_options *options, s
         (void)disk_system.make_directory(disk_system.user, model->directory);
     }
     model->store.operations = &operations;
+    model->store.began_empty = options->base == NULL;
     model->max_parallelism = options->max_parallelism;
     for (uint32_t i = 0; i < options->state_count; i++) model->is_ordered[i] = options->states[i].ordered_in_group;
     buffer_init(&model->name);

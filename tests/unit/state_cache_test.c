@@ -118,8 +118,44 @@ START_TEST(what_fits_is_never_read)
         for (uint32_t i = 0; i < 1000; i++) ++*value_of(i);
         close_epoch();
     }
-    ck_assert_uint_eq(shard_store_reads(shard), 1000); /* once each, to find that there is none */
+    ck_assert_uint_eq(shard_store_reads(shard), 0); /* not even to find that there is none */
     ck_assert_uint_eq(shard_evictions(shard), 0);
+    for (uint32_t i = 0; shard_evictions(shard) == 0; i++) {
+        ck_assert_uint_lt(i, KEYS);
+        ++*value_of(i);
+        if (i % 100 == 0) close_epoch();
+    }
+    const uint64_t before = shard_store_reads(shard);
+    ck_assert_int_eq(*value_of(KEYS), 0);
+    ck_assert_uint_eq(shard_store_reads(shard), before + 1);
+}
+END_TEST
+
+/* A start reads nothing that it has just been told, and writes it down when there is need. */
+START_TEST(what_was_replayed_stays_in_memory)
+{
+    struct buffer delta;
+    struct weir_error error;
+    const struct state_mapping mapping[STATES] = { { .state = TOTAL, .value_size_bytes = 8 },
+                                                   { .state = BRIEF, .value_size_bytes = 8 } };
+    buffer_init(&delta);
+    for (uint32_t i = 0; i < 500; i++) *value_of(i) = i;
+    ck_assert(shard_snapshot(shard, 1, &delta));
+    end();
+    begin();
+    ck_assert_int_eq(shard_apply(shard, (struct weir_bytes){ delta.data, delta.size }, mapping, STATES, &error), WEIR_OK);
+    ck_assert_int_eq(shard_restored(shard, 2, 0, &error), WEIR_OK);
+    for (uint32_t i = 0; i < 500; i++) ck_assert_int_eq(*value_of(i), i);
+    ck_assert_uint_eq(shard_store_reads(shard), 0);
+    ck_assert_uint_eq(shard_evictions(shard), 0);
+    for (int round = 0; round < 2; round++)
+        for (uint32_t i = 1000; i < KEYS; i++) {
+            ++*value_of(i);
+            if (i % 100 == 0) close_epoch();
+        }
+    ck_assert_uint_gt(shard_evictions(shard), 500);
+    for (uint32_t i = 0; i < 500; i++) ck_assert_int_eq(*value_of(i), i);
+    buffer_deinit(&delta);
 }
 END_TEST
 
@@ -219,6 +255,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, memory_stays_near_the_budget);
     tcase_add_test(tests, an_epoch_larger_than_the_budget_needs_memory_and_is_right);
     tcase_add_test(tests, what_fits_is_never_read);
+    tcase_add_test(tests, what_was_replayed_stays_in_memory);
     tcase_add_test(tests, what_expires_on_disk_is_not_seen_again);
     tcase_add_test(tests, a_damaged_store_is_a_failure_and_never_a_wrong_count);
 }
