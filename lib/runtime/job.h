@@ -443,6 +443,7 @@ void job_states_map(const struct job_keyed *keyed, const struct manifest_state *
 /* ---- job_stores.c --------------------------------------------------------------------------------------------------- */
 
 void job_stores_note(const struct weir_job *job); /* what the backend's name means, where that is not obvious */
+bool job_stores_are_linked(const struct weir_job *job); /* by bases, instead of being written down as units */
 /* Environment worker. Nothing where state is in memory. */
 /* `manifest`: of the checkpoint in the job's own store that is restored, NULL = none. */
 enum weir_code job_stores_open(struct weir_job *job, const struct manifest *manifest, struct weir_error *error);

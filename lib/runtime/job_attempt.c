@@ -31,7 +31,7 @@ static enum weir_code make_task(struct weir_job *job, uint32_t vertex, uint32_t 
         .buffer_timeout_us = weir_config_duration_ms(job->config, "execution.buffer-timeout") * 1000,
         .soft_limit_bytes = (uint64_t)weir_config_size_bytes(job->config, "execution.epoch.soft-limit"),
         .hard_limit_bytes = (uint64_t)weir_config_size_bytes(job->config, "execution.epoch.hard-limit"),
-        .bases_by_links = weir_config_bool(job->config, "execution.checkpointing.incremental"),
+        .bases_by_links = job_stores_are_linked(job),
     };
     void *sinks[CHAIN_STAGES_MAX] = { NULL };
     for (size_t i = 0; i < job->sinks.count; i++)

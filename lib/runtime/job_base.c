@@ -109,12 +109,17 @@ static void ask_for_slice(struct weir_job *job)
     task_post(job->tasks.items[job->vertex_first[keyed->vertex] + shard->subtask], letter);
 }
 
+/* A base of links costs what has changed, whatever the size of the state, and a look at what is in memory: so the log need not
+ * outgrow the state. This part of the state is replayed within a tenth of a second for each GiB. */
+enum { LOG_SHARE = 64 };
+
 static bool is_due(const struct weir_job *job, const struct job_shard *shard)
 {
     const uint64_t floor = (uint64_t)weir_config_size_bytes(job->config, "state.base.min-log-size");
+    const uint64_t little = shard->state_bytes / LOG_SHARE;
     const uint64_t grown = (uint64_t)(config_f64(job->config, "state.base.log-ratio") * (double)shard->state_bytes);
     const uint64_t share = job->shards.count > 0 ? job->shards.count : 1;
-    if (shard->known.files.count > 0 && shard->log_bytes > floor) return true; /* costs what has changed, whatever the size */
+    if (job_stores_are_linked(job) && shard->log_bytes > (little > floor ? little : floor)) return true;
     if (shard->frames >= (uint64_t)weir_config_i64(job->config, "state.recovery.max-frames")) return true;
     return shard->log_bytes > floor / share && shard->log_bytes > grown;
 }

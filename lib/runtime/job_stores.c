@@ -29,6 +29,11 @@ void job_stores_note(const struct weir_job *job)
         job_log(job, WEIR_LOG_INFO, "job '%s': state.backend.type '%s' is understood as 'hashmap'", job->name, type);
 }
 
+bool job_stores_are_linked(const struct weir_job *job)
+{
+    return is_on_disk(job) && weir_config_bool(job->config, "execution.checkpointing.incremental");
+}
+
 static void folder_of(const struct weir_job *job, char folder[FOLDER_MAX])
 {
     const char *local = weir_config_text(job->config, "state.backend.local-dir");

@@ -228,6 +228,42 @@ START_TEST(bases_refer_to_files_and_are_whole)
 }
 END_TEST
 
+static struct weir_bytes by_number(weir_task *task, const struct weir_record *record)
+{
+    (void)task;
+    return record->value;
+}
+
+static enum weir_code note(weir_keyed_task *task, const struct weir_record *record)
+{
+    (void)record;
+    return weir_value_i64(task, &total) == NULL ? WEIR_FAILED : WEIR_OK;
+}
+
+static void forget_line(void *user, const char *line, size_t size) { (void)user, (void)line, (void)size; }
+
+/* Every key is new: the log never outgrows the state, and yet the next start need not replay all of it. */
+START_TEST(a_state_that_grows_has_a_base_all_the_same)
+{
+    struct weir_error outcome;
+    local_job_set("state.backend.memory", "64mb");
+    local_job_set("state.recovery.max-frames", "100000");
+    local_job_set("start.bounded", "false");
+    weir_graph *graph = weir_graph_create();
+    struct weir_stream numbers = weir_generator(graph, .name = "numbers", .per_second = 20000, .parallelism = 1);
+    weir_print(weir_keyed_process(weir_key_by(numbers, .key = by_number), .name = "note", .process = note,
+                                  .states = { &total }),
+               .name = "out", .line = forget_line);
+    weir_job *job = local_job_create(graph);
+    local_job_await_running(job);
+    while (local_job_count_files("base-") == 0) ck_assert(!weir_job_wait(job, 2, &outcome));
+    weir_job_stop(job);
+    ck_assert(weir_job_wait(job, 60000, &outcome));
+    local_job_expect_ok(&outcome);
+    weir_job_destroy(job);
+}
+END_TEST
+
 START_TEST(local_files_go_where_they_are_wanted)
 {
     char elsewhere[128];
@@ -257,6 +293,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_roll_back_restores_what_was_committed);
     tcase_add_test(tests, a_job_moves_to_the_other_backend_and_back);
     tcase_add_loop_test(tests, bases_refer_to_files_and_are_whole, 0, 2);
+    tcase_add_test(tests, a_state_that_grows_has_a_base_all_the_same);
     tcase_add_test(tests, local_files_go_where_they_are_wanted);
 }
 
