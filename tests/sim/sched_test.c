@@ -804,6 +804,7 @@ static void run_job(void *argument)
     set(config, "execution.checkpointing.dir", "/ck");
     set(config, "execution.checkpointing.interval", "2ms");
     set(config, "state.log.segment-size", "65536");
+    set(config, "state.backend.type", "hashmap"); /* RocksDB has threads of its own */
     set(config, "parallelism.default", parallelism);
     set(config, "start.bounded", "true");
 
