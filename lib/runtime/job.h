@@ -103,6 +103,7 @@ struct job_dump {
     struct store_base *file; /* base writer's */
     bool written;            /* finished: joins the bases at the next barrier */
     struct job_base base;
+    uint64_t log_bytes, frames; /* of the shard when the base began: what it makes superfluous */
     struct links links;      /* what it refers to, where it does */
 };
 

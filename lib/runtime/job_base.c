@@ -133,7 +133,8 @@ void job_base_consider(struct weir_job *job)
         if (is_due(job, &job->shards.items[i]) && (next == NULL || job->shards.items[i].log_bytes > next->log_bytes))
             next = &job->shards.items[i];
     if (next == NULL) return;
-    job->dump = (struct job_dump){ .active = true, .shard = (uint32_t)(next - job->shards.items) };
+    job->dump = (struct job_dump){ .active = true, .shard = (uint32_t)(next - job->shards.items),
+                                   .log_bytes = next->log_bytes, .frames = next->frames };
     ask_for_slice(job);
 }
 
@@ -306,7 +307,8 @@ void job_base_join(struct weir_job *job)
         job->dump.links = (struct links){ .key_groups = 0 };
         CRASH_POINT(base_named);
     }
-    shard->log_bytes = shard->frames = 0;
+    shard->log_bytes -= job->dump.log_bytes;
+    shard->frames -= job->dump.frames;
     job->dump.active = false;
 }
 
