@@ -68,7 +68,7 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
       "Time without a failure after which the first wait counts again.")                                               \
     X("restart-strategy.exponential-delay.attempts-before-reset-backoff", I64, "0", 0, 0, NULL,                        \
       "Restarts before the job fails for good; 0 = no limit.")                                                         \
-    X("state.backend.type", CHOICE, "hashmap", 0, 0, "hashmap|rocksdb|filesystem|heap|jobmanager",                     \
+    X("state.backend.type", CHOICE, "rocksdb", 0, 0, "hashmap|rocksdb|filesystem|heap|jobmanager",                     \
       "Where state lives: in memory, or in RocksDB behind a cache. The last three mean hashmap.")                      \
     X("state.backend.memory", SIZE, "512mb", 4096, 0, NULL,                                                            \
       "Memory for state that is on disk, for the whole process.")                                                      \
