@@ -12,6 +12,7 @@ struct request {
     struct kafka_client *client;
     rd_kafka_AdminOptions_t *options;
     rd_kafka_queue_t *queue;
+    int64_t timeout_ms; /* for the answer */
     const volatile bool *cancelled;
 };
 
@@ -23,6 +24,7 @@ static struct request request_begin(struct kafka_client *client, rd_kafka_admin_
         .client = client,
         .options = rd_kafka_AdminOptions_new(client->handle, operation),
         .queue = rd_kafka_queue_new(client->handle),
+        .timeout_ms = ANSWER_TIMEOUT_MS,
         .cancelled = cancelled,
     };
     (void)rd_kafka_AdminOptions_set_request_timeout(request.options, REQUEST_TIMEOUT_MS, text, sizeof text);
@@ -33,7 +35,7 @@ static enum weir_code request_await(struct request *request, const char *what, r
                                     struct weir_error *error)
 {
     const enum weir_code code =
-        kafka_await(request->client, request->queue, ANSWER_TIMEOUT_MS, request->cancelled, event, error);
+        kafka_await(request->client, request->queue, request->timeout_ms, request->cancelled, event, error);
     if (code != WEIR_OK) return weir_error_wrap(error, "%s", what);
     const rd_kafka_resp_err_t reason = rd_kafka_event_error(*event);
     if (reason == RD_KAFKA_RESP_ERR_NO_ERROR) return WEIR_OK;
@@ -42,6 +44,13 @@ static enum weir_code request_await(struct request *request, const char *what, r
     rd_kafka_event_destroy(*event);
     *event = NULL;
     return error->code;
+}
+
+/* Answers shall say what this user may do. */
+static void ask_for_rights(struct request *request)
+{
+    rd_kafka_error_t *failure = rd_kafka_AdminOptions_set_include_authorized_operations(request->options, 1);
+    if (failure != NULL) rd_kafka_error_destroy(failure);
 }
 
 static void request_end(struct request *request)
@@ -67,6 +76,24 @@ static void copy_id(struct kafka_topic_info *info, const rd_kafka_Uuid_t *id)
     (void)snprintf(info->id, sizeof info->id, "%s", rd_kafka_Uuid_base64str(id));
 }
 
+static uint32_t rights_of(const rd_kafka_AclOperation_t *operations, size_t count)
+{
+    uint32_t rights = 0;
+    for (size_t i = 0; operations != NULL && i < count; i++) rights |= 1u << operations[i];
+    return rights;
+}
+
+static int32_t fewest_replicas(const rd_kafka_TopicPartitionInfo_t **partitions, size_t count)
+{
+    size_t fewest = SIZE_MAX;
+    for (size_t i = 0; i < count; i++) {
+        size_t replicas;
+        (void)rd_kafka_TopicPartitionInfo_replicas(partitions[i], &replicas);
+        if (replicas < fewest) fewest = replicas;
+    }
+    return count == 0 ? 0 : (int32_t)fewest;
+}
+
 static enum weir_code take_description(struct kafka_client *client, struct kafka_topic_info *info,
                                        const rd_kafka_TopicDescription_t *description, struct weir_error *error)
 {
@@ -74,18 +101,24 @@ static enum weir_code take_description(struct kafka_client *client, struct kafka
     const rd_kafka_resp_err_t reason = failure == NULL ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_error_code(failure);
     info->exists = reason == RD_KAFKA_RESP_ERR_NO_ERROR;
     if (reason == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) return WEIR_OK;
+    info->failure = reason;
     if (reason != RD_KAFKA_RESP_ERR_NO_ERROR)
         return kafka_error(error, client, reason, rd_kafka_error_string(failure), "%s: topic '%s'", client->purpose,
                            info->name);
-    size_t partition_count;
-    (void)rd_kafka_TopicDescription_partitions(description, &partition_count);
+    size_t partition_count, operation_count;
+    const rd_kafka_TopicPartitionInfo_t **partitions =
+        rd_kafka_TopicDescription_partitions(description, &partition_count);
     info->partition_count = (int32_t)partition_count;
+    info->replica_count = fewest_replicas(partitions, partition_count);
+    const rd_kafka_AclOperation_t *operations =
+        rd_kafka_TopicDescription_authorized_operations(description, &operation_count);
+    info->rights = rights_of(operations, operation_count);
     copy_id(info, rd_kafka_TopicDescription_topic_id(description));
     return WEIR_OK;
 }
 
 static enum weir_code take_descriptions(struct kafka_client *client, struct kafka_topic_info *infos, size_t count,
-                                        rd_kafka_event_t *event, struct weir_error *error)
+                                        rd_kafka_event_t *event, bool goes_on, struct weir_error *error)
 {
     size_t described;
     const rd_kafka_TopicDescription_t **descriptions =
@@ -94,12 +127,13 @@ static enum weir_code take_descriptions(struct kafka_client *client, struct kafk
     for (size_t i = 0; code == WEIR_OK && i < described; i++) {
         struct kafka_topic_info *info = find_info(infos, count, rd_kafka_TopicDescription_name(descriptions[i]));
         if (info != NULL) code = take_description(client, info, descriptions[i], error);
+        if (goes_on) code = WEIR_OK;
     }
     return code;
 }
 
-enum weir_code kafka_ask_topics(struct kafka_client *client, struct kafka_topic_info *infos, size_t count,
-                                const volatile bool *cancelled, struct weir_error *error)
+static enum weir_code ask_topics(struct kafka_client *client, struct kafka_topic_info *infos, size_t count, bool with_rights,
+                                 const volatile bool *cancelled, struct weir_error *error)
 {
     if (count == 0) return WEIR_OK;
     const char **names = malloc(count * sizeof *names);
@@ -110,16 +144,144 @@ enum weir_code kafka_ask_topics(struct kafka_client *client, struct kafka_topic_
     }
     rd_kafka_TopicCollection_t *topics = rd_kafka_TopicCollection_of_topic_names(names, count);
     struct request request = request_begin(client, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, cancelled);
+    if (with_rights) ask_for_rights(&request);
     rd_kafka_DescribeTopics(client->handle, topics, request.options, request.queue);
     rd_kafka_event_t *event;
     enum weir_code code = request_await(&request, "cannot ask for topics", &event, error);
     if (code == WEIR_OK) {
-        code = take_descriptions(client, infos, count, event, error);
+        code = take_descriptions(client, infos, count, event, with_rights, error);
         rd_kafka_event_destroy(event);
     }
     request_end(&request);
     rd_kafka_TopicCollection_destroy(topics);
     free(names);
+    return code;
+}
+
+enum weir_code kafka_ask_topics(struct kafka_client *client, struct kafka_topic_info *infos, size_t count,
+                                const volatile bool *cancelled, struct weir_error *error)
+{
+    return ask_topics(client, infos, count, false, cancelled, error);
+}
+
+enum weir_code kafka_ask_topics_and_rights(struct kafka_client *client, struct kafka_topic_info *infos, size_t count,
+                                           const volatile bool *cancelled, struct weir_error *error)
+{
+    return ask_topics(client, infos, count, true, cancelled, error);
+}
+
+/* ---- Settings ---------------------------------------------------------------------------------------------------- */
+
+static void take_settings(const rd_kafka_ConfigResource_t *resource, struct kafka_setting *settings, size_t count)
+{
+    size_t known;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &known);
+    for (size_t i = 0; i < known; i++) {
+        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
+        for (size_t k = 0; value != NULL && k < count; k++)
+            if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), settings[k].name) == 0)
+                (void)snprintf(settings[k].value, sizeof settings[k].value, "%s", value);
+    }
+}
+
+enum weir_code kafka_ask_settings(struct kafka_client *client, rd_kafka_ResourceType_t type, const char *name,
+                                  struct kafka_setting *settings, size_t count, int64_t timeout_ms,
+                                  const volatile bool *cancelled, struct weir_error *error)
+{
+    rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(type, name);
+    struct request request = request_begin(client, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, cancelled);
+    request.timeout_ms = timeout_ms;
+    rd_kafka_event_t *event;
+    for (size_t i = 0; i < count; i++) settings[i].value[0] = '\0';
+    rd_kafka_DescribeConfigs(client->handle, &resource, 1, request.options, request.queue);
+    enum weir_code code = request_await(&request, "cannot ask for settings", &event, error);
+    if (code == WEIR_OK) {
+        size_t answered;
+        const rd_kafka_ConfigResource_t **resources =
+            rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &answered);
+        const rd_kafka_resp_err_t reason =
+            answered == 1 ? rd_kafka_ConfigResource_error(resources[0]) : RD_KAFKA_RESP_ERR_UNKNOWN;
+        if (reason == RD_KAFKA_RESP_ERR_NO_ERROR) take_settings(resources[0], settings, count);
+        else code = kafka_error(error, client, reason, NULL, "settings of '%s'", name);
+        rd_kafka_event_destroy(event);
+    }
+    request_end(&request);
+    rd_kafka_ConfigResource_destroy(resource);
+    return code;
+}
+
+/* ---- Rights ------------------------------------------------------------------------------------------------------ */
+
+static enum weir_code take_group_rights(struct kafka_client *client, const char *group, rd_kafka_event_t *event,
+                                        uint32_t *rights, struct weir_error *error)
+{
+    size_t count, operation_count;
+    const rd_kafka_ConsumerGroupDescription_t **groups =
+        rd_kafka_DescribeConsumerGroups_result_groups(rd_kafka_event_DescribeConsumerGroups_result(event), &count);
+    if (count != 1) return WEIR_OK;
+    const rd_kafka_error_t *failure = rd_kafka_ConsumerGroupDescription_error(groups[0]);
+    const rd_kafka_resp_err_t reason = failure == NULL ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_error_code(failure);
+    if (reason == RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND) return WEIR_OK;
+    if (reason != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return kafka_error(error, client, reason, rd_kafka_error_string(failure), "group '%s'", group);
+    const rd_kafka_AclOperation_t *operations =
+        rd_kafka_ConsumerGroupDescription_authorized_operations(groups[0], &operation_count);
+    *rights = rights_of(operations, operation_count);
+    return WEIR_OK;
+}
+
+enum weir_code kafka_ask_group_rights(struct kafka_client *client, const char *group, uint32_t *rights,
+                                      const volatile bool *cancelled, struct weir_error *error)
+{
+    struct request request = request_begin(client, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, cancelled);
+    rd_kafka_event_t *event;
+    *rights = 0;
+    ask_for_rights(&request);
+    rd_kafka_DescribeConsumerGroups(client->handle, &group, 1, request.options, request.queue);
+    enum weir_code code = request_await(&request, "cannot ask for the group", &event, error);
+    if (code == WEIR_OK) {
+        code = take_group_rights(client, group, event, rights, error);
+        rd_kafka_event_destroy(event);
+    }
+    request_end(&request);
+    return code;
+}
+
+static bool allows_writing(const rd_kafka_AclBinding_t *rule)
+{
+    const rd_kafka_AclOperation_t operation = rd_kafka_AclBinding_operation(rule);
+    return rd_kafka_AclBinding_permission_type(rule) == RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW &&
+           (operation == RD_KAFKA_ACL_OPERATION_WRITE || operation == RD_KAFKA_ACL_OPERATION_ALL);
+}
+
+enum weir_code kafka_ask_id_rule(struct kafka_client *client, const char *transactional_id, bool *is_allowed,
+                                 const volatile bool *cancelled, struct weir_error *error)
+{
+    char text[256];
+    rd_kafka_event_t *event;
+    rd_kafka_AclBindingFilter_t *filter = rd_kafka_AclBindingFilter_new(
+        RD_KAFKA_RESOURCE_TRANSACTIONAL_ID, transactional_id, RD_KAFKA_RESOURCE_PATTERN_MATCH, NULL, NULL,
+        RD_KAFKA_ACL_OPERATION_ANY, RD_KAFKA_ACL_PERMISSION_TYPE_ANY, text, sizeof text);
+    *is_allowed = true;
+    if (filter == NULL) return weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_STOP, "access rules: %s", text);
+    struct request request = request_begin(client, RD_KAFKA_ADMIN_OP_DESCRIBEACLS, cancelled);
+    rd_kafka_DescribeAcls(client->handle, filter, request.options, request.queue);
+    enum weir_code code = kafka_await(client, request.queue, ANSWER_TIMEOUT_MS, cancelled, &event, error);
+    if (code == WEIR_OK) {
+        const rd_kafka_resp_err_t reason = rd_kafka_event_error(event);
+        size_t count = 0;
+        const rd_kafka_AclBinding_t **rules =
+            reason == RD_KAFKA_RESP_ERR_NO_ERROR
+                ? rd_kafka_DescribeAcls_result_acls(rd_kafka_event_DescribeAcls_result(event), &count)
+                : NULL;
+        *is_allowed = reason != RD_KAFKA_RESP_ERR_NO_ERROR; /* SECURITY_DISABLED: no rules are kept here */
+        for (size_t i = 0; i < count; i++) *is_allowed |= allows_writing(rules[i]);
+        if (reason != RD_KAFKA_RESP_ERR_NO_ERROR && reason != RD_KAFKA_RESP_ERR_SECURITY_DISABLED)
+            code = kafka_error(error, client, reason, rd_kafka_event_error_string(event), "access rules");
+        rd_kafka_event_destroy(event);
+    }
+    request_end(&request);
+    rd_kafka_AclBinding_destroy(filter);
     return code;
 }
 

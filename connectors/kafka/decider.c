@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "examine.h"
 #include "round.h"
 #include "weir/kafka.h"
 
@@ -558,10 +559,16 @@ static void decider_finish(void *argument, uint32_t attempt)
         post_failure(decider, attempt, &error);
 }
 
+static void decider_examine(const struct weir_decider_options *options, weir_examination *examination)
+{
+    kafka_examine_commits(options, brokers_of(options->connector_options), examination);
+}
+
 const struct weir_decider_type weir_kafka_decider_type = {
     .size = sizeof(struct weir_decider_type),
     .kind = "kafka",
     .needs_prepared_frame = true,
+    .examine = decider_examine,
     .open = decider_open,
     .close = decider_close,
     .cluster = decider_cluster,

@@ -131,11 +131,11 @@ static enum weir_code make_conf(const struct handle_options *options, struct han
     if (kafka_conf_create(KAFKA_PRODUCER, options->context, options->brokers, purpose, conf, error) != WEIR_OK)
         return error->code;
     enum weir_code code = set_defaults(*conf, options->context, error);
-    handle->transaction_timeout_ms = conf_i64(*conf, "transaction.timeout.ms");
     handle->limits = (struct handle_limits){
         .records_max = conf_i64(*conf, "queue.buffering.max.messages"),
         .bytes_max = conf_i64(*conf, "queue.buffering.max.kbytes") * 1024,
         .record_bytes_max = conf_i64(*conf, "message.max.bytes"),
+        .transaction_timeout_ms = conf_i64(*conf, "transaction.timeout.ms"),
     };
     if (code == WEIR_OK) code = set_needed(*conf, options, error);
     if (code == WEIR_OK) {

@@ -34,6 +34,7 @@ struct handle_limits {
     int64_t records_max;
     int64_t bytes_max;
     int64_t record_bytes_max; /* message.max.bytes: of one record with all that goes with it */
+    int64_t transaction_timeout_ms;
 };
 
 struct handle_topic; /* a topic as this handle knows it */
@@ -49,7 +50,6 @@ struct handle {
     rd_kafka_t *rk;
     rd_kafka_queue_t *events; /* delivery failures and errors; must be served all the time */
     struct handle_limits limits;
-    int64_t transaction_timeout_ms;
     bool is_secondary;
 
     /* Private to handle.c. */

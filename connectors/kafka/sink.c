@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "examine.h"
+
 enum { TOPIC_PATIENCE_MS = 5000, RECORD_OVERHEAD = 128, HEADER_OVERHEAD = 10, HELD_BYTES_MIN = 65536 };
 
 /* ---- Topics ------------------------------------------------------------------------------------------------------ */
@@ -146,9 +148,45 @@ static const char *sink_output(void *opaque)
     return sink->topic == NULL ? NULL : sink->topic->name;
 }
 
+/* ---- Examination ------------------------------------------------------------------------------------------------- */
+
+enum { EXAMINED_MAX = 64 };
+
+struct examined {
+    struct examine_topic rows[EXAMINED_MAX];
+    size_t count;
+};
+
+static void note_topic(struct examined *examined, char *name, bool is_made)
+{
+    for (size_t i = 0; i < examined->count; i++)
+        if (strcmp(examined->rows[i].name, name) == 0) return;
+    if (examined->count < EXAMINED_MAX)
+        examined->rows[examined->count++] = (struct examine_topic){ name, EXAMINE_WRITES, is_made };
+}
+
+/* Those that are known before there are records. */
+static void sink_examine(const void *given, const struct weir_connector_context *context, weir_examination *examination)
+{
+    const struct weir_kafka_sink_options *options = given;
+    const bool is_made = weir_config_bool(context->config, "sink.create-topics");
+    const char *const lists[] = { options->topic, options->topics, options->dead_letter_topic };
+    struct examined examined = { .count = 0 };
+    char *copies[3], *name;
+    for (size_t i = 0; i < 3; i++) {
+        char *rest = copies[i] = lists[i] == NULL ? NULL : strdup(lists[i]);
+        while (rest != NULL && (name = strsep(&rest, ",")) != NULL)
+            if (name[0] != '\0') note_topic(&examined, name, is_made);
+    }
+    if (examined.count > 0)
+        kafka_examine_topics(context, options->brokers, examined.rows, examined.count, examination);
+    for (size_t i = 0; i < 3; i++) free(copies[i]);
+}
+
 const struct weir_sink_type sink_type = {
     .size = sizeof(struct weir_sink_type),
     .kind = "kafka",
+    .examine = sink_examine,
     .open = sink_open,
     .close = sink_close,
     .writer_open = sink_writer_open,

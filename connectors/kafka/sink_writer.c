@@ -132,7 +132,7 @@ static enum weir_code refused(struct writer *writer, const struct target *target
     char text[512];
     struct failure failure = { .call = FAILURE_IN_PRODUCE, .reason = reason, .subject = target->output->name,
                                .age_ms = handle_transaction_age_ms(writer->handle),
-                               .timeout_ms = writer->handle->transaction_timeout_ms,
+                               .timeout_ms = writer->handle->limits.transaction_timeout_ms,
                                .is_secondary = writer->handle->is_secondary };
     if (reason == RD_KAFKA_RESP_ERR__FATAL) {
         failure.reason = rd_kafka_fatal_error(writer->handle->rk, text, sizeof text);

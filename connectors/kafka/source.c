@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "examine.h"
+
 /* A handle's threads need a moment; what takes longer goes on without us. */
 enum { REAPER_PATIENCE_MS = 5000, CLUSTER_TIMEOUT_MS = 5000 };
 
@@ -103,10 +105,52 @@ static const char *source_cluster(void *opaque)
     return source->cluster;
 }
 
+/* ---- Examination ------------------------------------------------------------------------------------------------- */
+
+enum { EXAMINED_MAX = 64 };
+
+/* Topics of one source, by their names or by its pattern. */
+struct examined {
+    const struct kafka_topics *topics;
+    struct examine_topic rows[EXAMINED_MAX];
+    size_t count;
+};
+
+static void note_topic(struct examined *examined, const char *name)
+{
+    char *copy = examined->count < EXAMINED_MAX ? strdup(name) : NULL;
+    if (copy != NULL) examined->rows[examined->count++] = (struct examine_topic){ .name = copy, .use = EXAMINE_READS };
+}
+
+static void note_match(void *user, const char *name)
+{
+    struct examined *examined = user;
+    if (kafka_topics_match(examined->topics, name)) note_topic(examined, name);
+}
+
+static void source_examine(const void *given, const struct weir_connector_context *context,
+                           weir_examination *examination)
+{
+    const struct weir_kafka_source_options *options = given;
+    struct kafka_topics topics = { 0 };
+    struct weir_error unused; /* the builder has said it */
+    struct examined examined = { .topics = &topics };
+    bool is_known = kafka_topics_parse(options->topic, &topics, &unused) == WEIR_OK;
+    if (is_known && topics.is_pattern)
+        is_known = kafka_examine_each_topic(context, options->brokers, examination, note_match, &examined);
+    for (size_t i = 0; i < topics.count; i++) note_topic(&examined, topics.names[i]);
+    if (is_known && examined.count == 0) kafka_examine_no_match(examination, context->operator_name, options->topic);
+    if (examined.count > 0)
+        kafka_examine_topics(context, options->brokers, examined.rows, examined.count, examination);
+    for (size_t i = 0; i < examined.count; i++) free((void *)(uintptr_t)examined.rows[i].name);
+    kafka_topics_clear(&topics);
+}
+
 const struct weir_source_type kafka_source_type = {
     .size = sizeof(struct weir_source_type),
     .kind = "kafka",
     .check = source_check,
+    .examine = source_examine,
     .open = source_open,
     .discover = kafka_discover,
     .close = source_close,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ask.h"
 #include "handle.h"
 
 enum { SLICE_MS = 1000, USABLE_POLL_MS = 10 };
@@ -65,47 +66,13 @@ enum weir_code topics_partition_count(struct kafka_client *client, const char *t
 
 /* ---- Settings ---------------------------------------------------------------------------------------------------- */
 
-static void find_setting(const rd_kafka_ConfigResource_t *resource, const char *name, char value[64])
-{
-    size_t count;
-    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
-    for (size_t i = 0; i < count; i++) {
-        const char *text = rd_kafka_ConfigEntry_value(entries[i]);
-        if (text != NULL && strcmp(rd_kafka_ConfigEntry_name(entries[i]), name) == 0)
-            (void)snprintf(value, 64, "%s", text);
-    }
-}
-
-static enum weir_code read_setting(struct kafka_client *client, rd_kafka_event_t *event, const char *topic,
-                                   const char *name, char value[64], struct weir_error *error)
-{
-    rd_kafka_resp_err_t reason = rd_kafka_event_error(event);
-    const rd_kafka_DescribeConfigs_result_t *result = rd_kafka_event_DescribeConfigs_result(event);
-    size_t count = 0;
-    const rd_kafka_ConfigResource_t **resources =
-        result == NULL ? NULL : rd_kafka_DescribeConfigs_result_resources(result, &count);
-    if (reason == RD_KAFKA_RESP_ERR_NO_ERROR && count == 1) reason = rd_kafka_ConfigResource_error(resources[0]);
-    if (reason != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return kafka_error(error, client, reason, NULL, "settings of topic '%s'", topic);
-    if (count == 1) find_setting(resources[0], name, value);
-    return WEIR_OK;
-}
-
 enum weir_code topics_setting(struct kafka_client *client, const char *topic, const char *name,
                               const struct topics_patience *patience, char value[64], struct weir_error *error)
 {
-    value[0] = '\0';
-    rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(client->handle);
-    rd_kafka_DescribeConfigs(client->handle, &resource, 1, NULL, queue);
-    rd_kafka_event_t *event = NULL;
-    enum weir_code code = kafka_await(client, queue, patience->timeout_ms, patience->cancelled, &event, error);
-    if (code == WEIR_OK) {
-        code = read_setting(client, event, topic, name, value, error);
-        rd_kafka_event_destroy(event);
-    }
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_ConfigResource_destroy(resource);
+    struct kafka_setting setting = { .name = name };
+    const enum weir_code code = kafka_ask_settings(client, RD_KAFKA_RESOURCE_TOPIC, topic, &setting, 1, patience->timeout_ms,
+                                                   patience->cancelled, error);
+    (void)snprintf(value, 64, "%s", setting.value);
     return code;
 }
 

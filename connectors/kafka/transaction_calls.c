@@ -273,7 +273,7 @@ static rd_kafka_error_t *offsets_once(struct transaction *transaction, struct tr
     rd_kafka_consumer_group_metadata_t *group =
         rd_kafka_consumer_group_metadata_new(transaction->options.context->job);
     rd_kafka_error_t *reason = rd_kafka_send_offsets_to_transaction(handle->rk, call->positions, group,
-                                                                    (int)handle->transaction_timeout_ms);
+                                                                    (int)handle->limits.transaction_timeout_ms);
     rd_kafka_consumer_group_metadata_destroy(group);
     return reason;
 }
@@ -282,7 +282,7 @@ static void offsets(struct transaction *transaction, struct transaction_command 
 {
     if (command->positions->cnt > 0 && transaction_is_exactly_once(transaction)) {
         struct transaction_call call = { .name = FAILURE_IN_OFFSETS, .once = offsets_once,
-                                         .patience_ms = transaction->handle->transaction_timeout_ms,
+                                         .patience_ms = transaction->handle->limits.transaction_timeout_ms,
                                          .positions = command->positions };
         if (!transaction_complete(transaction, &call)) return;
     }
@@ -331,7 +331,7 @@ static rd_kafka_error_t *commit_once(struct transaction *transaction, struct tra
 static bool commit_transaction(struct transaction *transaction)
 {
     struct transaction_call call = { .name = FAILURE_IN_COMMIT, .once = commit_once,
-                         .patience_ms = transaction->handle->transaction_timeout_ms };
+                         .patience_ms = transaction->handle->limits.transaction_timeout_ms };
     return transaction_complete(transaction, &call);
 }
 

@@ -46,7 +46,7 @@ struct failure transaction_describe(const struct transaction *transaction, enum 
         failure.reason = rd_kafka_fatal_error(transaction->handle->rk, unused, sizeof unused); /* what it stands for */
     if (transaction->handle != NULL) {
         failure.age_ms = handle_transaction_age_ms(transaction->handle);
-        failure.timeout_ms = transaction->handle->transaction_timeout_ms;
+        failure.timeout_ms = transaction->handle->limits.transaction_timeout_ms;
         failure.is_secondary = transaction->handle->is_secondary;
     }
     return failure;

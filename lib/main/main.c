@@ -13,6 +13,7 @@
 #include "main/control.h"
 #include "main/options.h"
 #include "main/progress.h"
+#include "main/validate.h"
 
 struct run {
     const struct weir_main_options *main;
@@ -180,18 +181,6 @@ static int explain(weir_graph *graph, const weir_config *config, struct weir_err
     return 0;
 }
 
-/* Everything that can be known without touching a broker or a directory. */
-static int validate(const struct main_options *parsed, weir_graph *graph, const weir_config *config,
-                    struct weir_error *error)
-{
-    char *text = weir_graph_explain(graph, config, error);
-    weir_graph_destroy(graph);
-    if (text == NULL) return weir_code_exit_status(error->code);
-    free(text);
-    printf("%s: job '%s': options, configuration and graph are valid\n", parsed->program, parsed->job);
-    return 0;
-}
-
 int weir_main_(int argc, char **argv, const struct weir_main_options *given)
 {
     struct weir_main_options main = { 0 };
@@ -218,8 +207,12 @@ int weir_main_(int argc, char **argv, const struct weir_main_options *given)
     main.define(graph, config);
     if (parsed.show_config) {
         weir_config_print(stdout, config, true);
-    } else if (parsed.plan || parsed.validate) {
-        status = parsed.plan ? explain(graph, config, &error) : validate(&parsed, graph, config, &error);
+    } else if (parsed.validate) {
+        status = validate_job(&parsed, graph, config);
+        graph = NULL;
+        goto done; /* it has said all that there is to say */
+    } else if (parsed.plan) {
+        status = explain(graph, config, &error);
         graph = NULL;
     } else {
         struct run run = { .main = &main, .parsed = &parsed, .config = config, .signals = open_signals(),

@@ -1,6 +1,8 @@
 /* Main: the command line of every job program, as a library of its own (weir/main.h is its public face).
  *
  *   options.h   arguments -> configuration keys; refusals with a sentence
+ *   text.h      escapes for lines and strings
+ *   validate.h  what is wrong around a job, told without running it
  *   progress.h  what a person sees on stderr while a job runs
  *   control.h   what other programs of the same user ask a running job, by a socket
  *   main.c      signals by descriptor, the loop that waits for the job, exit codes

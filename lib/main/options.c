@@ -58,7 +58,8 @@ static const struct standard_option standard[] = {
       "go back to a retained checkpoint; output that came later is repeated" },
     { "fresh", NULL, SET, "start.fresh", "begin anew, whatever the ledger says; output may repeat" },
     { "plan", NULL, PLAN, NULL, "print the job graph and the execution plan, and end" },
-    { "validate", NULL, VALIDATE, NULL, "check options, configuration and graph, and end" },
+    { "validate", NULL, VALIDATE, NULL,
+      "look for what is wrong in and around the job, and end" },
     { "show-config", NULL, SHOW_CONFIG, NULL, "print every key that counts, with where it comes from, and end" },
     { "progress", "DURATION", PROGRESS, NULL, "time between two progress lines on stderr; 0 = none" },
     { "quiet", NULL, QUIET, NULL, "warnings and errors only on stderr" },
@@ -147,6 +148,14 @@ static enum weir_code set_pair(struct parsing *parsing, const char *pair)
     return weir_config_set(parsing->config, WEIR_CONFIG_COMMAND_LINE, key, equals + 1, "-X", parsing->error);
 }
 
+/* Of what --validate prints. */
+static enum weir_code set_format(struct parsing *parsing, const char *value)
+{
+    parsing->parsed->as_json = strcmp(value, "json") == 0;
+    if (parsing->parsed->as_json || strcmp(value, "table") == 0) return WEIR_OK;
+    return usage(parsing, "-o takes table or json, not '%s'", value);
+}
+
 static enum weir_code set_guarantee(struct parsing *parsing, const char *value)
 {
     if (strcmp(value, "exactly-once") == 0)
@@ -185,6 +194,7 @@ static void print_help(const struct parsing *parsing)
         printf("  %-38s %s\n", left, standard[i].help);
     }
     printf("  %-38s %s\n", "-X key=value", "any configuration key; kafka.* goes to librdkafka");
+    printf("  %-38s %s\n", "-o table|json", "how --validate prints");
     printf("\nExit status:\n");
 #define PRINT_CODE(name, status, text)                                                                                 \
     if (WEIR_##name != WEIR_NO_MEMORY) printf("  %d  %s\n", status, text);
@@ -257,6 +267,7 @@ static enum weir_code parse_argument(struct parsing *parsing, int argc, char **a
         if (++*index == argc) return usage(parsing, "-X needs key=value behind it");
         return set_pair(parsing, argv[*index]);
     }
+    if (strcmp(argument, "-o") == 0) return set_format(parsing, ++*index == argc ? "" : argv[*index]);
     if (strcmp(argument, "-h") == 0) argument = "--help";
     if (strcmp(argument, "-s") == 0) argument = "--from-savepoint";
     if (strncmp(argument, "--", 2) != 0) return usage(parsing, "'%s' is not an option", argument);

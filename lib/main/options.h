@@ -12,6 +12,7 @@ struct main_options {
     const char *config_path;
     bool plan, validate, show_config;
     bool quiet;
+    bool as_json;            /* -o json */
     int64_t progress_ms;     /* -1 = choose by terminal */
     bool ended;              /* --help or --version was answered: exit with 0 */
 };

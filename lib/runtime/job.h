@@ -11,6 +11,7 @@
  *   job.c              the thread, its letters, the executor of both machines' actions
  *   job_status.c       the numbers that others may read
  *   job_environment.c  blocking work: opening connectors and store, founding, splits
+ *   job_examine.c      what is wrong around the job, told before it starts
  *   job_facts.c        what ledger, mirrors and store say, and which checkpoint that makes the newest
  *   job_restore.c      a checkpoint becomes tasks with state
  *   job_attempt.c      tasks and channels of one attempt: made, started, cancelled
@@ -205,6 +206,10 @@ struct weir_job {
     void *decider;
     VEC(struct job_source) sources;
     VEC(struct job_sink) sinks;
+    struct {
+        uint32_t in_flight; /* pieces of work: opening, examining */
+        struct weir_error error;
+    } opening;
     bool started;           /* opened, and the commit machine runs */
     _Atomic bool log_ready; /* the log of this incarnation was begun: the log writer may prepare segments */
 
@@ -330,6 +335,9 @@ void job_submit_own(struct weir_job *job, struct worker *worker, uint64_t epoch,
 /* Of an attempt that is over, or ends: nobody waits for it any more. */
 bool job_is_stale(const struct weir_job *job, const struct work *work);
 
+/* What a connector is told of the job; `spec` NULL: the decider. */
+struct weir_connector_context job_context(const struct weir_job *job, const struct operator_spec *spec,
+                                          uint32_t parallelism);
 void job_open(struct weir_job *job);    /* then START */
 void job_close(struct weir_job *job);   /* workers are stopped */
 void job_found(struct weir_job *job);   /* then SNAPSHOT 0 */
@@ -344,6 +352,13 @@ void job_take_group_positions(struct weir_job *job, struct weir_splits *splits);
 enum weir_code job_start_retention(struct weir_job *job, uint64_t incarnation, struct weir_error *error);
 void job_discover(struct weir_job *job);
 void job_commit_lag(struct weir_job *job);
+
+/* ---- job_examine.c -------------------------------------------------------------------------------------------------- */
+
+/* Whether any connector has something to say. */
+bool job_has_examinations(const struct weir_job *job);
+/* Base writer: lets the connectors examine what they need. Fails with the first error that a start is refused for. */
+enum weir_code job_examine(struct work *work);
 
 /* ---- job_facts.c ---------------------------------------------------------------------------------------------------- */
 

@@ -36,8 +36,8 @@ static void post_decider_event(void *user, struct weir_decider_event *event)
     mailbox_post(&job->mailbox, &letter->mail);
 }
 
-static struct weir_connector_context make_context(struct weir_job *job, const struct operator_spec *spec,
-                                                  uint32_t parallelism)
+struct weir_connector_context job_context(const struct weir_job *job, const struct operator_spec *spec,
+                                          uint32_t parallelism)
 {
     return (struct weir_connector_context){
         .environment = &job->environment,
@@ -78,7 +78,7 @@ static enum weir_code open_store(struct weir_job *job, struct weir_error *error)
 static enum weir_code open_decider(struct weir_job *job, struct weir_error *error)
 {
     if (job->decider != NULL) return WEIR_OK;
-    job->context = make_context(job, NULL, 1);
+    job->context = job_context(job, NULL, 1);
     const struct weir_decider_options options = {
         .context = &job->context,
         .slot = JOB_SLOT,
@@ -98,7 +98,7 @@ static enum weir_code open_source(struct weir_job *job, uint32_t vertex, struct 
     for (size_t i = 0; i < job->sources.count; i++)
         if (job->sources.items[i].vertex == vertex) return WEIR_OK;
     struct job_source source = { .spec = at->source, .vertex = vertex };
-    const struct weir_connector_context context = make_context(job, at->source, at->parallelism);
+    const struct weir_connector_context context = job_context(job, at->source, at->parallelism);
     const enum weir_code code = at->source->source.type->open(at->source->source.options, &context, &source.instance, error);
     if (code != WEIR_OK) return code;
     struct job_source *kept = vec_push(&job->sources);
@@ -118,7 +118,7 @@ static enum weir_code open_sink(struct weir_job *job, uint32_t vertex, uint32_t 
     for (size_t i = 0; i < job->sinks.count; i++)
         if (job->sinks.items[i].spec == spec) return WEIR_OK;
     struct job_sink sink = { .spec = spec, .vertex = vertex, .stage = stage };
-    const struct weir_connector_context context = make_context(job, spec, at->parallelism);
+    const struct weir_connector_context context = job_context(job, spec, at->parallelism);
     void *decider = spec->sink.type->decider == job->decider_type ? job->decider : NULL;
     const enum weir_code code = spec->sink.type->open(spec->sink.options, &context, decider, &sink.instance, error);
     if (code != WEIR_OK) return code;
@@ -185,11 +185,12 @@ static bool out_of_patience(struct weir_job *job, struct weir_error *error)
     return true;
 }
 
-static void open_done(struct work *work, void *user)
+/* Of opening and examining, which go on side by side: what examining refuses is told before what opening ran into. */
+static void opened(struct weir_job *job)
 {
-    struct weir_job *job = user;
+    struct weir_error *error = &job->opening.error;
     if (job->ended) return;
-    if (work->code == WEIR_OK) {
+    if (error->code == WEIR_OK) {
         look_at_clusters(job);
         for (uint32_t v = 0; v < job->plan->vertex_count; v++)
             for (uint32_t s = 0; s < job->plan->vertices[v].chain.stage_count; s++) list_keyed(job, v, s);
@@ -198,15 +199,37 @@ static void open_done(struct work *work, void *user)
         job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_START });
         return;
     }
-    if (work->error.remedy == WEIR_REMEDY_RETRY && !out_of_patience(job, &work->error)) {
+    if (error->remedy == WEIR_REMEDY_RETRY && !out_of_patience(job, error)) {
         job->wait_us = job_now_us(job) + 500000;
         return;
     }
-    job->outcome = work->error;
+    job->outcome = *error;
     job->ended = true;
 }
 
-void job_open(struct weir_job *job) { job_submit_own(job, job->environment_worker, 0, run_open, open_done); }
+static void open_done(struct work *work, void *user)
+{
+    struct weir_job *job = user;
+    if (work->code != WEIR_OK && job->opening.error.code == WEIR_OK) job->opening.error = work->error;
+    if (--job->opening.in_flight == 0) opened(job);
+}
+
+static void examine_done(struct work *work, void *user)
+{
+    struct weir_job *job = user;
+    if (work->code != WEIR_OK) job->opening.error = work->error;
+    if (--job->opening.in_flight == 0) opened(job);
+}
+
+void job_open(struct weir_job *job)
+{
+    const bool examines = job_has_examinations(job);
+    job->opening.in_flight = examines ? 2 : 1;
+    job->opening.error = (struct weir_error){ .code = WEIR_OK };
+    job_submit_own(job, job->environment_worker, 0, run_open, open_done);
+    /* That worker has nothing else to do yet. */
+    if (examines) job_submit_own(job, job->base_writer, 0, job_examine, examine_done);
+}
 
 void job_close(struct weir_job *job)
 {

@@ -51,6 +51,27 @@ struct weir_connector_context {
     bool exactly_once;  /* else at-least-once */
 };
 
+/* ---- Examination: what can be wrong around a job, told before it starts ------------------------------------------- */
+
+/* A row of a connector's table of checks. In the sentences {0}, {1} ... stand for what a report says. Severity, code:
+ * struct weir_finding. */
+struct weir_check {
+    const char *name; /* "topic-missing" */
+    enum weir_severity severity;
+    enum weir_code code;
+    const char *problem, *advice;
+};
+
+typedef struct weir_examination weir_examination;
+
+/* Reports that the check of this row has failed, with the texts of its sentences. The same report twice counts once. */
+WEIR_API void weir_report_(weir_examination *examination, const struct weir_check *row, const char *const *texts);
+#define weir_report(examination, row, ...)                                                                             \
+    weir_report_((examination), (row), (const char *const[]){ __VA_ARGS__, NULL })
+/* A place for what the calls of one kind of connector share in one examination, such as a client. NULL in the beginning;
+ * `end` is called for what it holds when the examination is over. NULL when there is no memory. */
+WEIR_API void **weir_examination_shared(weir_examination *examination, const char *kind, void (*end)(void *shared));
+
 /* 128-bit sum, modulo 2^128, of record hashes: order does not matter, so several subtasks can add up. */
 struct weir_digest {
     uint64_t low, high;
@@ -116,6 +137,9 @@ struct weir_source_type {
     /* What can be told from options and configuration alone, before anything is opened: WEIR_OK, or WEIR_USAGE with a
      * sentence. May be NULL. */
     enum weir_code (*check)(const void *options, const weir_config *config, struct weir_error *error);
+    /* Looks at what open and the rest will need, and reports what is wrong. Touches nothing, opens nothing that stays. A
+     * thread of its own, beside those of open. May be NULL. */
+    void (*examine)(const void *options, const struct weir_connector_context *context, weir_examination *examination);
     /* Environment thread. `options` is what was given to weir_source(); the copy lives as long as the graph. */
     enum weir_code (*open)(const void *options, const struct weir_connector_context *context, void **source,
                            struct weir_error *error);
@@ -191,6 +215,8 @@ struct weir_sink_type {
     size_t size;
     const char *kind;
 
+    /* As a source's. May be NULL. */
+    void (*examine)(const void *options, const struct weir_connector_context *context, weir_examination *examination);
     /* Environment thread. `decider` is the job's decider when its type is this sink's, else NULL. */
     enum weir_code (*open)(const void *options, const struct weir_connector_context *context, void *decider,
                            void **sink, struct weir_error *error);
@@ -313,6 +339,8 @@ struct weir_decider_type {
     const char *kind;
     bool needs_prepared_frame; /* frames must be durable before commit (R3); a store inside the transaction: false */
 
+    /* As a source's; `post` and the store are not there yet. May be NULL. */
+    void (*examine)(const struct weir_decider_options *options, weir_examination *examination);
     /* Environment thread. Checks what can be checked (ledger settings, time-outs against the broker's limits). */
     enum weir_code (*open)(const struct weir_decider_options *options, void **decider, struct weir_error *error);
     void (*close)(void *decider);

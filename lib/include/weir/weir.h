@@ -802,7 +802,23 @@ struct weir_job_options {
 WEIR_API enum weir_code weir_job_create(weir_graph *graph, const weir_config *config,
                                         const struct weir_job_options *options, weir_job **job,
                                         struct weir_error *error);
-/* Starts the job's threads and returns at once. */
+/* What a look at a job's surroundings found, before anything was touched. */
+enum weir_severity { WEIR_SEVERITY_NOTE, WEIR_SEVERITY_WARNING, WEIR_SEVERITY_ERROR };
+struct weir_finding {
+    const char *check;   /* the name of its row: "topic-missing" */
+    enum weir_severity severity;
+    enum weir_code code; /* of an error: with what a start is refused for it; WEIR_OK: a start finds it by itself */
+    const char *problem; /* a sentence: what is wrong; borrowed */
+    const char *advice;  /* and what to do */
+};
+typedef void weir_finding_fn(void *user, const struct weir_finding *finding);
+
+/* Looks at what the job needs, all of it and not only up to the first mistake, and hands over what it finds: the
+ * checkpoint directory, and whatever its connectors have to say: topics, rights, time-outs. Nothing is written and nobody
+ * is fenced. For a job that was not started; blocks, for seconds where a broker does not answer. */
+WEIR_API void weir_job_examine(weir_job *job, weir_finding_fn *found, void *user);
+/* Starts the job's threads and returns at once. The start examines what its connectors need, too: it logs warnings, and
+ * the job ends with the code of the first error. */
 WEIR_API enum weir_code weir_job_start(weir_job *job, struct weir_error *error);
 /* Finish the current epoch, commit and end. Any thread; not from a signal handler (write to your own pipe instead). */
 WEIR_API void weir_job_stop(weir_job *job);
