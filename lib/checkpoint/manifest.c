@@ -9,7 +9,7 @@
  *   [cuts]       text source, text split, i64 end
  *   [operators]  text name, u32 parallelism, u64 redo epoch
  *                [states]  text name, u8 kind, u8 codec, u32 value size, u32 version, text object, u64 born,
- *                            i64 expires since
+ *                            i64 expires since   i64 gone
  *                [bases]   text store, text name, u64 length, u64 hash, u64 incarnation, u32 first, u32 count, u64 redo
  *                [deltas]  u64 length of a piece
  *   [flights]    text operator, u32 port, u32 subtask, u32 record count, u64 length     (version 2 only)
@@ -167,6 +167,7 @@ static void put_state(struct buffer *out, const struct manifest_state *state)
     put_text(out, state->object);
     buffer_u64(out, state->born_epoch);
     buffer_i64(out, state->expires_since_ms);
+    buffer_i64(out, state->gone_ms);
 }
 
 static void take_state(struct decoder *in, struct manifest_state *state)
@@ -179,6 +180,7 @@ static void take_state(struct decoder *in, struct manifest_state *state)
     state->object = take_text(in);
     state->born_epoch = reader_u64(&in->reader);
     state->expires_since_ms = reader_i64(&in->reader);
+    state->gone_ms = reader_i64(&in->reader);
 }
 
 static void put_states(struct buffer *out, const struct manifest_state *states, size_t count)
@@ -189,7 +191,7 @@ static void put_states(struct buffer *out, const struct manifest_state *states, 
 
 static struct manifest_state *take_states(struct decoder *in, size_t *count)
 {
-    struct manifest_state *states = take_list(in, count, sizeof *states, 30);
+    struct manifest_state *states = take_list(in, count, sizeof *states, 38);
     for (size_t i = 0; i < *count; i++) take_state(in, &states[i]);
     return states;
 }

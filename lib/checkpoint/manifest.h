@@ -58,6 +58,9 @@ struct manifest_state {
     const char *object;  /* name of the form of objects; "" for other codecs */
     uint64_t born_epoch; /* the first epoch that it was declared in */
     int64_t expires_since_ms; /* when its values began to expire, by the job's clock; 0 = they do not */
+    /* What was touched no later than this had expired, under this declaration or an earlier one: it may have been cleaned up
+     * already, and stays gone whatever is declared from now on. 0 = nothing had. */
+    int64_t gone_ms;
 };
 
 /* A dump of some key groups that lies in a store: named by store and name, never by path. */

@@ -83,6 +83,7 @@ struct job_keyed {
     VEC(struct job_base) bases;      /* that the next manifest names; in the order in which they are applied */
     uint64_t born_epochs[WEIR_STATES_MAX]; /* of its states: the first epoch that each was declared in */
     int64_t expires_since_ms[WEIR_STATES_MAX]; /* when their values began to expire, 0 = they do not */
+    int64_t gone_ms[WEIR_STATES_MAX]; /* what was touched no later has expired for good, 0 = nothing has */
 };
 
 /* What the log holds of one shard since its base. */
@@ -444,6 +445,8 @@ enum weir_code job_states_claim(struct weir_job *job, const struct manifest *man
                                 struct weir_error *error);
 /* All states are born in `epoch`, and those that expire do so from now on. */
 void job_states_found(struct weir_job *job, uint64_t epoch);
+/* The clock went on: what has expired by now is gone for good. Before a frame is encoded. */
+void job_states_age(struct weir_job *job);
 /* Before this epoch nothing was written of the operator's states; UINT64_MAX when it has none. */
 uint64_t job_states_born(const struct job_keyed *keyed);
 /* Gives the tasks, whose shards are restored, what is the operators' own: `written` was so many subtasks'. */

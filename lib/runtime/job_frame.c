@@ -245,6 +245,7 @@ static bool add_totals(struct weir_job *job)
         job->closing.records_out += job->acks.items[i]->records_out;
     }
     job->closing.records_out -= job->attempt_records_out; /* the tasks count from their beginning */
+    job_states_age(job);
     return true;
 }
 

@@ -78,6 +78,16 @@ static enum weir_code apply_piece(void *user, const struct replay_piece *piece, 
     return apply_units(restoring, piece->units, error);
 }
 
+static void say_what_is_gone(struct weir_job *job)
+{
+    for (size_t i = 0; i < job->shards.count; i++) {
+        const struct job_keyed *keyed = &job->keyed.items[job->shards.items[i].keyed];
+        struct task *task = job->tasks.items[job->vertex_first[keyed->vertex] + job->shards.items[i].subtask];
+        for (uint32_t k = 0; k < keyed->spec->state_count; k++)
+            if (keyed->gone_ms[k] != 0) shard_set_gone(chain_shard(task_chain(task), keyed->stage), k, keyed->gone_ms[k]);
+    }
+}
+
 static enum weir_code restore_bases(struct restoring *restoring, struct weir_error *error)
 {
     struct weir_job *job = restoring->job;
@@ -264,6 +274,7 @@ static enum weir_code restore_from(struct restoring *restoring, uint64_t epoch, 
     if (code == WEIR_OK) code = job_make_tasks(job, epoch, restoring->was_complete, error);
     if (code == WEIR_OK) code = job_replay_flights(job, &restoring->manifest, error);
     restoring->redo_epoch = manifest_redo_epoch(&restoring->manifest);
+    if (code == WEIR_OK) say_what_is_gone(job);
     if (code == WEIR_OK) code = restore_bases(restoring, error);
     if (code == WEIR_OK) code = replay_deltas(restoring, error);
     if (code == WEIR_OK) code = shards_restored(restoring, epoch, error);

@@ -25,7 +25,7 @@ struct manifest_state *job_states_of(const struct job_keyed *keyed, struct arena
             .name = spec->states[i].name, .kind = (uint8_t)spec->states[i].kind,
             .codec = (uint8_t)spec->states[i].codec, .value_size_bytes = spec->states[i].value_size_bytes,
             .version = spec->states[i].version, .object = object_of(spec, i), .born_epoch = keyed->born_epochs[i],
-            .expires_since_ms = keyed->expires_since_ms[i] };
+            .expires_since_ms = keyed->expires_since_ms[i], .gone_ms = keyed->gone_ms[i] };
     return states;
 }
 
@@ -107,6 +107,7 @@ static enum weir_code claim_states(struct weir_job *job, struct job_keyed *keyed
             const enum weir_code code = check_state(keyed->spec, index, state, error);
             if (code != WEIR_OK) return code;
             keyed->born_epochs[index] = state->born_epoch;
+            keyed->gone_ms[index] = state->gone_ms;
             if (state->expires_since_ms != 0 && keyed->expires_since_ms[index] != 0)
                 keyed->expires_since_ms[index] = state->expires_since_ms;
             continue;
@@ -157,6 +158,18 @@ void job_states_found(struct weir_job *job, uint64_t epoch)
         for (uint32_t k = 0; k < keyed->spec->state_count; k++) {
             keyed->born_epochs[k] = epoch;
             keyed->expires_since_ms[k] = keyed->spec->states[k].ttl_ms > 0 ? now_ms : 0;
+            keyed->gone_ms[k] = 0;
+        }
+    }
+}
+
+void job_states_age(struct weir_job *job)
+{
+    for (size_t i = 0; i < job->keyed.count; i++) {
+        struct job_keyed *keyed = &job->keyed.items[i];
+        for (uint32_t k = 0; k < keyed->spec->state_count; k++) {
+            const int64_t ttl_ms = keyed->spec->states[k].ttl_ms;
+            if (ttl_ms > 0 && job->clock_ms - ttl_ms > keyed->gone_ms[k]) keyed->gone_ms[k] = job->clock_ms - ttl_ms;
         }
     }
 }

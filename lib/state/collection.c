@@ -273,7 +273,7 @@ static void drop_first(struct shard *shard, uint32_t state, const struct state_k
 
 static bool has_ttl(const struct shard *shard, uint32_t state)
 {
-    return UNLIKELY(shard->states[state].declaration.ttl_ms > 0);
+    return UNLIKELY(shard->states[state].declaration.ttl_ms > 0 || shard->states[state].gone_ms != INT64_MIN);
 }
 
 void shard_clean_collection(struct shard *shard, uint32_t reference)

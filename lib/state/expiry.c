@@ -17,8 +17,14 @@ void shard_set_time(struct shard *shard, int64_t now_ms)
 {
     CHECK(now_ms >= shard->now_ms);
     shard->now_ms = now_ms;
-    if (shard->holds_units && shard->store->operations->set_time != NULL)
+    if (shard->holds_units && !shard->has_lent_times && shard->store->operations->set_time != NULL)
         shard->store->operations->set_time(shard->store, now_ms);
+}
+
+void shard_set_gone(struct shard *shard, uint32_t state, int64_t touched_ms)
+{
+    CHECK(state < shard->state_count && shard->entry_count == 0);
+    shard->states[state].gone_ms = touched_ms;
 }
 
 /* When there is no memory, it stays as old as it was. */
@@ -41,7 +47,8 @@ uint32_t shard_admit(struct shard *shard, const struct unit *unit, uint32_t refe
         (void)shard_take_away(shard, unit, reference); /* without memory: another time */
         return SLAB_NONE;
     }
-    if (declaration->ttl_on_read && !shard_has_expired(shard, entry)) touch(shard, unit, reference);
+    if (declaration->ttl_on_read && entry_is_stamped(entry) && !shard_has_expired(shard, entry))
+        touch(shard, unit, reference);
     return reference;
 }
 

@@ -130,9 +130,18 @@ static const char *apply_value(struct shard *shard, const struct unit *unit, con
     const uint32_t reference = put(shard, unit, read->value);
     if (reference == SLAB_NONE || (is_old && !shard_note_version(shard, reference, version)))
         *code = WEIR_NO_MEMORY;
-    else if (unit_is_stamped(unit))
+    else if (unit_is_stamped(unit)) {
         entry_set_stamp(entry_at(&shard->entries, reference), read->has_stamp ? read->stamp_ms : mapping->unstamped_ms);
+        shard->has_lent_times |= !read->has_stamp;
+    }
     return NULL;
+}
+
+/* In a state that declares no time to live any more nobody would ask how old it is. */
+static bool is_gone(const struct shard *shard, const struct unit *unit, const struct delta_unit *read)
+{
+    const struct shard_state *state = &shard->states[unit->identity & 0xff];
+    return read->has_stamp && !unit_is_stamped(unit) && read->stamp_ms <= state->gone_ms;
 }
 
 /* NULL, or what is wrong with the unit: the rest of a sentence. */
@@ -154,7 +163,7 @@ static const char *apply_unit(const struct applying *applying, struct delta_unit
     const struct unit unit = is_head ? shard_head_unit(mapping->state, &read->key, &name)
                                      : shard_unit(shard, mapping->state, &read->key);
     if (read->key.generation > shard->generation) shard->generation = read->key.generation;
-    if (!weir_is_set(read->value)) {
+    if (!weir_is_set(read->value) || is_gone(shard, &unit, read)) {
         if (!drop(shard, &unit)) *code = WEIR_NO_MEMORY;
         return NULL;
     }

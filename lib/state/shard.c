@@ -9,6 +9,7 @@ static bool create_state(const struct shard *shard, struct shard_state *state,
 {
     const enum weir_state_kind kind = declaration->kind;
     state->declaration = *declaration;
+    state->gone_ms = INT64_MIN;
     if (!declaration->ordered_in_group) return true;
     CHECK(!state_kind_is_list(kind) && !state_kind_is_map(kind));
     state->by_element = calloc(shard->group_count, sizeof *state->by_element);

@@ -20,6 +20,7 @@
 struct shard_state {
     struct state_declaration declaration;
     struct order *by_element; /* one for each key group; NULL when not declared */
+    int64_t gone_ms;          /* what was touched no later has expired, whatever is declared; INT64_MIN = nothing */
     VEC(uint32_t) versions;   /* of values that are ENTRY_OLD: an entry names one by its index */
 };
 
@@ -90,6 +91,9 @@ struct shard {
     struct dump dump;
     uint64_t generation;  /* the highest that was given */
     int64_t now_ms;       /* for what expires */
+    /* Some value got its time from this restore alone: the log has it without one, and would bring it back. So the store,
+     * whose compactions tell nobody, is not told how late it is. */
+    bool has_lent_times;
     struct cleaning cleaning;
     uint32_t order_stamp; /* rises when an element leaves the order of a map */
     VEC(struct remains) remains;
@@ -239,7 +243,7 @@ static inline bool shard_is_open(const struct shard *shard, const struct entry *
 static inline bool shard_is_over(const struct shard *shard, uint32_t state, int64_t stamp_ms)
 {
     const int64_t age_ms = (int64_t)((uint64_t)shard->now_ms - (uint64_t)stamp_ms);
-    return age_ms >= shard->states[state].declaration.ttl_ms;
+    return age_ms >= shard->states[state].declaration.ttl_ms || stamp_ms <= shard->states[state].gone_ms;
 }
 /* Its time is over. */
 static inline bool shard_has_expired(const struct shard *shard, const struct entry *entry)
@@ -249,8 +253,9 @@ static inline bool shard_has_expired(const struct shard *shard, const struct ent
 /* The same, and nobody may see it. */
 static inline bool shard_is_hidden(const struct shard *shard, const struct entry *entry)
 {
-    return UNLIKELY(shard_has_expired(shard, entry)) &&
-           !shard->states[entry_state(entry)].declaration.ttl_shows_expired;
+    if (LIKELY(!shard_has_expired(shard, entry))) return false;
+    const struct shard_state *state = &shard->states[entry_state(entry)];
+    return !state->declaration.ttl_shows_expired || entry_stamp(entry) <= state->gone_ms;
 }
 
 /* For a reader of the stamped unit: `reference`, touched if need be, or SLAB_NONE when it is hidden, and taken away. */

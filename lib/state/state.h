@@ -89,8 +89,9 @@ struct shard;
 struct state_store;
 
 /* Time to live. An entry of a state with `ttl_ms` holds when it was touched last. Who finds that it has expired takes it
- * away, as a change like any other: so what was once not there stays so, whatever the clock or the declaration says
- * later. What nobody comes by is taken away by shard_clean, and bases leave it out. */
+ * away, as a change like any other. What nobody comes by is taken away by shard_clean, and bases and compactions leave it
+ * out without a word, while the log still has it: so whoever restores under another declaration says what was expired
+ * under the old one (shard_set_gone). What was once not there stays so, whatever clock or declaration say later. */
 
 struct shard *shard_create(const struct shard_options *options); /* NULL when there is no memory */
 void shard_destroy(struct shard *shard);
@@ -154,9 +155,12 @@ bool shard_list_next(struct shard *shard, uint32_t state, const struct state_key
 bool shard_map_next(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor,
                     struct weir_bytes *element, struct weir_bytes *value);
 
-/* The time, in milliseconds since 1970: it never goes back. Between records. */
+/* The time, in milliseconds since 1970: it never goes back. Between records, after whatever is restored. */
 void shard_set_time(struct shard *shard, int64_t now_ms);
 bool shard_has_ttl(const struct shard *shard); /* of some state */
+/* What was touched no later than `touched_ms` has expired, whatever the declaration says now: under an earlier one it had,
+ * and a reader may have missed it already. Before the first unit is applied. */
+void shard_set_gone(struct shard *shard, uint32_t state, int64_t touched_ms);
 /* Looks at some `places` more of the tables, round and round, and takes away what has expired in states that are to be
  * cleaned up. Between records. */
 void shard_clean(struct shard *shard, size_t places);

@@ -21,7 +21,7 @@ static struct manifest_cut cuts[] = { { .source = "words", .split = "words/0", .
 static struct manifest_state count_states[] = {
     { .name = "total", .kind = WEIR_STATE_VALUE, .codec = WEIR_I64, .value_size_bytes = 8, .object = "" },
     { .name = "last", .kind = WEIR_STATE_MAP, .codec = WEIR_OBJECT, .version = 3, .object = "note", .born_epoch = 39,
-      .expires_since_ms = 1699999999000 },
+      .expires_since_ms = 1699999999000, .gone_ms = 1699999996400 },
 };
 static struct manifest_base count_bases[] = {
     { .store = "file", .name = "base-6-3", .length = 65536, .hash = 0xabcdef, .incarnation = 6, .group_first = 0,
@@ -108,6 +108,7 @@ void sample_assert_operators_equal(const struct manifest_operator *a, const stru
         ck_assert_str_eq(a->states[i].object, b->states[i].object);
         ck_assert_uint_eq(a->states[i].born_epoch, b->states[i].born_epoch);
         ck_assert_int_eq(a->states[i].expires_since_ms, b->states[i].expires_since_ms);
+        ck_assert_int_eq(a->states[i].gone_ms, b->states[i].gone_ms);
     }
     ck_assert_uint_eq(a->base_count, b->base_count);
     for (size_t i = 0; i < a->base_count; i++) {

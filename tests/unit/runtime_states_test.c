@@ -170,16 +170,18 @@ END_TEST
 
 /* ---- Time to live --------------------------------------------------------------------------------------------------- */
 
-static const struct weir_ttl hour = { .duration_ms = 3600 * 1000 }, instant = { .duration_ms = 1 };
+static const struct weir_ttl hour = { .duration_ms = 3600 * 1000 }, instant = { .duration_ms = 1, .clean_up = WEIR_TTL_NO_CLEAN_UP };
 static const struct weir_state total_for_an_hour = { .name = "total", .codec = WEIR_I64, .ttl = &hour };
 static const struct weir_state total_for_an_instant = { .name = "total", .codec = WEIR_I64, .ttl = &instant };
 static const struct weir_state *expiring;
 static int64_t first_found[DIGITS]; /* by the first record of a life with that key; -1 = nothing */
+static int looked_at = DIGITS;      /* keys below this one */
 
 static enum weir_code look_once(weir_keyed_task *task, const struct weir_record *record)
 {
     const int key = record->key.data[0] - '0';
     int64_t so_far = -1;
+    if (key >= looked_at) return WEIR_OK;
     (void)weir_value_get_object(task, expiring, &so_far);
     if (first_found[key] == 0) first_found[key] = so_far;
     if (so_far < 0) so_far = 0;
@@ -190,6 +192,8 @@ static enum weir_code look_once(weir_keyed_task *task, const struct weir_record 
 
 static void run_expiring(const struct weir_state *with)
 {
+    const int64_t began = (int64_t)time(NULL);
+    while ((int64_t)time(NULL) <= began) continue; /* the wall clock has moved on */
     expiring = with;
     memset(first_found, 0, sizeof first_found);
     run(look_once, with, NULL);
@@ -202,10 +206,21 @@ START_TEST(time_to_live_is_switched_between_runs)
     for (int key = 0; key < DIGITS; key++) ck_assert_int_eq(first_found[key], STEP / DIGITS);
     run_expiring(&total_for_an_hour);
     for (int key = 0; key < DIGITS; key++) ck_assert_int_eq(first_found[key], 2 * STEP / DIGITS);
-    const int64_t ended_ms = (int64_t)time(NULL);
-    while ((int64_t)time(NULL) <= ended_ms) continue; /* the wall clock has moved on */
     run_expiring(&total_for_an_instant);
     for (int key = 0; key < DIGITS; key++) ck_assert_int_eq(first_found[key], -1);
+}
+END_TEST
+
+START_TEST(what_had_expired_under_an_earlier_declaration_does_not_come_back)
+{
+    run_expiring(&total_for_an_instant);
+    looked_at = 1; /* the others expire, and nobody notices */
+    run_expiring(&total_for_an_instant);
+    looked_at = DIGITS;
+    run_expiring(&total_for_an_hour);
+    for (int key = 1; key < DIGITS; key++) ck_assert_int_eq(first_found[key], -1);
+    run_expiring(&total);
+    for (int key = 0; key < DIGITS; key++) ck_assert_int_gt(first_found[key], 0);
 }
 END_TEST
 
@@ -286,6 +301,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, states_may_be_declared_in_another_order);
     tcase_add_test(tests, an_operator_may_be_added_when_the_beginning_of_the_log_is_gone);
     tcase_add_test(tests, time_to_live_is_switched_between_runs);
+    tcase_add_test(tests, what_had_expired_under_an_earlier_declaration_does_not_come_back);
     tcase_add_test(tests, another_kind_or_form_under_the_same_name_is_refused);
     tcase_add_test(tests, values_of_older_versions_are_migrated_and_newer_ones_refused);
     tcase_add_test(tests, a_migration_is_kept_as_long_as_there_may_be_old_values);
