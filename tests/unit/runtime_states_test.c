@@ -170,7 +170,8 @@ END_TEST
 
 /* ---- Time to live --------------------------------------------------------------------------------------------------- */
 
-static const struct weir_ttl hour = { .duration_ms = 3600 * 1000 }, instant = { .duration_ms = 1, .clean_up = WEIR_TTL_NO_CLEAN_UP };
+static const struct weir_ttl hour = { .duration_ms = 3600 * 1000 };
+static const struct weir_ttl instant = { .duration_ms = 1, .clean_up = WEIR_TTL_NO_CLEAN_UP };
 static const struct weir_state total_for_an_hour = { .name = "total", .codec = WEIR_I64, .ttl = &hour };
 static const struct weir_state total_for_an_instant = { .name = "total", .codec = WEIR_I64, .ttl = &instant };
 static const struct weir_state *expiring;
