@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json.h"
 #include "verbs.h"
+#include "weir/json.h"
 #include "weir/savepoint.h"
 
 struct declared {
@@ -30,20 +30,20 @@ static enum weir_code wrong(struct writing *writing, const char *problem)
 
 /* ---- Declarations ------------------------------------------------------------------------------------------------ */
 
-static char *text_of(struct json_value value)
+static char *text_of(struct weir_json_value value)
 {
-    if (value.type != JSON_BYTES || memchr(value.bytes.data, '\0', value.bytes.size) != NULL) return NULL;
+    if (value.type != WEIR_JSON_BYTES || memchr(value.bytes.data, '\0', value.bytes.size) != NULL) return NULL;
     return strndup(value.bytes.data, value.bytes.size);
 }
 
-static bool number_of(struct json_value value, int64_t number_max, int64_t *number)
+static bool number_of(struct weir_json_value value, int64_t number_max, int64_t *number)
 {
     *number = 0;
-    if (value.type == JSON_ABSENT) return true;
-    return value.type == JSON_NUMBER && weir_bytes_to_i64(value.bytes, number) && *number >= 0 && *number <= number_max;
+    if (value.type == WEIR_JSON_ABSENT) return true;
+    return value.type == WEIR_JSON_NUMBER && weir_bytes_to_i64(value.bytes, number) && *number >= 0 && *number <= number_max;
 }
 
-static bool kind_of(struct json_value value, enum weir_state_kind *kind)
+static bool kind_of(struct weir_json_value value, enum weir_state_kind *kind)
 {
     for (int i = 0; i <= WEIR_STATE_BROADCAST; i++) {
         *kind = (enum weir_state_kind)i;
@@ -52,7 +52,7 @@ static bool kind_of(struct json_value value, enum weir_state_kind *kind)
     return false;
 }
 
-static bool codec_of(struct json_value value, enum weir_codec *codec)
+static bool codec_of(struct weir_json_value value, enum weir_codec *codec)
 {
     for (int i = 0; i <= WEIR_OBJECT; i++) {
         *codec = (enum weir_codec)i;
@@ -74,17 +74,17 @@ static bool keep_declared(struct writing *writing, char *operator_name, char *na
     return true;
 }
 
-static enum weir_code declare(struct writing *writing, const struct json_line *line)
+static enum weir_code declare(struct writing *writing, const struct weir_json_line *line)
 {
     struct weir_inspect_state state = { .object = "" };
     int64_t version, size;
-    char *operator_name = text_of(json_find(line, "operator")), *name = text_of(json_find(line, "state"));
-    char *object = text_of(json_find(line, "object"));
+    char *operator_name = text_of(weir_json_find(line, "operator")), *name = text_of(weir_json_find(line, "state"));
+    char *object = text_of(weir_json_find(line, "object"));
     enum weir_code code = WEIR_OK;
-    if (operator_name == NULL || name == NULL || !kind_of(json_find(line, "kind"), &state.kind) ||
-        !codec_of(json_find(line, "codec"), &state.codec) ||
-        !number_of(json_find(line, "version"), UINT32_MAX, &version) ||
-        !number_of(json_find(line, "size"), UINT32_MAX, &size)) {
+    if (operator_name == NULL || name == NULL || !kind_of(weir_json_find(line, "kind"), &state.kind) ||
+        !codec_of(weir_json_find(line, "codec"), &state.codec) ||
+        !number_of(weir_json_find(line, "version"), UINT32_MAX, &version) ||
+        !number_of(weir_json_find(line, "size"), UINT32_MAX, &size)) {
         code = wrong(writing, "a declaration needs operator, state, kind and codec, and may have version, size and object");
     } else {
         state.operator_name = operator_name;
@@ -112,14 +112,14 @@ static size_t find_state(const struct writing *writing, struct weir_bytes operat
     return SIZE_MAX;
 }
 
-static struct weir_bytes bytes_of(struct json_value value)
+static struct weir_bytes bytes_of(struct weir_json_value value)
 {
-    if (value.type == JSON_BYTES) return value.bytes;
-    return value.type == JSON_NULL ? WEIR_NULL : (struct weir_bytes){ 0 };
+    if (value.type == WEIR_JSON_BYTES) return value.bytes;
+    return value.type == WEIR_JSON_NULL ? WEIR_NULL : (struct weir_bytes){ 0 };
 }
 
 /* A number of a codec that has numbers, into `room`. */
-static bool read_number(enum weir_codec codec, struct json_value value, char room[8])
+static bool read_number(enum weir_codec codec, struct weir_json_value value, char room[8])
 {
     int64_t integer;
     double real;
@@ -137,19 +137,19 @@ static bool read_number(enum weir_codec codec, struct json_value value, char roo
     return *end == '\0' && errno == 0;
 }
 
-static enum weir_code put(struct writing *writing, const struct json_line *line)
+static enum weir_code put(struct writing *writing, const struct weir_json_line *line)
 {
     char room[8];
-    const struct json_value value = json_find(line, "value");
+    const struct weir_json_value value = weir_json_find(line, "value");
     struct weir_inspect_entry entry = {
-        .state = find_state(writing, json_find(line, "operator").bytes, json_find(line, "state").bytes),
-        .key = bytes_of(json_find(line, "key")), .name_space = bytes_of(json_find(line, "name_space")),
-        .element = bytes_of(json_find(line, "element")), .value = bytes_of(value) };
+        .state = find_state(writing, weir_json_find(line, "operator").bytes, weir_json_find(line, "state").bytes),
+        .key = bytes_of(weir_json_find(line, "key")), .name_space = bytes_of(weir_json_find(line, "name_space")),
+        .element = bytes_of(weir_json_find(line, "element")), .value = bytes_of(value) };
     if (entry.state == SIZE_MAX) return wrong(writing, "no line before has declared this state of this operator");
-    if (json_find(line, "value_version").type != JSON_ABSENT)
+    if (weir_json_find(line, "value_version").type != WEIR_JSON_ABSENT)
         return wrong(writing, "a value of an older version of its codec: give it in the declared one");
     const enum weir_codec codec = writing->states[entry.state].codec;
-    if (value.type == JSON_NUMBER) {
+    if (value.type == WEIR_JSON_NUMBER) {
         const bool has_numbers = codec == WEIR_I64 || codec == WEIR_F64;
         if (has_numbers && !read_number(codec, value, room)) return wrong(writing, "a number that the codec cannot hold");
         entry.value = has_numbers ? (struct weir_bytes){ room, sizeof room } : value.bytes;
@@ -159,10 +159,10 @@ static enum weir_code put(struct writing *writing, const struct json_line *line)
 
 static enum weir_code take_line(struct writing *writing, char *text, size_t size)
 {
-    struct json_line line;
-    const char *problem = json_read(&line, text, size);
+    struct weir_json_line line;
+    const char *problem = weir_json_read(&line, text, size);
     if (problem != NULL) return wrong(writing, problem);
-    return json_find(&line, "kind").type != JSON_ABSENT ? declare(writing, &line) : put(writing, &line);
+    return weir_json_find(&line, "kind").type != WEIR_JSON_ABSENT ? declare(writing, &line) : put(writing, &line);
 }
 
 static enum weir_code take_lines(struct writing *writing, FILE *file)

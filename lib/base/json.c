@@ -1,4 +1,4 @@
-#include "json.h"
+#include "weir/json.h"
 
 #include <string.h>
 
@@ -155,15 +155,15 @@ static bool is_number(struct weir_bytes word)
     return word.size > 0 && (word.data[0] == '-' || digit_of(word.data[0]) >= 0);
 }
 
-static struct json_value take_plain(struct cursor *in)
+static struct weir_json_value take_plain(struct cursor *in)
 {
     const struct weir_bytes word = take_word(in);
-    if (weir_bytes_equal(word, weir_text("null"))) return (struct json_value){ .type = JSON_NULL };
+    if (weir_bytes_equal(word, weir_text("null"))) return (struct weir_json_value){ .type = WEIR_JSON_NULL };
     if (weir_bytes_equal(word, weir_text("true")) || weir_bytes_equal(word, weir_text("false")))
-        return (struct json_value){ JSON_TRUTH, word };
-    if (is_number(word)) return (struct json_value){ JSON_NUMBER, word };
+        return (struct weir_json_value){ WEIR_JSON_TRUTH, word };
+    if (is_number(word)) return (struct weir_json_value){ WEIR_JSON_NUMBER, word };
     fail(in, "a value is missing");
-    return (struct json_value){ .type = JSON_ABSENT };
+    return (struct weir_json_value){ .type = WEIR_JSON_ABSENT };
 }
 
 /* The rest of an object or an array, whatever is in it, from inside `depth` of them. */
@@ -180,31 +180,31 @@ static void skip(struct cursor *in, int depth)
     if (depth > 0) fail(in, "it does not end");
 }
 
-static struct json_value take_value(struct cursor *in)
+static struct weir_json_value take_value(struct cursor *in)
 {
     const char c = peek(in);
-    if (c == '"') return (struct json_value){ JSON_BYTES, take_text(in) };
+    if (c == '"') return (struct weir_json_value){ WEIR_JSON_BYTES, take_text(in) };
     if (c != '{' && c != '[') return take_plain(in);
     in->at++;
     if (c == '{' && peek(in) == '"' && weir_bytes_equal(take_text(in), weir_text("hex")) && take(in, ':') &&
         peek(in) == '"') {
         const struct weir_bytes bytes = decode_hexadecimal(in, take_text(in));
         expect(in, '}', "something follows hexadecimal digits");
-        return (struct json_value){ JSON_BYTES, bytes };
+        return (struct weir_json_value){ WEIR_JSON_BYTES, bytes };
     }
     skip(in, 1);
-    return (struct json_value){ .type = JSON_SKIPPED };
+    return (struct weir_json_value){ .type = WEIR_JSON_SKIPPED };
 }
 
-const char *json_read(struct json_line *json, char *line, size_t size)
+const char *weir_json_read(struct weir_json_line *json, char *line, size_t size)
 {
     struct cursor in = { .at = line, .end = line + size };
     json->count = 0;
     expect(&in, '{', "it is no object");
     while (in.problem == NULL && peek(&in) != '}') {
-        if (json->count == JSON_FIELDS_MAX) fail(&in, "too many fields");
+        if (json->count == WEIR_JSON_FIELDS_MAX) fail(&in, "too many fields");
         else {
-            struct json_field *field = &json->fields[json->count++];
+            struct weir_json_field *field = &json->fields[json->count++];
             field->name = take_text(&in);
             expect(&in, ':', "a colon is missing");
             field->value = take_value(&in);
@@ -216,9 +216,9 @@ const char *json_read(struct json_line *json, char *line, size_t size)
     return in.problem;
 }
 
-struct json_value json_find(const struct json_line *json, const char *name)
+struct weir_json_value weir_json_find(const struct weir_json_line *json, const char *name)
 {
     for (size_t i = 0; i < json->count; i++)
         if (weir_bytes_equal(json->fields[i].name, weir_text(name))) return json->fields[i].value;
-    return (struct json_value){ .type = JSON_ABSENT };
+    return (struct weir_json_value){ .type = WEIR_JSON_ABSENT };
 }

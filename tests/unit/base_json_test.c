@@ -1,11 +1,11 @@
-/* The weir command's reading of lines of JSON. */
+/* Reading lines of JSON. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../apps/weir/json.c"
 #include "harness/unit.h"
+#include "weir/json.h"
 
-static struct json_line line;
+static struct weir_json_line line;
 
 /* Reads a copy of exactly this size, so that the sanitizers see every step past the end. What was read borrows from it. */
 static const char *read_bytes(const char *data, size_t size)
@@ -15,7 +15,7 @@ static const char *read_bytes(const char *data, size_t size)
     copy = malloc(size > 0 ? size : 1);
     ck_assert_ptr_nonnull(copy);
     memcpy(copy, data, size);
-    return json_read(&line, copy, size);
+    return weir_json_read(&line, copy, size);
 }
 
 static void read_good(const char *text)
@@ -26,8 +26,8 @@ static void read_good(const char *text)
 
 static void expect_bytes(const char *name, const char *data, size_t size)
 {
-    const struct json_value value = json_find(&line, name);
-    ck_assert_int_eq(value.type, JSON_BYTES);
+    const struct weir_json_value value = weir_json_find(&line, name);
+    ck_assert_int_eq(value.type, WEIR_JSON_BYTES);
     ck_assert(weir_bytes_equal(value.bytes, (struct weir_bytes){ data, size }));
 }
 
@@ -36,14 +36,14 @@ START_TEST(values_are_told_apart)
     read_good(" { \"a\" : \"text\", \"b\":-1.5e3 ,\"c\":null,\"d\":true,\"e\":{\"hex\":\"00fF\"},"
               "\"f\":[1,{\"x\":\"}\"}],\"g\":\"\"} ");
     expect_bytes("a", "text", 4);
-    ck_assert_int_eq(json_find(&line, "b").type, JSON_NUMBER);
-    ck_assert(weir_bytes_equal(json_find(&line, "b").bytes, weir_text("-1.5e3")));
-    ck_assert_int_eq(json_find(&line, "c").type, JSON_NULL);
-    ck_assert_int_eq(json_find(&line, "d").type, JSON_TRUTH);
+    ck_assert_int_eq(weir_json_find(&line, "b").type, WEIR_JSON_NUMBER);
+    ck_assert(weir_bytes_equal(weir_json_find(&line, "b").bytes, weir_text("-1.5e3")));
+    ck_assert_int_eq(weir_json_find(&line, "c").type, WEIR_JSON_NULL);
+    ck_assert_int_eq(weir_json_find(&line, "d").type, WEIR_JSON_TRUTH);
     expect_bytes("e", "\0\xff", 2);
-    ck_assert_int_eq(json_find(&line, "f").type, JSON_SKIPPED);
+    ck_assert_int_eq(weir_json_find(&line, "f").type, WEIR_JSON_SKIPPED);
     expect_bytes("g", "", 0);
-    ck_assert_int_eq(json_find(&line, "h").type, JSON_ABSENT);
+    ck_assert_int_eq(weir_json_find(&line, "h").type, WEIR_JSON_ABSENT);
     read_good("{}");
     ck_assert_uint_eq(line.count, 0);
 }
@@ -104,5 +104,5 @@ static void add(TCase *tests)
 
 int main(void)
 {
-    return unit_main("apps_json", add);
+    return unit_main("json", add);
 }
