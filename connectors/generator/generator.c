@@ -354,6 +354,17 @@ static int64_t reader_lag(void *reader)
     return lag;
 }
 
+static void reader_lags(void *reader, void (*each)(void *user, const char *split, int64_t lag), void *user)
+{
+    struct reader *self = reader;
+    for (uint32_t i = 0; i < self->part_count; i++) {
+        const struct part *part = &self->parts[i];
+        char name[16];
+        (void)snprintf(name, sizeof name, "%" PRIu32, part->index);
+        each(user, name, part->end == WEIR_POSITION_NONE ? -1 : part->end - part->position);
+    }
+}
+
 static const struct weir_source_type generator_type = {
     .size = sizeof generator_type,
     .kind = "generator",
@@ -367,6 +378,7 @@ static const struct weir_source_type generator_type = {
     .reader_positions = reader_positions,
     .reader_limit = reader_limit,
     .reader_lag = reader_lag,
+    .reader_lags = reader_lags,
     .reader_close = reader_close,
 };
 

@@ -162,6 +162,7 @@ const struct weir_source_type kafka_source_type = {
     .reader_positions = kafka_reader_positions,
     .reader_limit = kafka_reader_limit,
     .reader_lag = kafka_reader_lag,
+    .reader_lags = kafka_reader_lags,
     .reader_close = kafka_reader_close,
     .decider = &weir_kafka_decider_type,
 };

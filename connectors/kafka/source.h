@@ -71,6 +71,7 @@ enum weir_poll kafka_reader_poll(void *reader, weir_batch *batch, struct weir_er
 bool kafka_reader_positions(void *reader, struct weir_splits *positions);
 bool kafka_reader_limit(void *reader, const char *split_name, int64_t end);
 int64_t kafka_reader_lag(void *reader);
+void kafka_reader_lags(void *reader, void (*each)(void *user, const char *split, int64_t lag), void *user);
 void kafka_reader_close(void *reader);
 
 extern const struct weir_source_type kafka_source_type;

@@ -577,6 +577,12 @@ int64_t kafka_reader_lag(void *opaque)
     return sum;
 }
 
+void kafka_reader_lags(void *opaque, void (*each)(void *user, const char *split, int64_t lag), void *user)
+{
+    const struct kafka_reader *reader = opaque;
+    for (size_t i = 0; i < reader->part_count; i++) each(user, reader->parts[i]->name, lag_of(reader->parts[i]));
+}
+
 /* ---- Life cycle -------------------------------------------------------------------------------------------------- */
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high)

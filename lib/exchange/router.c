@@ -15,7 +15,7 @@ struct router {
     uint32_t lane_count;
     uint32_t lane_current;       /* FORWARD, BROADCAST: 0; REBALANCE: the one whose turn it is */
     uint32_t lanes_blocked;
-    uint64_t records;
+    uint64_t records, bytes;
     uint32_t max_parallelism;
     uint16_t *lane_of_key_group; /* KEY_GROUP; spares a 64-bit division for each record */
     struct lane lanes[];
@@ -106,6 +106,7 @@ static bool seal(struct router *router, struct lane *lane)
     struct weir_batch *batch = lane->open;
     if (batch == NULL) return true;
     lane->open = NULL;
+    router->bytes += batch->arena.used_bytes;
     if (router->exchange == WEIR_EXCHANGE_BROADCAST) return send_to_all(router, element_batch(batch));
     if (router->exchange == WEIR_EXCHANGE_REBALANCE)
         router->lane_current = router->lane_current + 1 < router->lane_count ? router->lane_current + 1 : 0;
@@ -221,4 +222,9 @@ bool router_has_partial(const struct router *router)
 uint64_t router_records(const struct router *router)
 {
     return router->records;
+}
+
+uint64_t router_bytes(const struct router *router)
+{
+    return router->bytes;
 }

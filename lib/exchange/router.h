@@ -53,5 +53,6 @@ bool router_retry(struct router *router);
 
 bool router_has_partial(const struct router *router); /* is there anything to flush? */
 uint64_t router_records(const struct router *router); /* emitted since it was made */
+uint64_t router_bytes(const struct router *router);   /* of the batches that are full or were sent */
 
 #endif

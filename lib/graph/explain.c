@@ -31,7 +31,7 @@ static void put_count(struct buffer *text, uint64_t count, const char *noun)
 
 /* ---- Job graph --------------------------------------------------------------------------------------------------- */
 
-static const char *kind_text(const struct operator_spec *spec)
+const char *operator_kind_text(const struct operator_spec *spec)
 {
     switch (spec->kind) {
     case OPERATOR_SOURCE: return "source";
@@ -54,7 +54,7 @@ static void describe_kind(const struct operator_spec *spec, char text[static 64]
     const char *connector = NULL;
     if (spec->kind == OPERATOR_SOURCE) connector = spec->source.type->kind;
     if (spec->kind == OPERATOR_SINK) connector = spec->sink.type->kind;
-    snprintf(text, 64, connector == NULL ? "%s" : "%s (%s)", kind_text(spec), connector);
+    snprintf(text, 64, connector == NULL ? "%s" : "%s (%s)", operator_kind_text(spec), connector);
 }
 
 static const char *exchange_text(enum weir_exchange exchange)

@@ -59,6 +59,8 @@ enum weir_code plan_configure(const weir_graph *graph, const weir_config *config
                               struct weir_error *error);
 void plan_destroy(struct plan *plan);
 
+/* "source", "keyed_process" ... */
+const char *operator_kind_text(const struct operator_spec *spec);
 /* The job graph and the execution plan as text (without a NUL), for --plan. False when out of memory. */
 bool plan_explain(const weir_graph *graph, const struct plan *plan, struct buffer *text);
 

@@ -60,6 +60,7 @@ static enum weir_code sink_receive(void *receiver, const struct weir_record *rec
     error.code = WEIR_OK;
     if (UNLIKELY(type->writer_write(task->writer, record, &error) != WEIR_OK)) return stage_fail_with(task, &error);
     chain->records_out++;
+    chain->bytes_out += record->key.size + record->value.size;
     if (UNLIKELY(!type->writer_room(task->writer))) chain->attention = true;
     return WEIR_OK;
 }
@@ -665,6 +666,11 @@ uint64_t chain_unflushed_bytes(const struct chain *chain)
 uint64_t chain_records_out(const struct chain *chain)
 {
     return chain->records_out;
+}
+
+uint64_t chain_bytes_out(const struct chain *chain)
+{
+    return chain->bytes_out;
 }
 
 const struct weir_error *chain_error(const struct chain *chain)

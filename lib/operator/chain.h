@@ -128,6 +128,7 @@ uint64_t chain_delta_bytes(const struct chain *chain);     /* of a part that wou
 uint64_t chain_kept_bytes(const struct chain *chain);      /* of records that are kept for the commit */
 uint64_t chain_unflushed_bytes(const struct chain *chain); /* as the sinks count what the epoch has written */
 uint64_t chain_records_out(const struct chain *chain); /* handed to sink writers since create */
+uint64_t chain_bytes_out(const struct chain *chain);   /* keys and values of those */
 
 const struct weir_error *chain_error(const struct chain *chain);
 

@@ -85,7 +85,7 @@ struct chain {
     bool has_ttl; /* of some stage's state: their shards are told the time */
     struct arena scratch; /* of the callbacks of one record */
     struct weir_error error; /* the sticky failure; WEIR_OK = none */
-    uint64_t records_out;
+    uint64_t records_out, bytes_out; /* to sinks */
     int64_t now_ms;
 
     const struct chain_plan *plan;

@@ -76,12 +76,25 @@ static void note_transaction(struct weir_job *job, uint64_t epoch)
     if (*begun_us == 0) *begun_us = job_now_us(job);
 }
 
-/* Age of the oldest transaction that is open, for R7. */
-static int64_t transaction_age_ms(const struct weir_job *job)
+static void note_transaction_end(struct weir_job *job, uint64_t epoch)
+{
+    int64_t *begun_us = &job->begun_us[epoch % job->commit.options.ring_size];
+    if (*begun_us != 0) metrics_note(&job->metrics.transaction, job_now_us(job) - *begun_us);
+    *begun_us = 0;
+}
+
+int64_t job_oldest_transaction_us(const struct weir_job *job)
 {
     int64_t oldest = 0;
     for (uint32_t i = 0; i < COMMIT_HANDLES_MAX; i++)
         if (job->begun_us[i] != 0 && (oldest == 0 || job->begun_us[i] < oldest)) oldest = job->begun_us[i];
+    return oldest;
+}
+
+/* For R7. */
+static int64_t transaction_age_ms(const struct weir_job *job)
+{
+    const int64_t oldest = job_oldest_transaction_us(job);
     return oldest == 0 ? 0 : (job_now_us(job) - oldest) / 1000;
 }
 
@@ -94,6 +107,7 @@ static int64_t transaction_timeout_ms(const struct weir_job *job)
 
 void job_failed(struct weir_job *job, const struct weir_error *error)
 {
+    job_history_failed(job, error);
     /* What ends the job is its outcome, and the host's to report. */
     if (error->remedy != WEIR_REMEDY_STOP) job_log(job, WEIR_LOG_WARN, "%s", error->text);
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_FAILED, .error = error,
@@ -125,6 +139,7 @@ static void tell_coordinator(struct weir_job *job, enum coordinator_event_type t
 static void send_barrier(struct weir_job *job, const struct coordinator_action *action)
 {
     job->barrier_us = job_now_us(job);
+    job_history_barrier(job, action->epoch);
     job->tickets.in_flight = job->tickets.taken;
     job_base_join(job);
     job_post_all(job, LETTER_BARRIER, action->epoch, true, action->cuts);
@@ -233,10 +248,11 @@ static void notify(struct weir_job *job, const struct commit_action *action)
     struct job_closing *closing = &job->closing;
     if (closing->barrier_us != 0)
         job_add_sample(&job->commit_latency, (double)(job_now_us(job) - closing->barrier_us) / 1000.0);
+    job_history_committed(job, action->epoch);
+    note_transaction_end(job, action->epoch);
     job->records_out_committed += closing->records_out;
     job->attempt_records_out += closing->records_out;
     job->epochs++;
-    job->begun_us[action->epoch % job->commit.options.ring_size] = 0;
     job->rewrite_mirrors = false;
     job->founded |= action->epoch == 0;
     job->tickets.done = job->tickets.in_flight;
@@ -371,13 +387,17 @@ static void execute_commit(struct weir_job *job, const struct commit_actions *ac
         case COMMIT_DO_FLUSH: flush(job, action); break;
         case COMMIT_DO_OFFSETS: send_offsets(job, action); break;
         case COMMIT_DO_COMMIT:
+            job->moments.commit_sent = job_now_us(job);
             decider->commit(job->decider, job->attempt, action->handle, action->epoch);
             CRASH_POINT(commit_sent);
             break;
         case COMMIT_DO_PROCEED: proceed(job, action->epoch); break;
         case COMMIT_DO_NOTIFY: notify(job, action); break;
         case COMMIT_DO_ALLOW: tell_coordinator(job, COORDINATOR_ON_ALLOWED, action->epoch, 0); break;
-        case COMMIT_DO_RENEW: decider->renew(job->decider, job->attempt, action->handle); break;
+        case COMMIT_DO_RENEW:
+            metrics_add(&job->metrics.renewed, 1);
+            decider->renew(job->decider, job->attempt, action->handle);
+            break;
         case COMMIT_DO_FINISH:
             CRASH_POINT(shutdown_half_done);
             decider->finish(job->decider, job->attempt);
@@ -431,6 +451,7 @@ static void take_decider_event(struct weir_job *job, struct weir_decider_event *
     case WEIR_DECIDER_FLUSHED:
         CRASH_POINT(sink_flushed);
         take_anchors(job, event);
+        job_history_flushed(job);
         out.type = COMMIT_ON_FLUSHED;
         break;
     case WEIR_DECIDER_READY: CRASH_POINT(offsets_sent); out.type = COMMIT_ON_READY; break;
@@ -455,6 +476,7 @@ static void take_ack(struct weir_job *job, struct letter_from_task *letter)
     if (job->acks.items[index] != NULL) letter_destroy(&job->acks.items[index]->mail);
     job->acks.items[index] = letter; /* kept until the frame is encoded */
     if (letter->positions.count > 0) CRASH_POINT(offsets_fixed);
+    if (letter->begun_us > job->moments.aligned) job->moments.aligned = letter->begun_us;
     tell_coordinator(job, COORDINATOR_ON_ACK, letter->epoch, index);
 }
 
@@ -705,6 +727,17 @@ static enum weir_code read_strategy(struct weir_job *job, struct weir_error *err
     return code;
 }
 
+static enum weir_code make_metrics(struct weir_job *job, struct weir_error *error)
+{
+    uint32_t *parallelisms = calloc(job->plan->vertex_count, sizeof(*parallelisms));
+    for (uint32_t v = 0; parallelisms != NULL && v < job->plan->vertex_count; v++)
+        parallelisms[v] = job->plan->vertices[v].parallelism;
+    const bool good = parallelisms != NULL && metrics_init(&job->metrics, parallelisms, job->plan->vertex_count);
+    free(parallelisms);
+    if (good) return WEIR_OK;
+    return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "no memory for the metrics of a job");
+}
+
 static void init_machines(struct weir_job *job)
 {
     const struct commit_options options = {
@@ -757,6 +790,7 @@ enum weir_code weir_job_create(weir_graph *graph, const weir_config *config, con
     job->bounded = weir_config_bool(config, "start.bounded");
     code = read_strategy(job, error);
     if (code == WEIR_OK) code = plan_configure(graph, config, &job->plan, error);
+    if (code == WEIR_OK) code = make_metrics(job, error);
     if (code == WEIR_OK) code = job_begin_configure(job, error);
     if (code != WEIR_OK) goto failed;
     if (job->plan->decider != NULL) job->decider_type = job->plan->decider;
@@ -780,6 +814,7 @@ enum weir_code weir_job_create(weir_graph *graph, const weir_config *config, con
     return WEIR_OK;
 failed:
     job_begin_deinit(job);
+    metrics_deinit(&job->metrics);
     plan_destroy(job->plan);
     weir_graph_destroy(graph);
     if (job->ended_descriptor >= 0) close(job->ended_descriptor);
@@ -874,6 +909,7 @@ void weir_job_destroy(weir_job *job)
     if (job->coordinator_ready) coordinator_deinit(&job->coordinator);
     job_begin_deinit(job);
     free(job->anchors);
+    metrics_deinit(&job->metrics);
     plan_destroy(job->plan);
     weir_graph_destroy(job->graph);
     close(job->ended_descriptor);

@@ -10,6 +10,8 @@
  *
  *   job.c              the thread, its letters, the executor of both machines' actions
  *   job_status.c       the numbers that others may read
+ *   job_history.c      what became of the last checkpoints, and what went wrong
+ *   job_observe.c      metrics and history for others to read (weir/observe.h)
  *   job_environment.c  blocking work: opening connectors and store, founding, splits
  *   job_examine.c      what is wrong around the job, told before it starts
  *   job_facts.c        what ledger, mirrors and store say, and which checkpoint that makes the newest
@@ -43,6 +45,7 @@
 #include "graph/plan.h"
 #include "runtime/config.h"
 #include "runtime/letters.h"
+#include "runtime/metrics.h"
 #include "runtime/position_map.h"
 #include "runtime/task.h"
 #include "runtime/worker.h"
@@ -182,6 +185,20 @@ struct job_closing {
     uint32_t append_try;
 };
 
+/* The last checkpoints and failures (job_history.c). */
+struct job_history {
+    struct weir_checkpoint checkpoints[WEIR_CHECKPOINTS_KEPT]; /* rings: number n is at n modulo their size */
+    uint64_t checkpoint_count;
+    struct weir_failure failures[WEIR_FAILURES_KEPT];
+    uint64_t failure_count;
+};
+
+/* When the epoch in flight got where; monotonic microseconds, 0 = not yet. */
+struct job_moments {
+    bool open; /* the newest checkpoint of the history is this one, and in progress */
+    int64_t barrier, aligned, encoded, durable, flushed, commit_sent;
+};
+
 struct weir_job {
     /* Set at creation. */
     char name[72];
@@ -285,9 +302,13 @@ struct weir_job {
     uint64_t records_in_before, bytes_in_before, state_reads_before, records_out_committed, epochs, restarts, gap_max_us;
     uint64_t gaps_before[GAPS_BUCKETS];
 
+    struct job_moments moments;
+    struct metrics_job metrics; /* read by any thread */
+
     /* Read by any thread under the mutex, written by the job thread (listed in lib/README.md). */
     pthread_mutex_t status_mutex;
     struct weir_job_status status;
+    struct job_history history;
     struct weir_savepoint_status savepoint_status;
     bool savepoints_closed; /* the job has ended: none is begun any more */
     struct weir_error outcome; /* once ended_descriptor is readable */
@@ -309,6 +330,8 @@ void job_ask_for_checkpoint(struct weir_job *job, uint64_t ticket, bool aligned,
 void job_coordinator_event(struct weir_job *job, struct coordinator_event *event);
 /* Hands work to a worker on behalf of the attempt. */
 void job_submit(struct weir_job *job, struct worker *worker, struct work *work);
+/* When the oldest transaction that is open got its first request; 0 = none is open. */
+int64_t job_oldest_transaction_us(const struct weir_job *job);
 void job_add_sample(struct job_latency *latency, double ms);
 /* Zeroed work of `size`, with its functions; NULL after reporting that there is no memory. */
 void *job_work(struct weir_job *job, size_t size, enum weir_code (*run)(struct work *), void (*done)(struct work *, void *));
@@ -317,6 +340,17 @@ void *job_work(struct weir_job *job, size_t size, enum weir_code (*run)(struct w
 
 bool job_is_running(const struct weir_job *job);
 void job_publish(struct weir_job *job); /* and again when job->publish_us has come */
+
+/* ---- job_history.c -------------------------------------------------------------------------------------------------- */
+
+void job_history_barrier(struct weir_job *job, uint64_t epoch);
+void job_history_encoded(struct weir_job *job);   /* its frame */
+void job_history_durable(struct weir_job *job);
+void job_history_flushed(struct weir_job *job);
+void job_history_committed(struct weir_job *job, uint64_t epoch);
+/* An attempt ends, whatever is under way. */
+void job_history_discarded(struct weir_job *job);
+void job_history_failed(struct weir_job *job, const struct weir_error *error);
 
 /* ---- job_environment.c ---------------------------------------------------------------------------------------------- */
 

@@ -53,6 +53,7 @@ static void append_failed(struct weir_job *job, struct append_work *append)
 static void frame_is_durable(struct weir_job *job, const struct append_work *append)
 {
     job->closing.durable = true;
+    job_history_durable(job);
     if (append->barrier_us != 0)
         job_add_sample(&job->durable_latency, (double)(job_now_us(job) - append->barrier_us) / 1000.0);
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_DURABLE, .epoch = append->name.epoch,
@@ -146,6 +147,7 @@ static void snapshot(struct weir_job *job)
         job_no_memory(job, "a checkpoint");
         return;
     }
+    job_history_encoded(job);
     CRASH_POINT(deltas_encoded);
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_SNAPSHOT, .epoch = epoch, .final = final });
 }

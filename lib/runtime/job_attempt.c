@@ -28,6 +28,7 @@ static enum weir_code make_task(struct weir_job *job, uint32_t vertex, uint32_t 
         .align_mode = job->exactly_once ? ALIGN_EXACTLY_ONCE : ALIGN_AT_LEAST_ONCE,
         .environment = &job->environment,
         .job = &job->mailbox,
+        .metrics = metrics_task_at(&job->metrics, vertex, subtask),
         .buffer_timeout_us = weir_config_duration_ms(job->config, "execution.buffer-timeout") * 1000,
         .soft_limit_bytes = (uint64_t)weir_config_size_bytes(job->config, "execution.epoch.soft-limit"),
         .hard_limit_bytes = (uint64_t)weir_config_size_bytes(job->config, "execution.epoch.hard-limit"),
@@ -219,6 +220,7 @@ void job_cancel_tasks(struct weir_job *job)
     __atomic_store_n(&job->give_up_discovery, true, __ATOMIC_RELAXED);
     job->coordinator_timer_us = job->append_retry_us = job->discovery_us = job->watch_us = INT64_MAX;
     job->append_failing_us = 0;
+    job_history_discarded(job);
     memset(job->begun_us, 0, sizeof(job->begun_us));
     if (job->coordinator_ready) coordinator_deinit(&job->coordinator);
     job->coordinator_ready = false;

@@ -27,6 +27,21 @@ static double percentile(const struct job_latency *latency, double share)
     return sorted[(uint32_t)((double)(latency->count - 1) * share)];
 }
 
+/* What only this thread knows. Before tasks are started, shards and bases belong to the restore. */
+static void publish_metrics(struct weir_job *job)
+{
+    uint64_t log_bytes = 0, base_bytes = 0;
+    metrics_set(&job->metrics.beat_us, (uint64_t)job_now_us(job));
+    metrics_set(&job->metrics.transaction_begun_us, (uint64_t)job_oldest_transaction_us(job));
+    if (job->tasks_started == 0) return;
+    for (size_t i = 0; i < job->shards.count; i++) log_bytes += job->shards.items[i].log_bytes;
+    for (size_t i = 0; i < job->keyed.count; i++)
+        for (size_t k = 0; k < job->keyed.items[i].bases.count; k++)
+            base_bytes += job->keyed.items[i].bases.items[k].file.length;
+    metrics_set(&job->metrics.log_bytes, log_bytes);
+    metrics_set(&job->metrics.base_bytes, base_bytes);
+}
+
 void job_publish(struct weir_job *job)
 {
     struct weir_job_status status = {
@@ -75,6 +90,7 @@ void job_publish(struct weir_job *job)
     pthread_mutex_lock(&job->status_mutex);
     job->status = status;
     pthread_mutex_unlock(&job->status_mutex);
+    publish_metrics(job);
     job->publish_us = job_now_us(job) + PUBLISH_US;
 }
 

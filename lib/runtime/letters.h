@@ -60,6 +60,7 @@ struct letter_from_task {
     struct weir_splits positions;   /* ACK of a source task */
     struct flights flights;         /* FLIGHT: what barrier `epoch` has overtaken */
     bool ended;                     /* ACK: behind the end of all input, last words and all */
+    int64_t begun_us;               /* ACK: when the barrier had reached the task, behind all records before it */
     uint64_t records_out;           /* ACK: handed to sinks since the task was made */
     struct weir_error error;        /* FAILED */
     uint32_t stage;                 /* CHUNK */

@@ -4,6 +4,7 @@
  *   task.h     one subtask as a step that never blocks, and the thread around it
  *   worker.h   blocking work for the job thread
  *   letters.h  what they tell each other
+ *   metrics.h  what is counted, and how it is read
  *   config.h   the table of configuration keys
  *
  *   environment worker     job thread                tasks              decider's threads

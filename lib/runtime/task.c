@@ -52,6 +52,7 @@ struct task {
     size_t replay_next;
     bool replaying;              /* `batch` is that of the replay before `replay_next` */
     bool blocked;                /* the chain has no room */
+    bool is_held;                /* the log is behind: no input until it has taken an early part */
     bool ended;                  /* END was handled; nothing but barriers from now on */
     bool input_ended, end_said; /* source tasks end together: the job says when */
     uint64_t finish_epoch;      /* in this one; UINT64_MAX = it has not said so */
@@ -78,6 +79,11 @@ struct task {
     struct letter_from_task *writing;
     bool part_under_way; /* from its beginning until it is durable */
 
+    struct {
+        uint64_t records, bytes;
+    } sent_before;               /* by earlier tasks of the same metrics */
+    uint64_t state_reads_before; /* the same */
+
     _Atomic uint64_t records_in, bytes_in, records_out, lag, gap_max_us, state_entries, state_bytes, state_reads;
 };
 
@@ -94,6 +100,9 @@ enum weir_code task_create(const struct task_options *options, struct task **mad
     task->options = *options;
     memcpy(task->sinks, options->sinks, options->vertex->chain.stage_count * sizeof(task->sinks[0]));
     task->options.sinks = task->sinks;
+    task->sent_before.records = metrics_get(&options->metrics->records_out);
+    task->sent_before.bytes = metrics_get(&options->metrics->bytes_out);
+    task->state_reads_before = metrics_get(&options->metrics->state_reads);
     task->epoch = options->epoch;
     task->finish_epoch = UINT64_MAX;
     task->waits_for_commit = options->waits_for_commit;
@@ -302,8 +311,8 @@ static int64_t now_us(const struct task *task)
 
 static void count_input(struct task *task, const struct weir_batch *batch)
 {
-    atomic_fetch_add_explicit(&task->records_in, batch->count, memory_order_relaxed);
-    atomic_fetch_add_explicit(&task->bytes_in, batch->arena.used_bytes, memory_order_relaxed);
+    metrics_add(&task->records_in, batch->count);
+    metrics_add(&task->bytes_in, batch->arena.used_bytes);
 }
 
 static void take_batch(struct task *task, struct weir_batch *batch, uint32_t input, uint32_t tag)
@@ -312,6 +321,8 @@ static void take_batch(struct task *task, struct weir_batch *batch, uint32_t inp
     task->batch_input = input;
     task->batch_tag = tag;
     task->cursor = 0;
+    metrics_add(&task->options.metrics->records_in, batch->count);
+    metrics_add(&task->options.metrics->bytes_in, batch->arena.used_bytes);
     note_gap(task, now_us(task));
 }
 
@@ -341,12 +352,15 @@ static void look_while_idle(struct task *task, int64_t now, int64_t *deadline_us
     if (!task->active && task->idle_look_us < *deadline_us) *deadline_us = task->idle_look_us;
 }
 
+static void note_lag(void *metrics, const char *split, int64_t lag) { metrics_lag(metrics, split, lag); }
+
 static void look_at_lag(struct task *task, int64_t now)
 {
     if (now < task->lag_look_us) return;
     task->lag_look_us = now + LAG_LOOK_US;
     const struct weir_source_type *type = task->options.vertex->source->source.type;
     if (type->reader_lag == NULL) return;
+    if (type->reader_lags != NULL) type->reader_lags(task->reader, note_lag, task->options.metrics);
     const int64_t lag = type->reader_lag(task->reader);
     atomic_store_explicit(&task->lag, lag < 0 ? UINT64_MAX : (uint64_t)lag, memory_order_relaxed);
 }
@@ -534,6 +548,23 @@ static void take_overtake_letter(struct task *task, uint64_t epoch)
     if (task->epoch <= epoch && is_beginning) chain_hurry(task->chain, true);
 }
 
+/* ---- Metrics -------------------------------------------------------------------------------------------------------- */
+
+/* What is stored here is a few ms old at most. */
+static void store_metrics(struct task *task, int64_t now)
+{
+    struct metrics_task *metrics = task->options.metrics;
+    uint64_t records = chain_records_out(task->chain), bytes = chain_bytes_out(task->chain);
+    atomic_store_explicit(&task->records_out, records, memory_order_relaxed);
+    for (size_t i = 0; i < task->routers.count; i++) {
+        records += router_records(task->routers.items[i]);
+        bytes += router_bytes(task->routers.items[i]);
+    }
+    metrics_set(&metrics->records_out, task->sent_before.records + records);
+    metrics_set(&metrics->bytes_out, task->sent_before.bytes + bytes);
+    metrics_set(&metrics->beat_us, (uint64_t)now);
+}
+
 /* ---- Barriers and the end -------------------------------------------------------------------------------------------- */
 
 /* Every cut of this reader is reached exactly: the barrier may begin. */
@@ -578,9 +609,13 @@ static bool fill_ack(struct task *task, struct letter_from_task *ack)
 {
     ack->records_out = chain_records_out(task->chain);
     ack->ended = task->ended;
+    ack->begun_us = task->emission_us;
     atomic_store_explicit(&task->state_entries, ack->snapshot.state_entries, memory_order_relaxed);
     atomic_store_explicit(&task->state_bytes, ack->snapshot.state_bytes, memory_order_relaxed);
     atomic_store_explicit(&task->state_reads, ack->snapshot.state_reads, memory_order_relaxed);
+    metrics_set(&task->options.metrics->state_entries, ack->snapshot.state_entries);
+    metrics_set(&task->options.metrics->state_bytes, ack->snapshot.state_bytes);
+    metrics_set(&task->options.metrics->state_reads, task->state_reads_before + ack->snapshot.state_reads);
     return task->reader == NULL ||
            task->options.vertex->source->source.type->reader_positions(task->reader, &ack->positions);
 }
@@ -609,7 +644,7 @@ static enum task_result take_snapshot(struct task *task)
     task->epoch++;
     task->barrier_waits = task->active = task->bytes_said = false;
     if (task->phase == PHASE_SNAPSHOT) task->phase = PHASE_RUNNING;
-    atomic_store_explicit(&task->records_out, chain_records_out(task->chain), memory_order_relaxed);
+    store_metrics(task, now_us(task));
     write_snapshot(task);
     return TASK_WORKED;
 }
@@ -800,7 +835,8 @@ static enum task_result take_input(struct task *task, int64_t *deadline_us)
         begin_barrier(task, task->epoch);
         return TASK_WORKED;
     }
-    if (!has_room_for_changes(task)) return TASK_WAITING;
+    task->is_held = !has_room_for_changes(task);
+    if (task->is_held) return TASK_WAITING;
     if (task->gate != NULL) return take_gate_event(task);
     const bool reads_nothing = task->ended || task->input_ended || task->waits_for_commit;
     return reads_nothing ? TASK_WAITING : poll_source(task, deadline_us);
@@ -810,7 +846,7 @@ static enum task_result take_input(struct task *task, int64_t *deadline_us)
 static enum task_result flush(struct task *task, int64_t now)
 {
     task->flush_us = now;
-    atomic_store_explicit(&task->records_out, chain_records_out(task->chain), memory_order_relaxed);
+    store_metrics(task, now);
     switch (chain_tick(task->chain)) {
     case CHAIN_DONE: return TASK_WAITING;
     case CHAIN_BLOCKED: task->blocked = true; return TASK_WAITING;
@@ -868,18 +904,21 @@ enum task_result task_step(struct task *task, int64_t *deadline_us)
 static void run_task(void *argument)
 {
     struct task *task = argument;
+    struct metrics_task *metrics = task->options.metrics;
+    metrics_begin(metrics, task->options.attempt, now_us(task));
     for (;;) {
         int64_t deadline_us;
         const enum task_result result = task_step(task, &deadline_us);
-        if (result == TASK_GONE) return;
+        if (result == TASK_GONE) break;
         if (result == TASK_WORKED) continue;
+        const int64_t now = now_us(task);
         int64_t timeout_us = -1;
-        if (deadline_us != INT64_MAX) {
-            timeout_us = deadline_us - now_us(task);
-            if (timeout_us < 0) timeout_us = 0;
-        }
+        if (deadline_us != INT64_MAX) timeout_us = deadline_us > now ? deadline_us - now : 0;
+        metrics_switch(metrics, task->blocked || task->is_held ? METRICS_BACKPRESSURED : METRICS_IDLE, now);
         waker_sleep(&task->waker, timeout_us);
+        metrics_switch(metrics, METRICS_BUSY, now_us(task));
     }
+    metrics_end(metrics, now_us(task));
 }
 
 bool task_start(struct task *task) { return thread_start(&task->thread, task->options.vertex->name, run_task, task); }

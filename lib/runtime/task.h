@@ -28,6 +28,7 @@
 #include "graph/plan.h"
 #include "runtime/gaps.h"
 #include "runtime/letters.h"
+#include "runtime/metrics.h"
 
 struct task_options {
     const struct plan_vertex *vertex;
@@ -43,6 +44,7 @@ struct task_options {
     enum align_mode align_mode;
     const struct weir_environment *environment;
     struct mailbox *job;           /* where letters go */
+    struct metrics_task *metrics;  /* borrowed; the task's thread writes it as long as it runs */
     void *source;                  /* opened source of the vertex, or NULL */
     void *const *sinks;            /* opened sinks per stage of the chain; copied */
     int64_t buffer_timeout_us;

@@ -19,6 +19,7 @@ struct bed {
     struct waker waker;
     struct mailbox mailbox; /* the job's */
     void *source, *sink;
+    struct metrics_task metrics;
     struct task *task;
     char story[4000];
     struct buffer parts[PARTS_MAX], delta; /* as they came */
@@ -136,7 +137,7 @@ static void start(uint64_t hard_limit_bytes)
     buffer_init(&bed.delta);
     const struct task_options options = {
         .vertex = vertex, .max_parallelism = 4, .attempt = 1, .epoch = 1, .environment = &bed.environment,
-        .job = &bed.mailbox, .source = bed.source, .sinks = sinks, .buffer_timeout_us = 1000,
+        .job = &bed.mailbox, .metrics = &bed.metrics, .source = bed.source, .sinks = sinks, .buffer_timeout_us = 1000,
         .soft_limit_bytes = UINT64_MAX, .hard_limit_bytes = hard_limit_bytes,
     };
     ck_assert_int_eq(task_create(&options, &bed.task, &error), WEIR_OK);

@@ -176,6 +176,9 @@ struct weir_source_type {
 
     /* Who decides for jobs that touch this system; NULL = anybody. */
     const struct weir_decider_type *decider;
+
+    /* Task thread. The same as reader_lag, split by split: `each` gets every split of the reader. May be NULL. */
+    void (*reader_lags)(void *reader, void (*each)(void *user, const char *split, int64_t lag), void *user);
 };
 
 struct weir_source_options {
