@@ -56,6 +56,11 @@ if(NOT WEIR_ROCKSDB_FOUND)
   message(FATAL_ERROR "librocksdb ${WEIR_ROCKSDB_MIN} or newer is missing. Run config/setup build.")
 endif()
 
+pkg_check_modules(WEIR_MICROHTTPD QUIET IMPORTED_TARGET libmicrohttpd>=0.9.75)
+if(NOT WEIR_MICROHTTPD_FOUND)
+  message(FATAL_ERROR "libmicrohttpd 0.9.75 or newer is missing. Run config/setup build.")
+endif()
+
 # An allocator made for threads halves the cost of a consumed record. Programs link it, the libraries never do.
 find_library(WEIR_ALLOCATOR NAMES tcmalloc_minimal tcmalloc jemalloc)
 if(NOT WEIR_ALLOCATOR)

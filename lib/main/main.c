@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,6 +16,7 @@
 #include "main/options.h"
 #include "main/progress.h"
 #include "main/validate.h"
+#include "weir/remote.h"
 
 struct run {
     const struct weir_main_options *main;
@@ -21,6 +24,9 @@ struct run {
     weir_config *config;
     weir_job *job;
     struct control *control; /* NULL = nobody can ask this job */
+    weir_remote *remote;     /* NULL = not over HTTP either */
+    _Atomic uint32_t asked;  /* over HTTP, for another parallelism; 0 = not */
+    int asking;              /* eventfd: readable when `asked` is set */
     struct progress *progress;
     int signals; /* signalfd: nothing runs in signal context */
     bool stopping;
@@ -55,35 +61,6 @@ static void take_signal(struct run *run)
     weir_job_stop(run->job);
 }
 
-/* -1 = for ever. */
-static int shorter(int a_ms, int b_ms)
-{
-    return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
-}
-
-static void wait_for_end(struct run *run)
-{
-    struct pollfd descriptors[3] = {
-        { .fd = weir_job_descriptor(run->job), .events = POLLIN },
-        { .fd = run->signals, .events = POLLIN },
-        { .fd = control_descriptor(run->control), .events = POLLIN }, /* poll passes over -1 */
-    };
-    for (;;) {
-        poll(descriptors, 3, shorter(progress_timeout_ms(run->progress), control_timeout_ms(run->control)));
-        if (descriptors[1].revents & POLLIN) take_signal(run);
-        control_step(run->control);
-        progress_show(run->progress, run->job);
-        if (descriptors[0].revents & POLLIN) return;
-    }
-}
-
-static void log_line(void *user, enum weir_log_level level, const char *text)
-{
-    struct run *run = user;
-    if (level == WEIR_LOG_DEBUG || (run->parsed->quiet && level == WEIR_LOG_INFO)) return;
-    progress_log(run->progress, level, text);
-}
-
 /* The job commits and ends first: then there is nobody who would read the configuration while it changes. */
 static enum weir_code rescale(void *user, const char *text, struct weir_error *error)
 {
@@ -106,6 +83,57 @@ static enum weir_code rescale(void *user, const char *text, struct weir_error *e
     return WEIR_OK;
 }
 
+/* The remote interface's thread: the answer is that of the job's next life. */
+static enum weir_code rescale_later(void *user, uint32_t parallelism, struct weir_error *error)
+{
+    const uint64_t one = 1;
+    struct run *run = user;
+    atomic_store(&run->asked, parallelism);
+    if (write(run->asking, &one, sizeof(one)) == (ssize_t)sizeof(one)) return WEIR_OK;
+    return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_RETRY, "the program cannot be told: %s", strerror(errno));
+}
+
+static void take_asked(struct run *run)
+{
+    uint64_t count;
+    char text[24];
+    struct weir_error error;
+    if (read(run->asking, &count, sizeof(count)) != (ssize_t)sizeof(count)) return;
+    (void)snprintf(text, sizeof(text), "%u", atomic_exchange(&run->asked, 0));
+    if (rescale(run, text, &error) != WEIR_OK) progress_log(run->progress, WEIR_LOG_WARN, error.text);
+}
+
+/* -1 = for ever. */
+static int shorter(int a_ms, int b_ms)
+{
+    return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
+}
+
+static void wait_for_end(struct run *run)
+{
+    struct pollfd descriptors[4] = {
+        { .fd = weir_job_descriptor(run->job), .events = POLLIN },
+        { .fd = run->signals, .events = POLLIN },
+        { .fd = control_descriptor(run->control), .events = POLLIN }, /* poll passes over -1 */
+        { .fd = run->asking, .events = POLLIN },
+    };
+    for (;;) {
+        poll(descriptors, 4, shorter(progress_timeout_ms(run->progress), control_timeout_ms(run->control)));
+        if (descriptors[1].revents & POLLIN) take_signal(run);
+        control_step(run->control);
+        if (descriptors[3].revents & POLLIN) take_asked(run);
+        progress_show(run->progress, run->job);
+        if (descriptors[0].revents & POLLIN) return;
+    }
+}
+
+static void log_line(void *user, enum weir_log_level level, const char *text)
+{
+    struct run *run = user;
+    if (level == WEIR_LOG_DEBUG || (run->parsed->quiet && level == WEIR_LOG_INFO)) return;
+    progress_log(run->progress, level, text);
+}
+
 static void open_control(struct run *run)
 {
     struct weir_error error;
@@ -119,6 +147,22 @@ static void open_control(struct run *run)
     progress_log(run->progress, WEIR_LOG_WARN, text);
 }
 
+/* Before there is a job: what is wrong with it is wrong before anything is touched. */
+static enum weir_code open_remote(struct run *run, struct weir_error *error)
+{
+    char text[400];
+    if (weir_config_text(run->config, "rest.port") == NULL) return WEIR_OK;
+    run->asking = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (run->asking < 0)
+        return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "no descriptor to be had: %s", strerror(errno));
+    const enum weir_code code = weir_remote_start(&run->remote, error, .config = run->config, .name = run->parsed->job,
+                                                  .program = run->parsed->program, .rescale = rescale_later, .user = run);
+    if (code != WEIR_OK) return code;
+    (void)snprintf(text, sizeof(text), "remote interface at %s", weir_remote_url(run->remote));
+    log_line(run, WEIR_LOG_INFO, text);
+    return WEIR_OK;
+}
+
 /* Takes the graph, and leaves the job in run->job, or NULL. */
 static enum weir_code start_job(struct run *run, weir_graph *graph, struct weir_error *error)
 {
@@ -126,6 +170,7 @@ static enum weir_code start_job(struct run *run, weir_graph *graph, struct weir_
                                         .program = run->parsed->program, .log = log_line, .log_user = run };
     enum weir_code code = weir_job_create(graph, run->config, &options, &run->job, error);
     if (code == WEIR_OK) code = weir_job_start(run->job, error);
+    if (code == WEIR_OK) weir_remote_restarted(run->remote, run->job);
     return code;
 }
 
@@ -133,6 +178,7 @@ static enum weir_code start_job(struct run *run, weir_graph *graph, struct weir_
 static enum weir_code start_rescaled(struct run *run, struct weir_error *error)
 {
     control_restarted(run->control, NULL);
+    weir_remote_restarted(run->remote, NULL);
     progress_restart(run->progress);
     weir_job_destroy(run->job);
     run->job = NULL;
@@ -156,7 +202,12 @@ static enum weir_code start_rescaled(struct run *run, struct weir_error *error)
 
 static enum weir_code run_job(struct run *run, weir_graph *graph, struct weir_error *error)
 {
-    enum weir_code code = start_job(run, graph, error);
+    enum weir_code code = open_remote(run, error);
+    if (code != WEIR_OK) {
+        weir_graph_destroy(graph);
+        return code;
+    }
+    code = start_job(run, graph, error);
     if (code == WEIR_OK) open_control(run);
     while (code == WEIR_OK) {
         wait_for_end(run);
@@ -166,6 +217,8 @@ static enum weir_code run_job(struct run *run, weir_graph *graph, struct weir_er
         code = start_rescaled(run, error);
     }
     control_close(run->control, error);
+    weir_remote_stop(run->remote);
+    if (run->asking >= 0) close(run->asking);
     if (code == WEIR_OK) progress_summary(run->progress, run->job);
     weir_job_destroy(run->job);
     return code;
@@ -215,7 +268,7 @@ int weir_main_(int argc, char **argv, const struct weir_main_options *given)
         status = explain(graph, config, &error);
         graph = NULL;
     } else {
-        struct run run = { .main = &main, .parsed = &parsed, .config = config, .signals = open_signals(),
+        struct run run = { .main = &main, .parsed = &parsed, .config = config, .signals = open_signals(), .asking = -1,
                            .progress = progress_create(&parsed) };
         if (run.progress == NULL || run.signals < 0) {
             weir_error_set(&error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "cannot set up signals: %s", strerror(errno));
