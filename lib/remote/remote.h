@@ -14,7 +14,8 @@
  * core links no HTTP server.
  *
  * Invariants
- *   1. Nothing here waits but for the folder of a savepoint: not for the job, not for a client. So nobody who asks can hold up a job, or another who asks.
+ *   1. Nothing here waits but for the folder of a savepoint: not for the job, not for a client. So nobody who asks can hold up a
+ *      job, or another who asks.
  *   2. What changes anything needs the write token. Without one in the configuration nothing can be changed.
  *   3. Memory and descriptors are bounded: connections, header, body, time for each.
  *   4. No text of a request becomes a path but by savepoint_target, and none becomes configuration. */

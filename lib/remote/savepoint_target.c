@@ -84,7 +84,8 @@ enum weir_code savepoint_target_make_parents(const char *path, struct weir_error
     for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdir(part, 0777) != 0 && errno != EEXIST)
-            return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "making the directory %s: %s", part, strerror(errno));
+            return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "making the directory %s: %s", part,
+                                  strerror(errno));
         *slash = '/';
     }
     return WEIR_OK;
