@@ -202,6 +202,9 @@ enum weir_code kafka_ask_settings(struct kafka_client *client, rd_kafka_Resource
         const rd_kafka_resp_err_t reason =
             answered == 1 ? rd_kafka_ConfigResource_error(resources[0]) : RD_KAFKA_RESP_ERR_UNKNOWN;
         if (reason == RD_KAFKA_RESP_ERR_NO_ERROR) take_settings(resources[0], settings, count);
+        else if (reason == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+            code = weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
+                                  "settings of '%s': allow this user to DescribeConfigs of the topic", name);
         else code = kafka_error(error, client, reason, NULL, "settings of '%s'", name);
         rd_kafka_event_destroy(event);
     }

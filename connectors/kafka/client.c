@@ -244,13 +244,100 @@ static enum weir_log_level log_level(int level, const char *facility, const char
     return level <= LOG_INFO ? WEIR_LOG_INFO : WEIR_LOG_DEBUG;
 }
 
+/* Why brokers refuse a client, by what librdkafka's log says: the request that waits for them only times out. The first
+ * row that fits counts. */
+static const struct { const char *sign, *advice; } refusals_at_login[] = {
+    { "certificate verify failed",
+      "kafka.ssl.ca.location must hold the authority that signed the brokers' certificates, and their names be those in "
+      "kafka.bootstrap.servers" },
+    { "alert bad certificate", "the brokers ask for a certificate of this client: check kafka.ssl.certificate.location "
+                               "and kafka.ssl.key.location" },
+    { "alert certificate", "check kafka.ssl.certificate.location and kafka.ssl.key.location" },
+    { "alert unknown ca", "the brokers do not know the authority that signed kafka.ssl.certificate.location" },
+    { "SASL", "check kafka.sasl.mechanism, kafka.sasl.username and kafka.sasl.password" },
+    { "OAUTHBEARER", "check the kafka.sasl.oauthbearer.* settings" },
+};
+
+static const char *advice_at_login(const char *text)
+{
+    for (size_t i = 0; i < sizeof refusals_at_login / sizeof refusals_at_login[0]; i++)
+        if (strstr(text, refusals_at_login[i].sign) != NULL) return refusals_at_login[i].advice;
+    return NULL;
+}
+
+/* Partitions are added in the background, and only the log says which one was refused:
+ * ADDPARTS: Failed to add partition "TOPIC" [0] to transaction: ... Caller holds the mutex. */
+static void note_refused(struct kafka_client *client, const char *text)
+{
+    const char *name = strstr(text, "partition \"");
+    if (name == NULL) return;
+    name += strlen("partition \"");
+    (void)snprintf(client->refused, sizeof client->refused, "%.*s", (int)strcspn(name, "\""), name);
+}
+
+bool kafka_client_refused(struct kafka_client *client, char topic[KAFKA_TOPIC_SIZE])
+{
+    pthread_mutex_lock(&client->mutex);
+    memcpy(topic, client->refused, sizeof client->refused);
+    pthread_mutex_unlock(&client->mutex);
+    return topic[0] != '\0';
+}
+
+/* Caller holds the mutex. */
+static void note_failure(struct kafka_client *client, const char *facility, const char *text)
+{
+    static const char closed[] = "the brokers close the connection without a word, as they do when "
+                                 "kafka.security.protocol is not what their listener expects";
+    if (strcmp(facility, "FAIL") == 0) {
+        const bool is_explained = client->certificate[0] != '\0' && strstr(text, "certificate verify failed") != NULL;
+        (void)snprintf(client->failure, sizeof client->failure, "%s", is_explained ? client->certificate : text);
+        client->advice = advice_at_login(text);
+    } else if (client->failure[0] == '\0' && strstr(text, "brokers are down") != NULL) {
+        (void)snprintf(client->failure, sizeof client->failure, "%s", closed); /* all else has been told */
+    } else if (strcmp(facility, "ADDPARTS") == 0) {
+        note_refused(client, text);
+    }
+}
+
+/* OpenSSL's numbers, which are part of its interface (X509_verify_cert_error_string in openssl/x509_vfy.h). */
+static const char *certificate_trouble(int x509_error)
+{
+    switch (x509_error) {
+    case 9: return "is not valid yet";
+    case 10: return "has expired";
+    case 18: case 19: case 20: case 21: return "is signed by an authority that kafka.ssl.ca.location does not hold";
+    case 62: case 64: return "is not for a host of this name";
+    default: return NULL;
+    }
+}
+
+/* Adds words to OpenSSL's verdict, and never another verdict. Broker threads. */
+static int on_certificate(rd_kafka_t *handle, const char *broker, int32_t broker_id, int *x509_error, int depth,
+                          const char *certificate, size_t size, char *text, size_t text_size, void *opaque)
+{
+    (void)handle, (void)broker_id, (void)depth, (void)certificate, (void)size;
+    struct kafka_client *client = opaque;
+    if (*x509_error == 0) return 1;
+    const char *trouble = certificate_trouble(*x509_error);
+    pthread_mutex_lock(&client->mutex);
+    if (trouble == NULL)
+        (void)snprintf(client->certificate, sizeof client->certificate, "%.200s: the broker's certificate cannot be "
+                       "verified (OpenSSL's error %d)", broker, *x509_error);
+    else
+        (void)snprintf(client->certificate, sizeof client->certificate, "%.200s: the broker's certificate %s", broker,
+                       trouble);
+    (void)snprintf(text, text_size, "%s", client->certificate);
+    pthread_mutex_unlock(&client->mutex);
+    return 0;
+}
+
 /* Any of librdkafka's threads. */
 static void on_log(const rd_kafka_t *handle, int level, const char *facility, const char *text)
 {
     struct kafka_client *client = rd_kafka_opaque(handle);
     if (client == NULL) return;
     pthread_mutex_lock(&client->mutex);
-    if (strcmp(facility, "FAIL") == 0) (void)snprintf(client->failure, sizeof client->failure, "%s", text);
+    note_failure(client, facility, text);
     if (client->environment != NULL)
         weir_log(client->environment, log_level(level, facility, text), "%s: %s: %s", client->purpose, facility, text);
     pthread_mutex_unlock(&client->mutex);
@@ -280,6 +367,7 @@ enum weir_code kafka_client_open(enum kafka_role role, rd_kafka_conf_t *conf,
 
     rd_kafka_conf_set_opaque(conf, opened);
     rd_kafka_conf_set_log_cb(conf, on_log);
+    (void)rd_kafka_conf_set_ssl_cert_verify_cb(conf, on_certificate); /* a librdkafka without TLS has no use for it */
     char text[512];
     opened->handle =
         rd_kafka_new(role == KAFKA_CONSUMER ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, text, sizeof text);
@@ -385,11 +473,14 @@ struct error_row {
 
 /* The code of what may be tried again is the one that the job ends with when its patience does. */
 #define TRY_AGAIN(reason) { RD_KAFKA_RESP_ERR_##reason, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY, "" }
+/* Another broker, or the same one a moment later, may know the user. */
+#define REFUSED(reason)                                                                                                \
+    { RD_KAFKA_RESP_ERR_##reason, WEIR_ENVIRONMENT, WEIR_REMEDY_RETRY, "; " CHECK_CREDENTIALS }
 #define STOP(reason, advice) { RD_KAFKA_RESP_ERR_##reason, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "; " advice }
 
 #define CREATE_IT "create the topic, or correct its name"
-#define ALLOW_TOPIC "give this user the right to describe and read, or write, the topic"
-#define ALLOW_GROUP "give this user the right to read the consumer group that is named like the job"
+#define ALLOW_TOPIC "allow this user to Read the topic where the job reads it, and to Write it where it writes"
+#define ALLOW_GROUP "allow this user to Read the group that is named like the job"
 #define CHECK_CREDENTIALS "check the kafka.sasl.* and kafka.ssl.* settings"
 #define NEWER_BROKER "the brokers must be Apache Kafka 2.5 or newer"
 
@@ -427,10 +518,10 @@ static const struct error_row error_rows[] = {
     STOP(TOPIC_EXCEPTION, CREATE_IT),
     STOP(TOPIC_AUTHORIZATION_FAILED, ALLOW_TOPIC),
     STOP(GROUP_AUTHORIZATION_FAILED, ALLOW_GROUP),
-    STOP(CLUSTER_AUTHORIZATION_FAILED, "give this user the right to do so on the cluster"),
-    STOP(TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "give this user the right to write the transactional ids of the job"),
-    STOP(_AUTHENTICATION, CHECK_CREDENTIALS),
-    STOP(SASL_AUTHENTICATION_FAILED, CHECK_CREDENTIALS),
+    STOP(CLUSTER_AUTHORIZATION_FAILED, "allow this user to do so on the cluster"),
+    STOP(TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "allow this user to Write the transactional ids that begin with the job's name"),
+    REFUSED(_AUTHENTICATION),
+    REFUSED(SASL_AUTHENTICATION_FAILED),
     STOP(UNSUPPORTED_SASL_MECHANISM, CHECK_CREDENTIALS),
     STOP(ILLEGAL_SASL_STATE, CHECK_CREDENTIALS),
     STOP(UNSUPPORTED_VERSION, NEWER_BROKER),
@@ -446,29 +537,35 @@ static const struct error_row *row_of(rd_kafka_resp_err_t reason)
     return &others;
 }
 
-/* Why there is no answer: the log knows more than the request that timed out. */
-static void copy_failure(struct kafka_client *client, char text[256])
+/* Why there is no answer: the log knows more than the request that timed out. Returns what to do about it; NULL = wait. */
+static const char *copy_failure(struct kafka_client *client, char text[KAFKA_FAILURE_SIZE])
 {
     text[0] = '\0';
-    if (client == NULL) return;
+    if (client == NULL) return NULL;
     pthread_mutex_lock(&client->mutex);
     memcpy(text, client->failure, sizeof client->failure);
+    const char *advice = client->advice;
     pthread_mutex_unlock(&client->mutex);
+    return advice;
 }
 
 enum weir_code kafka_error(struct weir_error *error, struct kafka_client *client, rd_kafka_resp_err_t reason,
                            const char *detail, const char *what, ...)
 {
     const struct error_row *row = row_of(reason);
-    char subject[300], failure[256] = "";
+    char subject[300], failure[KAFKA_FAILURE_SIZE] = "";
+    const char *login = NULL;
     va_list arguments;
     va_start(arguments, what);
     (void)vsnprintf(subject, sizeof subject, what, arguments);
     va_end(arguments);
-    if (row->remedy == WEIR_REMEDY_RETRY) copy_failure(client, failure);
-    return weir_error_set(error, row->code, row->remedy, "%s: %s%s%s%s", subject,
+    if (row->remedy == WEIR_REMEDY_RETRY) login = copy_failure(client, failure);
+    /* Who is refused tries again, because users are made and passwords changed while a job waits; but it is no broker that
+     * patience has run out with. */
+    return weir_error_set(error, login != NULL ? WEIR_ENVIRONMENT : row->code, row->remedy, "%s: %s%s%s%s%s%s", subject,
                           detail != NULL ? detail : rd_kafka_err2str(reason),
-                          failure[0] != '\0' ? "; last failure: " : "", failure, row->advice);
+                          failure[0] != '\0' ? "; last failure: " : "", failure, row->advice,
+                          login != NULL ? "; " : "", login != NULL ? login : "");
 }
 
 /* ---- Names ------------------------------------------------------------------------------------------------------- */

@@ -9,7 +9,10 @@
  * refused with the reason, in one table in client.c.
  *
  * Librdkafka's log lines go to weir_log. Its errors become log lines of level WARN at most, because the client goes on
- * by itself: what the job must know is returned by a call. */
+ * by itself: what the job must know is returned by a call.
+ *
+ * A broker that refuses the client (password, certificate, mechanism) lets requests time out. The log knows why, and
+ * kafka_error says so: RETRY, because that may be put right while a job waits, but with WEIR_ENVIRONMENT. */
 #ifndef KAFKA_CLIENT_H
 #define KAFKA_CLIENT_H
 
@@ -19,6 +22,7 @@
 #include "weir/kafka.h"
 
 enum kafka_role { KAFKA_CONSUMER, KAFKA_PRODUCER };
+enum { KAFKA_FAILURE_SIZE = 400, KAFKA_TOPIC_SIZE = 250 };
 
 /* A handle with what its callbacks need; lives until the handle is gone. It is the `opaque` of the configuration, so
  * every callback and interceptor that receives an opaque finds its owner through `user`. */
@@ -30,7 +34,10 @@ struct kafka_client {
 
     pthread_mutex_t mutex; /* guards what follows; librdkafka logs from any of its threads */
     const struct weir_environment *environment; /* NULL once the owner has given the client up */
-    char failure[256]; /* last failure that the log told of: why a broker cannot be reached */
+    char failure[KAFKA_FAILURE_SIZE]; /* last one that the log told of: why a broker cannot be reached */
+    const char *advice;               /* what to do about it, when a broker refuses this client */
+    char certificate[300];            /* what was wrong with the last one that a broker showed */
+    char refused[KAFKA_TOPIC_SIZE];   /* topic that could not become part of a transaction */
 };
 
 /* The configuration of a client: `brokers` or, when NULL, kafka.bootstrap.servers, and all kafka.* keys of `context`.
@@ -57,6 +64,8 @@ enum weir_code kafka_group_client_open(const struct weir_connector_context *cont
                                        struct weir_error *error);
 /* Waits until all of the handle's threads have ended, which may take seconds. NULL is fine. */
 void kafka_client_close(struct kafka_client *client);
+/* The topic that a broker has refused to make part of a transaction; false when none was. Any thread. */
+bool kafka_client_refused(struct kafka_client *client, char topic[KAFKA_TOPIC_SIZE]);
 /* No log line of this client reaches the environment any more. Any thread. */
 void kafka_client_mute(struct kafka_client *client);
 
@@ -81,7 +90,6 @@ enum weir_code kafka_error(struct weir_error *error, struct kafka_client *client
                            const char *detail, const char *what, ...) WEIR_PRINTF(5, 6);
 
 /* "topic/partition" and back. `topic` needs 250 bytes. False when `name` is no such thing. */
-#define KAFKA_TOPIC_SIZE 250
 #define KAFKA_SPLIT_SIZE 264
 void kafka_split_name(char name[KAFKA_SPLIT_SIZE], const char *topic, int32_t partition);
 bool kafka_split_parse(const char *name, char topic[KAFKA_TOPIC_SIZE], int32_t *partition);

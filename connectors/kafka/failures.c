@@ -31,8 +31,6 @@ static const struct failure_row {
         "allow this user to Describe and Write the output topics and the ledger"),
     ROW(ANYWHERE, CLUSTER_AUTHORIZATION_FAILED, STOP, ENVIRONMENT,
         "allow this user IdempotentWrite on the cluster (brokers before 2.8 ask for it)"),
-    ROW(ANYWHERE, SASL_AUTHENTICATION_FAILED, STOP, ENVIRONMENT, "check user, password and sasl.mechanism"),
-    ROW(ANYWHERE, _AUTHENTICATION, STOP, ENVIRONMENT, "check user, password and sasl.mechanism"),
     ROW(ANYWHERE, INVALID_TRANSACTION_TIMEOUT, STOP, USAGE,
         "lower kafka.producer.transaction.timeout.ms, or raise the brokers' transaction.max.timeout.ms"),
     ROW(ANYWHERE, UNSUPPORTED_VERSION, STOP, ENVIRONMENT, "exactly-once needs brokers of version 2.5 or newer"),
@@ -40,6 +38,10 @@ static const struct failure_row {
     ROW(ANYWHERE, UNSUPPORTED_FOR_MESSAGE_FORMAT, STOP, ENVIRONMENT,
         "a topic has an old message format: raise its message.format.version"),
     ROW(ANYWHERE, SECURITY_DISABLED, STOP, ENVIRONMENT, "the brokers have no authorizer"),
+
+    /* Users are made and passwords changed while a job waits. */
+    ROW(ANYWHERE, SASL_AUTHENTICATION_FAILED, AGAIN, ENVIRONMENT, "check user, password and kafka.sasl.mechanism"),
+    ROW(ANYWHERE, _AUTHENTICATION, AGAIN, ENVIRONMENT, "check user, password and kafka.sasl.mechanism"),
 
     /* Records that no broker will take, and topics that are not there. */
     ROW(ANYWHERE, MSG_SIZE_TOO_LARGE, STOP, FAILED,

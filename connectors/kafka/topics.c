@@ -101,6 +101,9 @@ static enum weir_code read_creation(struct kafka_client *client, rd_kafka_event_
         detail = rd_kafka_topic_result_error_string(rows[0]);
     }
     if (reason == RD_KAFKA_RESP_ERR_NO_ERROR || reason == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) return WEIR_OK;
+    if (reason == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
+                              "creating topic '%s': allow this user to Create the topic, or create it yourself", name);
     kafka_error(error, client, reason, detail, "creating topic '%s'", name);
     /* What the table does not know is a policy or a limit of the cluster. */
     if (error != NULL && error->remedy == WEIR_REMEDY_REPLAY) {

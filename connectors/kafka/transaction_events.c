@@ -141,10 +141,16 @@ void transaction_fail_overdue(struct transaction *transaction, enum failure_call
     transaction_fail(transaction, &error);
 }
 
-/* Librdkafka adds partitions to the transaction in the background, so a topic that is gone fails whatever call comes
- * next, and the reason does not tell whether records could not be written or positions not be committed. */
-static void name_missing_topic(struct transaction *transaction, struct failure *failure)
+/* Librdkafka adds partitions to the transaction in the background, so a topic that is gone, or not to be written, fails
+ * whatever call comes next, and the reason does not tell whether records could not be written or positions not be
+ * committed. `topic` is for the name. */
+static void name_topic(struct transaction *transaction, struct failure *failure, char topic[KAFKA_TOPIC_SIZE])
 {
+    if (failure->reason == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED && transaction->handle != NULL &&
+        kafka_client_refused(transaction->handle->client, topic)) {
+        failure->call = FAILURE_IN_DELIVERY;
+        failure->subject = topic;
+    }
     struct handle *handle = transaction->handle;
     const char *missing = NULL;
     if (failure->reason != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) return;
@@ -171,7 +177,8 @@ bool transaction_complete(struct transaction *transaction, struct transaction_ca
         }
         if (reason == NULL) return true;
         struct failure failure = transaction_describe(transaction, call->name, reason);
-        name_missing_topic(transaction, &failure);
+        char topic[KAFKA_TOPIC_SIZE];
+        name_topic(transaction, &failure, topic);
         transaction_judge(transaction, &failure);
         if (handle_now_ms() - began_ms >= call->patience_ms)
             transaction_fail_overdue(transaction, call->name, reason, began_ms);

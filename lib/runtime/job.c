@@ -115,6 +115,13 @@ void job_failed(struct weir_job *job, const struct weir_error *error)
                                                  .timeout_ms = transaction_timeout_ms(job) });
 }
 
+void job_out_of_patience(const struct weir_job *job, struct weir_error *error)
+{
+    if (error->code != WEIR_ENVIRONMENT) error->code = WEIR_OUT_OF_PATIENCE;
+    weir_error_wrap(error, "job '%s': gave up after connect.patience (%s)", job->name,
+                    weir_config_text(job->config, "connect.patience"));
+}
+
 void job_no_memory(struct weir_job *job, const char *what)
 {
     struct weir_error error;
@@ -333,9 +340,7 @@ static void wait_or_give_up(struct weir_job *job)
     struct weir_error error = *failure;
     if (broker_trouble && job->bounded &&
         now - job->retrying_since_us >= weir_config_duration_ms(job->config, "connect.patience") * 1000) {
-        error.code = WEIR_OUT_OF_PATIENCE;
-        weir_error_wrap(&error, "job '%s': gave up after connect.patience (%s)", job->name,
-                        weir_config_text(job->config, "connect.patience"));
+        job_out_of_patience(job, &error);
         job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_GIVE_UP, .error = &error });
         return;
     }

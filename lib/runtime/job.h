@@ -324,6 +324,8 @@ void job_commit_event(struct weir_job *job, struct commit_event event);
 /* FAILED, from whatever part. */
 void job_failed(struct weir_job *job, const struct weir_error *error);
 void job_no_memory(struct weir_job *job, const char *what);
+/* Broker trouble that a bounded job has put up with for long enough. A broker that answers and refuses keeps its code. */
+void job_out_of_patience(const struct weir_job *job, struct weir_error *error);
 /* A ticket that was given; then the job ends, or it does not. */
 void job_ask_for_checkpoint(struct weir_job *job, uint64_t ticket, bool aligned, bool stops);
 /* Feeds the coordinator, at this moment. */

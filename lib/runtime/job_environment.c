@@ -167,7 +167,7 @@ static enum weir_code run_open(struct work *work)
     return code;
 }
 
-static bool out_of_patience(struct weir_job *job, struct weir_error *error)
+static bool gives_up(struct weir_job *job, struct weir_error *error)
 {
     const int64_t now = job_now_us(job);
     if (job->retrying_since_us == 0) job->retrying_since_us = now;
@@ -179,9 +179,7 @@ static bool out_of_patience(struct weir_job *job, struct weir_error *error)
         }
         return false;
     }
-    error->code = WEIR_OUT_OF_PATIENCE;
-    weir_error_wrap(error, "job '%s': gave up after connect.patience (%s)", job->name,
-                    weir_config_text(job->config, "connect.patience"));
+    job_out_of_patience(job, error);
     return true;
 }
 
@@ -199,7 +197,7 @@ static void opened(struct weir_job *job)
         job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_START });
         return;
     }
-    if (error->remedy == WEIR_REMEDY_RETRY && !out_of_patience(job, error)) {
+    if (error->remedy == WEIR_REMEDY_RETRY && !gives_up(job, error)) {
         job->wait_us = job_now_us(job) + 500000;
         return;
     }

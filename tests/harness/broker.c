@@ -52,18 +52,21 @@ static void run_on_current(const char *command)
     run_script(arguments, last, sizeof last);
 }
 
-int broker_start(int nodes)
+static int start(int nodes, const char *more)
 {
     require(cluster_count < CLUSTERS_MAX, "broker_start: too many clusters");
     current = cluster_count++;
     (void)snprintf(clusters[current].folder, sizeof clusters[current].folder, "%s/broker-%d-%d", WEIR_BINARY_DIR,
                    (int)getpid(), current);
     char arguments[1024];
-    (void)snprintf(arguments, sizeof arguments, "start --dir '%s' --temporary --owner %d --brokers %d",
-                   clusters[current].folder, (int)getpid(), nodes);
+    (void)snprintf(arguments, sizeof arguments, "start --dir '%s' --temporary --owner %d --brokers %d%s",
+                   clusters[current].folder, (int)getpid(), nodes, more);
     run_script(arguments, clusters[current].address, sizeof clusters[current].address);
     return current;
 }
+
+int broker_start(int nodes) { return start(nodes, ""); }
+int broker_start_secure(void) { return start(1, " --secure"); }
 
 void broker_select(int cluster)
 {
@@ -370,6 +373,46 @@ void broker_await_stable(const char *topic, int partition)
     rd_kafka_destroy(stable);
     rd_kafka_destroy(all);
     require(tries > 0, "%s/%d: a transaction stays open", topic, partition);
+}
+
+/* ---- Users and rights -------------------------------------------------------------------------------------------- */
+
+void broker_allow(const struct broker_right *right)
+{
+    struct admin admin = admin_open();
+    char text[256];
+    rd_kafka_AclBinding_t *wanted = rd_kafka_AclBinding_new(
+        right->resource, right->name,
+        right->is_prefix ? RD_KAFKA_RESOURCE_PATTERN_PREFIXED : RD_KAFKA_RESOURCE_PATTERN_LITERAL, right->principal, "*",
+        right->operation, RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, text, sizeof text);
+    require(wanted != NULL, "%s", text);
+    rd_kafka_CreateAcls(admin.handle, &wanted, 1, admin.options, admin.queue);
+    rd_kafka_event_t *event = admin_await(&admin, "create a right");
+    size_t count;
+    const rd_kafka_acl_result_t **results =
+        rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(event), &count);
+    for (size_t i = 0; i < count; i++)
+        check_code(rd_kafka_error_code(rd_kafka_acl_result_error(results[i])), right->name);
+    rd_kafka_event_destroy(event);
+    rd_kafka_AclBinding_destroy(wanted);
+    admin_close(&admin);
+}
+
+void broker_set_password(const char *user, const char *password)
+{
+    struct admin admin = admin_open();
+    rd_kafka_UserScramCredentialAlteration_t *wanted = rd_kafka_UserScramCredentialUpsertion_new(
+        user, RD_KAFKA_SCRAM_MECHANISM_SHA_512, 4096, (const unsigned char *)password, strlen(password), NULL, 0);
+    rd_kafka_AlterUserScramCredentials(admin.handle, &wanted, 1, admin.options, admin.queue);
+    rd_kafka_event_t *event = admin_await(&admin, "set a password");
+    size_t count;
+    const rd_kafka_AlterUserScramCredentials_result_response_t **answers =
+        rd_kafka_AlterUserScramCredentials_result_responses(rd_kafka_event_AlterUserScramCredentials_result(event), &count);
+    for (size_t i = 0; i < count; i++)
+        check_code(rd_kafka_error_code(rd_kafka_AlterUserScramCredentials_result_response_error(answers[i])), user);
+    rd_kafka_event_destroy(event);
+    rd_kafka_UserScramCredentialAlteration_destroy(wanted);
+    admin_close(&admin);
 }
 
 /* ---- Producing --------------------------------------------------------------------------------------------------- */

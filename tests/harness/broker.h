@@ -14,6 +14,9 @@
 /* Starts `nodes` brokers (1 or 3) in a folder of their own. May be called for a second cluster: each call starts one
  * more, and makes it the current one. Returns its index. */
 int broker_start(int nodes);
+/* One node that also has listeners with TLS, and access control; broker_folder() holds secure/ca.pem and the like. All calls
+ * below use the listener that has neither. */
+int broker_start_secure(void);
 void broker_select(int cluster);   /* whose turn it is in all calls below */
 const char *broker_address(void);  /* HOST:PORT[,...] */
 const char *broker_folder(void);   /* of the cluster: K/server.properties, K/log, K/data */
@@ -37,6 +40,18 @@ void broker_set_group_offset(const char *group, const char *topic, int partition
 int64_t broker_end(const char *topic, int partition, bool committed);
 /* Waits until nothing is between the two: no transaction is open there. */
 void broker_await_stable(const char *topic, int partition);
+
+/* One more thing that a principal, as "User:limited", may do. */
+struct broker_right {
+    const char *principal;
+    rd_kafka_AclOperation_t operation;
+    rd_kafka_ResourceType_t resource;
+    const char *name;
+    bool is_prefix; /* of names */
+};
+void broker_allow(const struct broker_right *right);
+/* For SCRAM-SHA-512. */
+void broker_set_password(const char *user, const char *password);
 
 /* A producer; `transactional_id` NULL = without transactions (a transactional one is initialised). Destroy it with
  * broker_producer_close, which flushes. `settings` as above. */
