@@ -12,10 +12,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "main/clock.h"
 #include "main/control.h"
+#include "main/notify.h"
 #include "main/options.h"
 #include "main/progress.h"
 #include "main/validate.h"
+#include "weir/observe.h"
 #include "weir/remote.h"
 
 struct run {
@@ -28,6 +31,7 @@ struct run {
     _Atomic uint32_t asked;  /* over HTTP, for another parallelism; 0 = not */
     int asking;              /* eventfd: readable when `asked` is set */
     struct progress *progress;
+    struct notify notify;
     int signals; /* signalfd: nothing runs in signal context */
     bool stopping;
     char parallelism[24];     /* with which to start anew when the job has stopped; "" = not at all */
@@ -57,6 +61,7 @@ static void take_signal(struct run *run)
     if (read(run->signals, &info, sizeof(info)) != (ssize_t)sizeof(info)) return;
     if (run->stopping) _exit(128 + (int)info.ssi_signo);
     run->stopping = true;
+    notify_stopping(&run->notify);
     progress_note(run->progress, "stopping: this epoch is committed first; the same signal again ends at once");
     weir_job_stop(run->job);
 }
@@ -109,6 +114,23 @@ static int shorter(int a_ms, int b_ms)
     return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
 }
 
+static int timeout_ms(struct run *run)
+{
+    const int own_ms = shorter(progress_timeout_ms(run->progress), control_timeout_ms(run->control));
+    return shorter(own_ms, notify_timeout_ms(&run->notify, clock_now_ms()));
+}
+
+static void tell_manager(struct run *run)
+{
+    const int64_t now_ms = clock_now_ms();
+    if (notify_timeout_ms(&run->notify, now_ms) != 0) return;
+    char unused[300];
+    struct weir_job_status status = { .size = sizeof(status) };
+    weir_job_status(run->job, &status);
+    const bool is_alive = weir_job_is_alive(run->job, notify_patience_ms(&run->notify), unused, sizeof(unused));
+    notify_step(&run->notify, &status, is_alive, now_ms);
+}
+
 static void wait_for_end(struct run *run)
 {
     struct pollfd descriptors[4] = {
@@ -118,11 +140,12 @@ static void wait_for_end(struct run *run)
         { .fd = run->asking, .events = POLLIN },
     };
     for (;;) {
-        poll(descriptors, 4, shorter(progress_timeout_ms(run->progress), control_timeout_ms(run->control)));
+        poll(descriptors, 4, timeout_ms(run));
         if (descriptors[1].revents & POLLIN) take_signal(run);
         control_step(run->control);
         if (descriptors[3].revents & POLLIN) take_asked(run);
         progress_show(run->progress, run->job);
+        tell_manager(run);
         if (descriptors[0].revents & POLLIN) return;
     }
 }
@@ -273,9 +296,12 @@ int weir_main_(int argc, char **argv, const struct weir_main_options *given)
         if (run.progress == NULL || run.signals < 0) {
             weir_error_set(&error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "cannot set up signals: %s", strerror(errno));
             status = 7;
+        } else if (notify_init(&run.notify, clock_now_ms(), &error) != WEIR_OK) {
+            status = weir_code_exit_status(error.code);
         } else {
             status = weir_code_exit_status(run_job(&run, graph, &error));
             graph = NULL;
+            notify_deinit(&run.notify);
         }
         progress_destroy(run.progress);
         if (run.signals >= 0) close(run.signals);

@@ -5,6 +5,7 @@
  *   validate.h  what is wrong around a job, told without running it
  *   progress.h  what a person sees on stderr while a job runs
  *   control.h   what other programs of the same user ask a running job, by a socket
+ *   notify.h    what a service manager is told: ready, alive, stopping
  *   main.c      signals by descriptor, the loop that waits for the job, exit codes
  *
  * This is the one folder of lib that prints and looks at signals. */
@@ -12,6 +13,7 @@
 #define MAIN_MAIN_H
 
 #include "main/control.h"
+#include "main/notify.h"
 #include "main/options.h"
 #include "main/progress.h"
 #include "weir/control.h"

@@ -118,12 +118,14 @@ static void say(struct answer *answer, char *text)
                                .is_static = true };
 }
 
+enum { TASK_PATIENCE_MS = 60000 };
+
 /* Says nothing of what is the matter to who has no token, but that something is. */
 void read_livez(struct weir_remote *remote, const struct request *request, struct answer *answer)
 {
     static char alive[] = "alive\n";
     char why[300];
-    if (remote->job == NULL || weir_job_is_alive(remote->job, why, sizeof why)) say(answer, alive);
+    if (remote->job == NULL || weir_job_is_alive(remote->job, TASK_PATIENCE_MS, why, sizeof why)) say(answer, alive);
     else answer_problem(answer, 503, "%s", request->right == GUARD_NOTHING ? "the job makes no progress" : why);
 }
 

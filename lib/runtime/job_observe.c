@@ -6,7 +6,6 @@
 
 /* A job thread goes round ten times a second; a task as often as its records are done, and a record may be slow. */
 #define JOB_SILENT_US 10000000
-#define TASK_SILENT_US 60000000
 
 const char *weir_phase_name(enum weir_checkpoint_phase phase)
 {
@@ -131,11 +130,12 @@ static bool is_silent(uint64_t beat_us, int64_t now_us, int64_t patience_us)
     return now_us - (int64_t)beat_us > patience_us;
 }
 
-bool weir_job_is_alive(const weir_job *job, char *why, size_t why_size)
+bool weir_job_is_alive(const weir_job *job, int64_t patience_ms, char *why, size_t why_size)
 {
-    const int64_t now = job_now_us(job);
+    const int64_t now = job_now_us(job), patience_us = patience_ms * 1000;
+    const int64_t job_patience_us = patience_us < JOB_SILENT_US ? patience_us : JOB_SILENT_US;
     const uint64_t beat_us = metrics_get(&job->metrics.beat_us);
-    if (beat_us != 0 && is_silent(beat_us, now, JOB_SILENT_US)) {
+    if (beat_us != 0 && is_silent(beat_us, now, job_patience_us)) {
         (void)snprintf(why, why_size, "the job thread has not gone round for %lld s",
                        (long long)(now - (int64_t)beat_us) / 1000000);
         return false;
@@ -144,9 +144,9 @@ bool weir_job_is_alive(const weir_job *job, char *why, size_t why_size)
         for (uint32_t i = 0; i < job->plan->vertices[v].parallelism; i++) {
             const struct metrics_task *metrics = metrics_task_at(&job->metrics, v, i);
             const bool is_busy = (atomic_load_explicit(&metrics->times[METRICS_BUSY], memory_order_relaxed) & 1) != 0;
-            if (!is_busy || !is_silent(metrics_get(&metrics->beat_us), now, TASK_SILENT_US)) continue;
-            (void)snprintf(why, why_size, "subtask %u of '%s' has been inside one call for a minute", i,
-                           job->plan->vertices[v].name);
+            if (!is_busy || !is_silent(metrics_get(&metrics->beat_us), now, patience_us)) continue;
+            (void)snprintf(why, why_size, "subtask %u of '%s' has been inside one call for more than %lld s", i,
+                           job->plan->vertices[v].name, (long long)patience_ms / 1000);
             return false;
         }
     return true;

@@ -916,7 +916,9 @@ static void run_task(void *argument)
         if (deadline_us != INT64_MAX) timeout_us = deadline_us > now ? deadline_us - now : 0;
         metrics_switch(metrics, task->blocked || task->is_held ? METRICS_BACKPRESSURED : METRICS_IDLE, now);
         waker_sleep(&task->waker, timeout_us);
-        metrics_switch(metrics, METRICS_BUSY, now_us(task));
+        const int64_t woken_us = now_us(task);
+        metrics_set(&metrics->beat_us, (uint64_t)woken_us); /* before it is busy: its sleep was no silence */
+        metrics_switch(metrics, METRICS_BUSY, woken_us);
     }
     metrics_end(metrics, now_us(task));
 }

@@ -270,7 +270,7 @@ START_TEST(who_waits_for_room_is_backpressured_and_not_busy)
     while (subtask_of(job, 0, 0).backpressured_us < 20000) continue;
     ck_assert_uint_gt(subtask_of(job, 1, 0).busy_us, 0); /* inside one call */
     ck_assert(subtask_of(job, 0, 0).is_running);
-    ck_assert(weir_job_is_alive(job, why, sizeof why));
+    ck_assert(weir_job_is_alive(job, 60000, why, sizeof why));
     atomic_store(&may_go_on, true);
     weir_job_cancel(job);
     weir_job_destroy(job);

@@ -128,9 +128,9 @@ WEIR_API bool weir_job_failure_at(const weir_job *job, uint32_t index, struct we
 
 /* ---- Health -------------------------------------------------------------------------------------------------------- */
 
-/* Whether the job's loops make progress: the job thread has gone round lately, and no task has been inside one call for a
- * minute. If not, `why` says which. True also before the start and behind the end. */
-WEIR_API bool weir_job_is_alive(const weir_job *job, char *why, size_t why_size);
+/* Whether the job's loops make progress: the job thread has gone round lately, and no task has been inside one call for
+ * longer than `patience_ms`. If not, `why` says which. True also before the start and behind the end. */
+WEIR_API bool weir_job_is_alive(const weir_job *job, int64_t patience_ms, char *why, size_t why_size);
 
 #ifdef __cplusplus
 }
