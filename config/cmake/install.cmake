@@ -3,6 +3,10 @@
 #
 #   find_package(weir CONFIG)          weir::weir weir::kafka weir::local weir::main, and each with -static; weir::test
 #   pkg-config --cflags --libs weir-main weir-kafka
+#
+# Components are what goes into which Debian package (package.cmake): runtime, development, and tools, which is also that of
+# everything that does not say.
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME tools)
 set(weir_cmake_folder ${CMAKE_INSTALL_LIBDIR}/cmake/weir)
 set(weir_pc_folder ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 get_property(weir_libraries GLOBAL PROPERTY weir_libraries)
@@ -12,15 +16,18 @@ get_property(weir_programs GLOBAL PROPERTY weir_programs)
 
 # Two sets: who links the shared form need not have what only the static one asks for.
 foreach(library IN LISTS weir_libraries)
-  install(TARGETS ${library} EXPORT weir-shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  install(TARGETS ${library}-static EXPORT weir-static ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(TARGETS ${library} EXPORT weir-shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+    COMPONENT runtime NAMELINK_COMPONENT development)
+  install(TARGETS ${library}-static EXPORT weir-static ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
   get_target_property(folders ${library} weir_includes)
   foreach(folder IN LISTS folders)
-    install(DIRECTORY ${folder}/weir DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+    install(DIRECTORY ${folder}/weir DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
+      FILES_MATCHING PATTERN "*.h")
   endforeach()
 endforeach()
-install(TARGETS weir-test EXPORT weir-test ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(DIRECTORY tests/sim/include/weir DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+install(TARGETS weir-test EXPORT weir-test ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
+install(DIRECTORY tests/sim/include/weir DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
+  FILES_MATCHING PATTERN "*.h")
 if(weir_programs)
   install(TARGETS ${weir_programs} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
@@ -30,15 +37,19 @@ set(weir_rdkafka_needs_text rdkafka)
 if(weir_rdkafka_archive)
   list(JOIN weir_rdkafka_needs " " weir_rdkafka_needs_text)
   set(weir_rdkafka_folder ${CMAKE_INSTALL_LIBDIR}/weir)
-  install(FILES ${weir_rdkafka_archive} DESTINATION ${weir_rdkafka_folder})
+  install(FILES ${weir_rdkafka_archive} DESTINATION ${weir_rdkafka_folder} COMPONENT development)
 endif()
-install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT license OPTIONAL)
+# lib, not the library folder: systemd looks below /usr/lib and /usr/local/lib.
+install(FILES config/deploy/systemd/weir-job@.service DESTINATION lib/systemd/system)
+install(FILES config/deploy/systemd/weir.sysusers DESTINATION lib/sysusers.d RENAME weir.conf)
+install(DIRECTORY config/deploy/kafka DESTINATION share/weir/deploy USE_SOURCE_PERMISSIONS)
 
 # ---- CMake package ----
 
-install(EXPORT weir-shared NAMESPACE weir:: DESTINATION ${weir_cmake_folder})
-install(EXPORT weir-static NAMESPACE weir:: DESTINATION ${weir_cmake_folder})
-install(EXPORT weir-test NAMESPACE weir:: DESTINATION ${weir_cmake_folder})
+install(EXPORT weir-shared NAMESPACE weir:: DESTINATION ${weir_cmake_folder} COMPONENT development)
+install(EXPORT weir-static NAMESPACE weir:: DESTINATION ${weir_cmake_folder} COMPONENT development)
+install(EXPORT weir-test NAMESPACE weir:: DESTINATION ${weir_cmake_folder} COMPONENT development)
 configure_package_config_file(config/cmake/weir-config.cmake.in ${PROJECT_BINARY_DIR}/package/weir-config.cmake
   INSTALL_DESTINATION ${weir_cmake_folder} PATH_VARS weir_rdkafka_folder
   NO_CHECK_REQUIRED_COMPONENTS_MACRO)
@@ -51,7 +62,7 @@ endif()
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/package/weir-config-version.cmake
   COMPATIBILITY ${weir_compatibility})
 install(FILES ${PROJECT_BINARY_DIR}/package/weir-config.cmake ${PROJECT_BINARY_DIR}/package/weir-config-version.cmake
-  DESTINATION ${weir_cmake_folder})
+  DESTINATION ${weir_cmake_folder} COMPONENT development)
 
 # ---- pkg-config ----
 
@@ -86,7 +97,7 @@ foreach(library IN LISTS weir_libraries)
     string(PREPEND pc_libs_private "${weir_kafka_libs_private} ")
   endif()
   configure_file(config/cmake/pkg-config.pc.in ${PROJECT_BINARY_DIR}/package/${pc_name}.pc @ONLY)
-  install(FILES ${PROJECT_BINARY_DIR}/package/${pc_name}.pc DESTINATION ${weir_pc_folder})
+  install(FILES ${PROJECT_BINARY_DIR}/package/${pc_name}.pc DESTINATION ${weir_pc_folder} COMPONENT development)
 endforeach()
 # Static only: what it needs beside is needed by everybody.
 set(pc_name weir-test)
@@ -95,4 +106,4 @@ set(pc_requires yaml-0.1)
 set(pc_packages "")
 set(pc_libs_private "")
 configure_file(config/cmake/pkg-config.pc.in ${PROJECT_BINARY_DIR}/package/weir-test.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/package/weir-test.pc DESTINATION ${weir_pc_folder})
+install(FILES ${PROJECT_BINARY_DIR}/package/weir-test.pc DESTINATION ${weir_pc_folder} COMPONENT development)
