@@ -1,8 +1,12 @@
 /* A running job is asked for a checkpoint, another parallelism and its end, as `weir` asks it. */
+#include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -227,6 +231,47 @@ START_TEST(a_savepoint_that_cannot_be_made_leaves_the_job_as_it_is)
 }
 END_TEST
 
+/* ---- A service manager ---------------------------------------------------------------------------------------------- */
+
+/* Messages until one holds `text`. */
+static void hear_from(int manager, const char *text)
+{
+    char message[1024] = "";
+    while (strstr(message, text) == NULL) {
+        struct pollfd descriptor = { .fd = manager, .events = POLLIN };
+        ck_assert_msg(poll(&descriptor, 1, PROCESS_DEADLINE_MS) == 1, "nobody says %s; the last word was %s", text, message);
+        const ssize_t size = recv(manager, message, sizeof message - 1, 0);
+        message[size < 0 ? 0 : size] = '\0';
+    }
+}
+
+START_TEST(a_service_manager_hears_when_the_job_runs_lives_and_ends)
+{
+    char path[64];
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    const int size = snprintf(path, sizeof path, "NOTIFY_SOCKET=@weir-%s", broker_name("manager"));
+    const char *name = strchr(path, '@');
+    memcpy(address.sun_path + 1, name + 1, strlen(name) - 1);
+    const int manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const socklen_t address_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name));
+    ck_assert(size > 0 && bind(manager, (struct sockaddr *)&address, address_size) == 0);
+
+    struct process process;
+    struct words_job job = words_job(1, 1);
+    job.options.environment[0] = path;
+    job.options.environment[1] = "WATCHDOG_USEC=4000000";
+    process_start_job(&process, &job.options, NULL);
+    hear_from(manager, "EXTEND_TIMEOUT_USEC=");
+    hear_from(manager, "READY=1\n");
+    hear_from(manager, "WATCHDOG=1\n");
+    process_signal(&process, SIGTERM);
+    hear_from(manager, "STOPPING=1\n");
+    process_expect_end(&process, 0, NULL);
+    process_free(&process);
+    close(manager);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_set_timeout(tests, 240);
@@ -238,6 +283,7 @@ static void add(TCase *tests)
     tcase_add_loop_test(tests, a_job_that_was_cancelled_to_be_deleted_begins_only_where_somebody_says, 0, 3);
     tcase_add_test(tests, savepoints_are_taken_of_a_running_job);
     tcase_add_test(tests, a_savepoint_that_cannot_be_made_leaves_the_job_as_it_is);
+    tcase_add_test(tests, a_service_manager_hears_when_the_job_runs_lives_and_ends);
 }
 
 int main(void)
