@@ -250,6 +250,26 @@ enum weir_code kafka_ask_group_rights(struct kafka_client *client, const char *g
     return code;
 }
 
+enum weir_code kafka_ask_cluster_rights(struct kafka_client *client, uint32_t *rights, const volatile bool *cancelled,
+                                        struct weir_error *error)
+{
+    struct request request = request_begin(client, RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER, cancelled);
+    rd_kafka_event_t *event;
+    *rights = 0;
+    ask_for_rights(&request);
+    rd_kafka_DescribeCluster(client->handle, request.options, request.queue);
+    const enum weir_code code = request_await(&request, "cannot ask for the cluster", &event, error);
+    if (code == WEIR_OK) {
+        size_t count;
+        const rd_kafka_AclOperation_t *operations = rd_kafka_DescribeCluster_result_authorized_operations(
+            rd_kafka_event_DescribeCluster_result(event), &count);
+        *rights = rights_of(operations, count);
+        rd_kafka_event_destroy(event);
+    }
+    request_end(&request);
+    return code;
+}
+
 static bool allows_writing(const rd_kafka_AclBinding_t *rule)
 {
     const rd_kafka_AclOperation_t operation = rd_kafka_AclBinding_operation(rule);

@@ -34,7 +34,11 @@ enum weir_code kafka_ask_settings(struct kafka_client *client, rd_kafka_Resource
 /* What this user may do with a group: KAFKA_RIGHT(READ) ..., 0 = the brokers do not tell, because the group is new. */
 enum weir_code kafka_ask_group_rights(struct kafka_client *client, const char *group, uint32_t *rights,
                                       const volatile bool *cancelled, struct weir_error *error);
-/* Whether any access rule allows anybody to write with this transactional id; true where there are no rules. */
+/* What this user may do with the cluster: KAFKA_RIGHT(DESCRIBE) ...; 0 = nothing, or the brokers do not tell. */
+enum weir_code kafka_ask_cluster_rights(struct kafka_client *client, uint32_t *rights, const volatile bool *cancelled,
+                                        struct weir_error *error);
+/* Whether any access rule allows anybody to write with this transactional id; true where there are no rules. To who may not
+ * describe the cluster librdkafka (2.8) says that there are none, instead of the broker's refusal. */
 enum weir_code kafka_ask_id_rule(struct kafka_client *client, const char *transactional_id, bool *is_allowed,
                                  const volatile bool *cancelled, struct weir_error *error);
 

@@ -33,7 +33,8 @@ static const struct weir_check
                       "Nothing is read until there is one; check the pattern, and the right to describe the topics." },
     topic_made = { "topic-created", NOTE, "topic '{0}' does not exist yet: the job makes it", "Nothing is to be done." },
     topic_unknown = { "topic-not-described", ERROR(ENVIRONMENT), "topic '{0}' cannot be looked at: {1}",
-                      "Give this user the right to describe it." },
+                      "Allow this user to Read it where the job reads it, and to Write it where it writes: either "
+                      "includes the right to describe it." },
     no_reading = { "topic-not-readable", ERROR(ENVIRONMENT), "this user may not read topic '{0}'",
                    "Add a rule: kafka-acls.sh --add --allow-principal User:NAME --operation Read --topic {0}" },
     no_writing = { "topic-not-writable", ERROR(ENVIRONMENT), "this user may not write topic '{0}'",
@@ -346,6 +347,15 @@ static void examine_ids(const struct examiner *examiner, const struct weir_decid
 {
     char id[TRANSACTION_ID_SIZE], prefix[TRANSACTION_ID_SIZE];
     struct weir_error error;
+    uint32_t rights;
+    if (kafka_ask_cluster_rights(examiner->client, &rights, NULL, &error) != WEIR_OK) {
+        weir_report(examination, &rules_unknown, error.text);
+        return;
+    }
+    if ((rights & KAFKA_RIGHT(DESCRIBE)) == 0) {
+        weir_report(examination, &rules_unknown, "it may not see the rules");
+        return;
+    }
     (void)snprintf(prefix, sizeof prefix, "%s-%s-", options->context->job, options->slot);
     for (uint32_t i = 0; i < options->ring_size; i++) {
         bool is_allowed;

@@ -119,25 +119,8 @@ END_TEST
 /* Everybody (all are ANONYMOUS here) may do this, and so nothing else, with what has no rule yet. */
 static void allow_only(rd_kafka_ResourceType_t type, const char *name, rd_kafka_AclOperation_t operation)
 {
-    char problem[256];
-    rd_kafka_t *client = broker_producer(NULL, NULL);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
-    rd_kafka_AclBinding_t *rule =
-        rd_kafka_AclBinding_new(type, name, RD_KAFKA_RESOURCE_PATTERN_LITERAL, "User:ANONYMOUS", "*", operation,
-                                RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, problem, sizeof problem);
-    ck_assert_msg(rule != NULL, "%s", problem);
-    rd_kafka_CreateAcls(client, &rule, 1, NULL, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 30000);
-    ck_assert_ptr_nonnull(event);
-    size_t count;
-    const rd_kafka_acl_result_t **results =
-        rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(event), &count);
-    ck_assert(rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR && count == 1);
-    ck_assert_ptr_null(rd_kafka_acl_result_error(results[0]));
-    rd_kafka_event_destroy(event);
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_AclBinding_destroy(rule);
-    broker_producer_close(client);
+    broker_allow(&(struct broker_right){ .principal = "User:ANONYMOUS", .operation = operation, .resource = type,
+                                         .name = name });
 }
 
 /* A rule counts a moment after it was made. */
