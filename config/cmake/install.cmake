@@ -43,7 +43,10 @@ install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT license OPTI
 # lib, not the library folder: systemd looks below /usr/lib and /usr/local/lib.
 install(FILES config/deploy/systemd/weir-job@.service DESTINATION lib/systemd/system)
 install(FILES config/deploy/systemd/weir.sysusers DESTINATION lib/sysusers.d RENAME weir.conf)
-install(DIRECTORY config/deploy/kafka DESTINATION share/weir/deploy USE_SOURCE_PERMISSIONS)
+install(DIRECTORY config/deploy/kafka config/deploy/kubernetes config/deploy/container DESTINATION share/weir/deploy
+  USE_SOURCE_PERMISSIONS)
+install(FILES config/deploy/README.md config/deploy/prometheus-alerts.yaml config/deploy/grafana-dashboard.json
+  DESTINATION share/weir/deploy)
 
 # ---- CMake package ----
 
