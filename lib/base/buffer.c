@@ -27,11 +27,9 @@ void buffer_clear(struct buffer *buffer)
 
 static bool grow(struct buffer *buffer, size_t needed)
 {
-    size_t capacity = buffer->capacity < CAPACITY_MIN ? CAPACITY_MIN : buffer->capacity;
-    while (capacity < needed) {
-        if (capacity > SIZE_MAX / 2) return false;
-        capacity *= 2;
-    }
+    size_t capacity = buffer->capacity > SIZE_MAX / 2 ? SIZE_MAX : buffer->capacity * 2;
+    if (capacity < CAPACITY_MIN) capacity = CAPACITY_MIN;
+    if (capacity < needed) capacity = needed; /* who knows how much it will be gets no more */
     char *data = realloc(buffer->data, capacity);
     if (data == NULL) return false;
     buffer->data = data;
