@@ -128,6 +128,9 @@ static void say_status(const struct control *control, struct asker *asker)
     SAY_MS(record_gap_max_ms);
     SAY_COUNT(state_entries);
     SAY_COUNT(state_bytes);
+    SAY_COUNT(state_memory);
+    SAY_COUNT(state_memory_max);
+    SAY_COUNT(state_memory_budget);
     SAY_COUNT(parallelism);
     SAY_COUNT(max_parallelism);
     SAY_COUNT(checkpoints_done);

@@ -73,7 +73,7 @@ static void show_plain(const struct weir_job_status *status, double in_rate, dou
             "status running=%d incarnation=%llu epoch=%llu in=%llu out=%llu open=%llu in_rate=%.0f out_rate=%.0f "
             "commit_ms=%.1f lag=%lld restarts=%llu commits=%llu commit_p50=%.1f commit_p99=%.1f durable_p50=%.2f "
             "durable_p99=%.2f frame_bytes=%llu gap_p99_ms=%.2f gap_max_ms=%.2f state_entries=%llu state_bytes=%llu "
-            "state_reads=%llu\n",
+            "state_reads=%llu state_memory=%llu state_memory_max=%llu\n",
             status->running, (unsigned long long)status->incarnation, (unsigned long long)status->epoch_committed,
             (unsigned long long)status->records_in, (unsigned long long)status->records_out,
             (unsigned long long)status->records_out_open, in_rate, out_rate, status->commit_latency_ms,
@@ -82,7 +82,8 @@ static void show_plain(const struct weir_job_status *status, double in_rate, dou
             status->durable_latency_p99_ms, (unsigned long long)status->frame_bytes, status->record_gap_p99_ms,
             status->record_gap_max_ms,
             (unsigned long long)status->state_entries, (unsigned long long)status->state_bytes,
-            (unsigned long long)status->state_reads);
+            (unsigned long long)status->state_reads, (unsigned long long)status->state_memory,
+            (unsigned long long)status->state_memory_max);
 }
 
 void progress_restart(struct progress *progress)

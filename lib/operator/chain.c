@@ -108,6 +108,11 @@ static bool join(struct chain *chain, const struct chain_targets *targets, struc
     return true;
 }
 
+static bool emits_on_commit(const struct weir_task *task)
+{
+    return operator_is_keyed(task->spec) && task->spec->emit == WEIR_EMIT_ON_COMMIT;
+}
+
 static struct shard *make_shard(const struct chain *chain, struct weir_task *task)
 {
     const struct operator_spec *spec = task->spec;
@@ -120,6 +125,7 @@ static struct shard *make_shard(const struct chain *chain, struct weir_task *tas
     return shard_create(&(struct shard_options){ .states = spec->states, .state_count = spec->state_count,
                                                  .max_parallelism = chain->max_parallelism, .group_first = first,
                                                  .group_count = behind - first, .epoch = chain->epoch,
+                                                 .forgets_parts = !emits_on_commit(task),
                                                  .migrate = stage_migrate, .migrate_user = task });
 }
 
@@ -473,11 +479,6 @@ enum chain_result chain_replay(struct chain *chain, uint32_t stage, uint32_t por
 }
 
 /* ---- Barriers ---------------------------------------------------------------------------------------------------- */
-
-static bool emits_on_commit(const struct weir_task *task)
-{
-    return operator_is_keyed(task->spec) && task->spec->emit == WEIR_EMIT_ON_COMMIT;
-}
 
 static enum weir_code finish_stage(struct weir_task *task)
 {

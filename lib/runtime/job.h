@@ -49,6 +49,7 @@
 #include "runtime/position_map.h"
 #include "runtime/task.h"
 #include "runtime/worker.h"
+#include "state/holdings.h"
 
 #define JOB_SLOT "0"
 /* All positions travel with the offsets this often, else those that moved (R4). */
@@ -257,6 +258,8 @@ struct weir_job {
         VEC(struct job_store) open; /* until the tasks are made: in the order of the shards */
         char *temporary;            /* folder, where nobody has named one; NULL = none yet */
     } stores;
+    struct holdings holdings;            /* of memory, by state */
+    uint64_t frames_charged;             /* job_hold_frames */
     struct job_dump dump;
     struct job_taking taking;
     struct job_from from;
@@ -434,6 +437,8 @@ void job_assign_splits(struct weir_job *job, struct job_source *source);
 
 /* From the acks (none for epoch 0) to an encoded frame. False: out of memory. */
 bool job_encode_frame(struct weir_job *job, uint64_t epoch);
+/* Deltas and frames that are in memory are counted as state's. */
+void job_hold_frames(struct weir_job *job);
 /* From one PART letter to job->parts.frame and .name. False: out of memory. */
 bool job_encode_part(struct weir_job *job, const struct letter_from_task *letter);
 void job_drop_acks(struct weir_job *job);
@@ -502,6 +507,13 @@ bool job_stores_are_linked(const struct weir_job *job); /* by bases, instead of 
 /* Environment worker. Nothing where state is in memory. */
 /* `manifest`: of the checkpoint in the job's own store that is restored, NULL = none. */
 enum weir_code job_stores_open(struct weir_job *job, const struct manifest *manifest, struct weir_error *error);
+/* What all of state may take in memory; 0 = there is no budget. */
+uint64_t job_stores_budget(const struct weir_job *job);
+/* Of an epoch (task.h): what the configuration says, or less for changed state where the budget is small. */
+struct job_limits {
+    uint64_t soft_bytes, delta_bytes, hard_bytes;
+};
+struct job_limits job_stores_limits(const struct weir_job *job);
 void job_stores_use(struct weir_job *job);   /* the tasks were made: their shards take the stores */
 void job_stores_drop(struct weir_job *job);  /* those that nobody took */
 void job_stores_close(struct weir_job *job); /* the tasks are gone: the folders go, too */

@@ -14,6 +14,7 @@ static enum weir_code make_task(struct weir_job *job, uint32_t vertex, uint32_t 
                                 bool was_complete, struct weir_error *error)
 {
     const struct plan_vertex *at = &job->plan->vertices[vertex];
+    const struct job_limits limits = job_stores_limits(job); /* for the job as a whole */
     struct task_options options = {
         .vertex = at,
         .vertex_index = vertex,
@@ -30,8 +31,9 @@ static enum weir_code make_task(struct weir_job *job, uint32_t vertex, uint32_t 
         .job = &job->mailbox,
         .metrics = metrics_task_at(&job->metrics, vertex, subtask),
         .buffer_timeout_us = weir_config_duration_ms(job->config, "execution.buffer-timeout") * 1000,
-        .soft_limit_bytes = (uint64_t)weir_config_size_bytes(job->config, "execution.epoch.soft-limit"),
-        .hard_limit_bytes = (uint64_t)weir_config_size_bytes(job->config, "execution.epoch.hard-limit"),
+        .soft_limit_bytes = limits.soft_bytes / at->parallelism + 1,
+        .delta_limit_bytes = limits.delta_bytes / at->parallelism + 1,
+        .hard_limit_bytes = limits.hard_bytes / at->parallelism + 1,
         .bases_by_links = job_stores_are_linked(job),
     };
     void *sinks[CHAIN_STAGES_MAX] = { NULL };
@@ -40,9 +42,6 @@ static enum weir_code make_task(struct weir_job *job, uint32_t vertex, uint32_t 
     for (size_t i = 0; i < job->sources.count; i++)
         if (job->sources.items[i].vertex == vertex) options.source = job->sources.items[i].instance;
     options.sinks = sinks;
-    /* Limits are for the job as a whole. */
-    options.soft_limit_bytes = options.soft_limit_bytes / at->parallelism + 1;
-    options.hard_limit_bytes = options.hard_limit_bytes / at->parallelism + 1;
 
     struct task **slot = vec_push(&job->tasks);
     struct letter_from_task **ack = vec_push(&job->acks);

@@ -297,6 +297,37 @@ static bool have_ended(const struct weir_job *job)
     return true;
 }
 
+static uint64_t deltas_bytes(const struct letter_from_task *letter)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; letter != NULL && i < letter->snapshot.stage_count; i++)
+        bytes += letter->snapshot.deltas[i].capacity;
+    return bytes;
+}
+
+/* Frames are as large as what they are made of, and a little more: they stay in memory, so they are not left to grow by
+ * doubling. Should memory be short, the encoding says so. */
+static void make_room(struct buffer *frame, uint64_t bytes)
+{
+    enum { MANIFEST_BYTES = 16 << 10 };
+    buffer_clear(frame);
+    (void)buffer_reserve(frame, (size_t)bytes + MANIFEST_BYTES);
+}
+
+static uint64_t acks_bytes(const struct weir_job *job)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < job->acks.count; i++) bytes += deltas_bytes(job->acks.items[i]);
+    return bytes;
+}
+
+void job_hold_frames(struct weir_job *job)
+{
+    uint64_t bytes = job->closing.frame.capacity + job->parts.frame.capacity + acks_bytes(job);
+    for (size_t i = 0; i < job->parts.waiting.count; i++) bytes += deltas_bytes(job->parts.waiting.items[i]);
+    holdings_charge(&job->holdings, &job->frames_charged, bytes);
+}
+
 bool job_encode_frame(struct weir_job *job, uint64_t epoch)
 {
     begin_closing(job, epoch);
@@ -310,7 +341,9 @@ bool job_encode_frame(struct weir_job *job, uint64_t epoch)
     if (!fill_sources(job, manifest) || !fill_operators(job, manifest, epoch)) return false;
     if (!job_fill_flights(job, manifest)) return false;
     closing->name.file[0] = '\0';
+    make_room(&closing->frame, acks_bytes(job));
     const bool good = manifest_encode(manifest, &closing->frame, &closing->name);
+    job_hold_frames(job);
     job_drop_acks(job);
     job_drop_flights(job);
     manifest->flight_count = 0;
@@ -345,9 +378,11 @@ bool job_encode_part(struct weir_job *job, const struct letter_from_task *letter
     part.is_part = true;
     part.parent = end_of(&parts->durable, &job->closing.name);
     buffer_init(&parts->frame);
+    make_room(&parts->frame, deltas_bytes(letter));
     parts->name.file[0] = '\0';
     const bool good = fill_part(job, letter, &arena, &part) && manifest_encode(&part, &parts->frame, &parts->name);
     arena_deinit(&arena);
+    job_hold_frames(job);
     return good;
 }
 

@@ -21,6 +21,7 @@ struct restoring {
     uint32_t mapping_count;
     uint64_t redo_epoch;
     uint64_t frames, log_bytes; /* that were replayed */
+    uint64_t charged;           /* for what is being replayed */
     bool was_complete;
 };
 
@@ -116,6 +117,7 @@ static enum weir_code replay_frame(struct restoring *restoring, const struct wei
     struct weir_job *job = restoring->job;
     struct manifest manifest;
     enum weir_code code = store_read_manifest(restoring->store, name, bytes, arena, &manifest, error);
+    holdings_charge(&job->holdings, &restoring->charged, bytes->capacity);
     if (code == WEIR_OK && is_founding(restoring)) job_begin_rename(job, &manifest);
     for (size_t i = 0; code == WEIR_OK && i < job->keyed.count; i++) {
         restoring->keyed = &job->keyed.items[i];
@@ -150,6 +152,7 @@ static enum weir_code replay_deltas(struct restoring *restoring, struct weir_err
     store_chain_clear(&chain);
     arena_deinit(&arena);
     buffer_deinit(&bytes);
+    holdings_charge(&job->holdings, &restoring->charged, 0);
     return code;
 }
 

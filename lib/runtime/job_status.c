@@ -66,6 +66,10 @@ void job_publish(struct weir_job *job)
         .running = job_is_running(job),
         .was_complete = job->was_complete,
     };
+    job_hold_frames(job);
+    status.state_memory = holdings_bytes(&job->holdings);
+    status.state_memory_max = holdings_bytes_most(&job->holdings);
+    status.state_memory_budget = job_stores_budget(job);
     uint64_t written = 0, gap_us = job->gap_max_us, gaps[GAPS_BUCKETS];
     memcpy(gaps, job->gaps_before, sizeof(gaps));
     /* Before they are started, tasks belong to the restore. */

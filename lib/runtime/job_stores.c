@@ -13,9 +13,14 @@
  *   FOLDER/local-<incarnation>/<attempt>-<shard>      FOLDER: state.backend.local-dir/<job>, or the job's in the
  *                                                     checkpoint store; with checkpoints in memory, a temporary one
  *
- * state.backend.memory is for all of them: half for the tables, a quarter for blocks read, and a quarter for batches on
- * their way and for what cannot be told before. */
-enum { OPEN_FILES = 512, OPEN_FILES_MIN = 16, FOLDER_MAX = 900 };
+ * state.backend.memory is for all of them:
+ *
+ *   12/24  tables                          6/24   blocks read
+ *    2/24  batches on their way to stores  4/24   deltas on their way into the log, as the tasks write them and in their frame,
+ *                                                 of an epoch and of its early part: so each may have a 24th
+ *
+ * Each of the last two has a least size, below which a job would do nothing but commit: a small budget is passed. */
+enum { OPEN_FILES = 512, OPEN_FILES_MIN = 16, FOLDER_MAX = 900, DELTA_BYTES_MIN = 512 << 10 };
 
 static bool is_on_disk(const struct weir_job *job)
 {
@@ -32,6 +37,20 @@ void job_stores_note(const struct weir_job *job)
 bool job_stores_are_linked(const struct weir_job *job)
 {
     return is_on_disk(job) && weir_config_bool(job->config, "execution.checkpointing.incremental");
+}
+
+uint64_t job_stores_budget(const struct weir_job *job)
+{
+    return is_on_disk(job) ? (uint64_t)weir_config_size_bytes(job->config, "state.backend.memory") : 0;
+}
+
+struct job_limits job_stores_limits(const struct weir_job *job)
+{
+    const uint64_t soft = (uint64_t)weir_config_size_bytes(job->config, "execution.epoch.soft-limit");
+    const uint64_t hard = (uint64_t)weir_config_size_bytes(job->config, "execution.epoch.hard-limit");
+    const uint64_t share = job_stores_budget(job) / 24, most = share > DELTA_BYTES_MIN ? share : DELTA_BYTES_MIN;
+    if (!is_on_disk(job)) return (struct job_limits){ .soft_bytes = soft, .delta_bytes = soft, .hard_bytes = hard };
+    return (struct job_limits){ .soft_bytes = soft, .delta_bytes = most / 2, .hard_bytes = hard < most ? hard : most };
 }
 
 static void folder_of(const struct weir_job *job, char folder[FOLDER_MAX])
@@ -185,8 +204,7 @@ enum weir_code job_stores_open(struct weir_job *job, const struct manifest *mani
     folder_of(job, folder);
     code = store_rocksdb_begin(folder, job->decision.incarnation, error);
     if (code == WEIR_OK && job->stores.memory == NULL) {
-        const uint64_t bytes = (uint64_t)weir_config_size_bytes(job->config, "state.backend.memory");
-        job->stores.memory = store_memory_create(bytes / 4);
+        job->stores.memory = store_memory_create(job_stores_budget(job) / 4);
         if (job->stores.memory == NULL)
             code = weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "no memory for a cache of blocks");
     }
@@ -203,13 +221,16 @@ enum weir_code job_stores_open(struct weir_job *job, const struct manifest *mani
 void job_stores_use(struct weir_job *job)
 {
     size_t next = 0;
-    const uint64_t bytes = (uint64_t)weir_config_size_bytes(job->config, "state.backend.memory");
-    for (size_t i = 0; i < job->shards.count && next < job->stores.open.count; i++) {
+    const uint64_t bytes = job_stores_budget(job);
+    for (size_t i = 0; i < job->shards.count; i++) {
         const struct job_keyed *keyed = &job->keyed.items[job->shards.items[i].keyed];
         if (keyed->spec->state_count == 0) continue;
         struct task *task = job->tasks.items[job->vertex_first[keyed->vertex] + job->shards.items[i].subtask];
+        struct shard *shard = chain_shard(task_chain(task), keyed->stage);
+        shard_report_to(shard, &job->holdings);
+        if (!is_on_disk(job)) continue;
         const struct job_store *opened = &job->stores.open.items[next++];
-        shard_use(chain_shard(task_chain(task), keyed->stage), opened->store, bytes / 2 / shard_count(job));
+        shard_use(shard, opened->store, bytes / 2 / shard_count(job));
         job->shards.items[i].known = opened->known;
         job->shards.items[i].linked = opened->linked;
     }

@@ -263,9 +263,9 @@ static void say_active(struct task *task)
 static void look_at_limits(struct task *task)
 {
     if (task->bytes_said) return;
-    const uint64_t bytes =
-        chain_kept_bytes(task->chain) + chain_delta_bytes(task->chain) + chain_unflushed_bytes(task->chain);
-    if (bytes < task->options.soft_limit_bytes) return;
+    const uint64_t delta_bytes = chain_delta_bytes(task->chain);
+    const uint64_t bytes = chain_kept_bytes(task->chain) + delta_bytes + chain_unflushed_bytes(task->chain);
+    if (bytes < task->options.soft_limit_bytes && delta_bytes < task->options.delta_limit_bytes) return;
     task->bytes_said = true;
     tell(task, LETTER_BYTES);
 }

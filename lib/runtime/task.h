@@ -48,9 +48,10 @@ struct task_options {
     void *source;                  /* opened source of the vertex, or NULL */
     void *const *sinks;            /* opened sinks per stage of the chain; copied */
     int64_t buffer_timeout_us;
-    uint64_t soft_limit_bytes; /* of changed state, kept records and output in an epoch; for this task alone */
-    bool bases_by_links;       /* where a store can */
-    uint64_t hard_limit_bytes; /* of changed state, and of kept records, that are held in memory */
+    uint64_t soft_limit_bytes;  /* of changed state, kept records and output in an epoch; for this task alone */
+    uint64_t delta_limit_bytes; /* the same of changed state alone */
+    uint64_t hard_limit_bytes;  /* of changed state, and of kept records, that are held in memory */
+    bool bases_by_links;        /* where a store can */
 };
 
 struct task;

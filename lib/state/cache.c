@@ -1,5 +1,6 @@
 #include "state/cache.h"
 
+#include "state/holdings.h"
 #include "state/shard_private.h"
 #include "state/store_key.h"
 
@@ -69,6 +70,34 @@ void shard_use(struct shard *shard, struct state_store *store, uint64_t budget_b
     shard->cache.budget_bytes = budget_bytes;
     shard->cache.has_all = store->began_empty;
     set_due(shard);
+}
+
+/* ---- Memory ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t memory_held(const struct shard *shard, uint64_t *blocks)
+{
+    const struct cache *cache = &shard->cache;
+    const struct store_operations *operations = shard->store->operations;
+    const uint64_t delta = shard->snapshot.delta == NULL ? 0 : shard->snapshot.delta->capacity;
+    *blocks = 0;
+    return shard_bytes(shard) + delta + cache->values.capacity + cache->head.capacity +
+           (operations->memory == NULL ? 0 : operations->memory(shard->store, blocks));
+}
+
+void cache_report(struct shard *shard, bool is_end)
+{
+    struct holdings *holdings = shard->cache.holdings;
+    uint64_t blocks;
+    if (holdings == NULL) return;
+    const uint64_t bytes = memory_held(shard, &blocks);
+    if (shard->holds_units) holdings_note_blocks(holdings, blocks);
+    holdings_charge(holdings, &shard->cache.charged, is_end ? 0 : bytes);
+}
+
+void shard_report_to(struct shard *shard, struct holdings *holdings)
+{
+    shard->cache.holdings = holdings;
+    cache_report(shard, false);
 }
 
 bool shard_has_store(const struct shard *shard) { return shard->holds_units; }
@@ -239,13 +268,14 @@ void shard_load(struct shard *shard, uint32_t state, const struct state_key *key
 static void flush(struct shard *shard)
 {
     struct weir_error error = { 0 };
+    cache_report(shard, false); /* most of the time there is no batch */
     shard->cache.batch_bytes = 0;
     if (operations_of(shard)->flush(shard->store, &error) != WEIR_OK) fail(shard, &error);
 }
 
 static uint64_t batch_bytes_max(const struct shard *shard)
 {
-    const uint64_t share = shard->cache.budget_bytes / 8;
+    const uint64_t share = shard->cache.budget_bytes / 16; /* what collects it may grow to twice as much */
     return share < BATCH_BYTES_MIN ? BATCH_BYTES_MIN : share > BATCH_BYTES_MAX ? BATCH_BYTES_MAX : share;
 }
 
@@ -432,6 +462,7 @@ static void go_on(struct shard *shard, size_t slots_max)
 void shard_tend(struct shard *shard)
 {
     struct cache *cache = &shard->cache;
+    cache_report(shard, false);
     if (!shard->holds_units || has_failed(shard)) return;
     const uint64_t bytes = bytes_used(shard);
     if (cache->round == ROUND_NONE) {
@@ -459,6 +490,7 @@ enum weir_code cache_settle(struct shard *shard, bool always, struct weir_error 
 {
     struct walk writing = { 0 }, emptying = { 0 };
     if (!always && bytes_used(shard) < shard->cache.due_bytes) return WEIR_OK;
+    cache_report(shard, false);
     if (shard_walk(shard, &writing, SIZE_MAX, write_down, NULL)) flush(shard);
     if (!has_failed(shard)) (void)shard_walk(shard, &emptying, SIZE_MAX, empty_slot, NULL);
     set_due(shard);

@@ -53,6 +53,8 @@ struct cache {
     uint64_t head_generation; /* and its generation */
     uint64_t reads;
     uint64_t evictions;
+    struct holdings *holdings; /* NULL = nobody wants to know; with or without a store */
+    uint64_t charged;
     struct weir_error failure; /* sticky; code WEIR_OK = none */
 };
 
@@ -67,6 +69,9 @@ void cache_load_run(struct shard *shard, uint32_t state, const struct state_key 
 
 /* The collection's elements are dead. */
 void cache_remove_elements(struct shard *shard, uint32_t state, const struct state_key *key, uint64_t generation);
+
+/* Says what the shard holds, and at the end that it is nothing. */
+void cache_report(struct shard *shard, bool is_end);
 
 /* While a shard is being restored: writes everything down and empties the tables when the budget is used up, or
  * `always`. */

@@ -43,6 +43,7 @@ struct shard *shard_create(const struct shard_options *options)
     shard->group_count = options->group_count;
     shard->epoch = options->epoch;
     shard->changed_flag = ENTRY_CHANGED;
+    shard->forgets_parts = options->forgets_parts;
     shard->migrate = options->migrate;
     shard->migrate_user = options->migrate_user;
     entries_init(&shard->entries);
@@ -80,6 +81,7 @@ static void free_blocks(struct shard *shard, const struct table *table)
 void shard_destroy(struct shard *shard)
 {
     if (shard == NULL) return;
+    cache_report(shard, true);
     for (uint32_t i = 0; shard->tables != NULL && i < shard->group_count; i++) {
         if (shard->entries.block_count > 0) free_blocks(shard, &shard->tables[i]);
         table_deinit(&shard->tables[i]);

@@ -101,6 +101,7 @@ struct shard {
     state_migrate_fn *migrate;
     void *migrate_user;
     struct state_store *store;
+    bool forgets_parts; /* `listed` stays empty */
     bool holds_units;   /* the store does: what is not in a table may be there */
     uint8_t dirty_flag; /* ENTRY_DIRTY with such a store, else 0 */
     struct cache cache;

@@ -6,7 +6,7 @@
  *   b changes          frozen ──> a b c          changes ─> b                  b as it was goes to the delta first
  *   steps              a, c go to the delta; b has lost the flag of n and is passed over
  *
- * A part begins like a barrier, but what its steps have looked at goes to `listed`:
+ * A part begins like a barrier, but what its steps have looked at goes to `listed`, unless the shard forgets parts:
  *
  *   epoch n open       changes ─> a b            part begins, steps            listed ──> a b
  *   b, c change        changes ─> b c            listed ──> a b                emit on commit: a b, then c
@@ -46,7 +46,7 @@ static bool visit_list(const struct shard *shard, const struct changes *list, si
 bool shard_each_changed_from(struct shard *shard, uint32_t state, size_t *position, shard_visit_fn *visit, void *user)
 {
     CHECK(state < shard->state_count);
-    CHECK(shard->snapshot.delta == NULL || !shard->snapshot.is_part);
+    CHECK(!shard->forgets_parts && (shard->snapshot.delta == NULL || !shard->snapshot.is_part));
     /* While the snapshot of the epoch before is under way, the list is still that epoch's. */
     const size_t listed_count = shard->snapshot.delta == NULL ? shard->listed.count : 0;
     if (*position < listed_count &&
@@ -98,7 +98,7 @@ static void write_change(struct shard *shard, const struct change *change)
 {
     struct entry *entry = entry_at(&shard->entries, change->reference);
     shard_save(shard, entry, change->hash);
-    if (shard->snapshot.is_part && !(entry->flags & ENTRY_LISTED)) {
+    if (shard->snapshot.is_part && !shard->forgets_parts && !(entry->flags & ENTRY_LISTED)) {
         entry->flags |= ENTRY_LISTED;
         changes_push(&shard->listed, *change);
     }
@@ -118,7 +118,7 @@ static bool begin(struct shard *shard, struct buffer *delta, bool is_part)
     struct snapshot *snapshot = &shard->snapshot;
     CHECK(snapshot->delta == NULL);
     if (!buffer_reserve(delta, shard->changed_bytes)) return false;
-    if (is_part && !changes_reserve_many(&shard->listed, shard->changes.count)) return false;
+    if (is_part && !shard->forgets_parts && !changes_reserve_many(&shard->listed, shard->changes.count)) return false;
     const struct changes emptied = snapshot->frozen;
     *snapshot = (struct snapshot){ .delta = delta, .frozen = shard->changes, .is_part = is_part };
     shard->changes = emptied;

@@ -71,6 +71,7 @@ struct shard_options {
     uint32_t group_first; /* key groups [group_first, group_first + group_count) */
     uint32_t group_count;
     uint64_t epoch;       /* the epoch that is open */
+    bool forgets_parts;   /* nobody asks what has changed in an epoch: what an early part has written may be evicted */
     state_migrate_fn *migrate; /* asked when a value of another version is used: lazily. NULL = there are none */
     void *migrate_user;
 };
@@ -87,6 +88,7 @@ struct state_key {
 
 struct shard;
 struct state_store;
+struct holdings;
 
 /* Time to live. An entry of a state with `ttl_ms` holds when it was touched last. Who finds that it has expired takes it
  * away, as a change like any other. What nobody comes by is taken away by shard_clean, and bases and compactions leave it
@@ -100,8 +102,11 @@ void shard_destroy(struct shard *shard);
  * out of the shard is made durable. */
 void shard_use(struct shard *shard, struct state_store *store, uint64_t budget_bytes);
 bool shard_has_store(const struct shard *shard);
+/* From now on until its end the shard says what it holds in memory, between batches. `holdings` outlives it. */
+void shard_report_to(struct shard *shard, struct holdings *holdings);
 const struct weir_error *shard_failure(const struct shard *shard); /* sticky; NULL = none */
-/* Between records: writes down and evicts some, when the budget is nearly used up. Values and cursors are gone then. */
+/* Between records: writes down and evicts some, when the budget is nearly used up, and says what is held. Values and cursors
+ * are gone then. */
 void shard_tend(struct shard *shard);
 /* For who knows the next keys of a value state: brings at most 256 of them in from the store with one question. */
 void shard_load(struct shard *shard, uint32_t state, const struct state_key *keys, uint32_t count);
@@ -249,7 +254,8 @@ bool shard_snapshot(struct shard *shard, uint64_t epoch, struct buffer *delta);
 /* Begins an early part of the open epoch's delta, which stays open: what changed so far, as it is now. Continued by
  * shard_snapshot_step, with the same duties. What changes again belongs to the next part or to the snapshot behind the
  * barrier, so parts and snapshot are applied in the order in which they were begun. Of what a part has written the shard
- * keeps 8 bytes for each unit until the barrier, and its tombstones, so that emit on commit still finds them all. */
+ * keeps 8 bytes for each unit until the barrier, and its tombstones, so that emit on commit still finds them all, unless it
+ * forgets parts. */
 bool shard_part_begin(struct shard *shard, struct buffer *delta);
 
 /* A base. Begin answers the redo point. At most one dump at a time. */

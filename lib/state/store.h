@@ -78,6 +78,8 @@ struct store_operations {
     void (*set_time)(struct state_store *store, int64_t now_ms);
 
     uint64_t (*bytes)(const struct state_store *store); /* on disk, about */
+    /* Its own, and that of all blocks of the process that stores have read; NULL where there is none. */
+    uint64_t (*memory)(const struct state_store *store, uint64_t *blocks);
     void (*destroy)(struct state_store *store);
 };
 

@@ -58,6 +58,8 @@ struct rocks {
     rocksdb_iterator_t *walking; /* NULL: the state's walk has not begun */
     uint32_t walk_state;
     struct buffer name, scratch;
+    const struct store_memory *memory;
+    uint64_t database_bytes; /* of memtables and open tables, when it was looked at last */
     bool reads_only;
     bool has_base;
     VEC(struct brought) brought;
@@ -149,6 +151,28 @@ void store_memory_destroy(struct store_memory *memory)
     if (memory == NULL) return;
     rocksdb_cache_destroy(memory->cache);
     free(memory);
+}
+
+/* A file takes some kilobytes while it is open, whatever is in the cache of blocks. */
+static void look_at_memory(struct rocks *rocks)
+{
+    static const char *const properties[] = { "rocksdb.cur-size-all-mem-tables", "rocksdb.estimate-table-readers-mem" };
+    rocks->database_bytes = 0;
+    for (uint32_t i = 0; i < rocks->state_count; i++)
+        for (size_t k = 0; k < sizeof properties / sizeof properties[0]; k++) {
+            uint64_t bytes;
+            if (rocksdb_property_int_cf(rocks->db, rocks->families[i], properties[k], &bytes) == 0)
+                rocks->database_bytes += bytes;
+        }
+}
+
+static uint64_t rocks_memory(const struct state_store *store, uint64_t *blocks)
+{
+    const struct rocks *rocks = (const struct rocks *)(const void *)store;
+    *blocks = rocks->memory == NULL ? 0 : store_memory_used(rocks->memory);
+    return sizeof *rocks + rocks->database_bytes + rocks->collected.capacity + rocks->name.capacity +
+           rocks->scratch.capacity + rocks->pending.capacity * sizeof(struct pending) +
+           rocks->cleared.capacity * sizeof(struct pending);
 }
 
 /* ---- Opening ----------------------------------------------------------------------------------------------------- */
@@ -410,6 +434,7 @@ static enum weir_code open_in(struct rocks *rocks, const struct store_rocksdb_op
     rocks->state_count = options->state_count;
     rocks->max_parallelism = options->max_parallelism;
     rocks->has_base = options->base != NULL;
+    rocks->memory = options->memory;
     set_options(rocks, options);
     if (!rocks->reads_only) set_expiries(rocks);
     enum weir_code code = prepare_directory(rocks, options, db, fresh, error);
@@ -417,6 +442,7 @@ static enum weir_code open_in(struct rocks *rocks, const struct store_rocksdb_op
     if (code == WEIR_OK) code = open_database(rocks, options, db, error);
     if (code != WEIR_OK || options->base == NULL || rocks->reads_only) return code;
     const uint32_t end = options->group_first + options->group_count;
+    look_at_memory(rocks);
     code = clip(rocks, 0, options->group_first, error);
     return code == WEIR_OK ? clip(rocks, end, options->max_parallelism, error) : code;
 }
@@ -795,6 +821,7 @@ static enum weir_code rocks_flush(struct state_store *store, struct weir_error *
     }
     rocks->pending.count = rocks->cleared.count = 0;
     buffer_clear(&rocks->collected);
+    look_at_memory(rocks);
     return WEIR_OK;
 }
 
@@ -893,7 +920,7 @@ enum weir_code store_rocksdb_open(const struct store_rocksdb_options *options, s
         .remove = rocks_remove, .remove_elements = rocks_remove_elements, .flush = rocks_flush, .scan = rocks_scan,
         .walk_begin = rocks_walk_begin, .walk_on = rocks_walk_on,
         .walk_end = rocks_walk_end, .link = rocks_link, .set_time = rocks_set_time,
-        .bytes = rocks_bytes, .destroy = rocks_destroy,
+        .bytes = rocks_bytes, .memory = rocks_memory, .destroy = rocks_destroy,
     };
     CHECK(options->open_files_max >= OPEN_FILES_MIN && options->max_parallelism <= UINT16_MAX);
     struct rocks *rocks = calloc(1, sizeof *rocks);

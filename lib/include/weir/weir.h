@@ -782,6 +782,9 @@ struct weir_job_status {
     uint64_t state_entries;     /* in memory */
     uint64_t state_bytes;
     uint64_t state_reads;       /* of state that was not in memory */
+    uint64_t state_memory;      /* bytes that state takes in memory: tables, blocks read, deltas on their way */
+    uint64_t state_memory_max;  /* the most of it so far */
+    uint64_t state_memory_budget; /* what it may take: state.backend.memory; 0 = it is in memory alone */
     uint32_t parallelism;       /* of operators that do not say their own */
     uint32_t max_parallelism;   /* the highest to which the job can be rescaled: it never changes */
     uint64_t checkpoints_done;  /* tickets of weir_job_checkpoint up to this one are committed */
