@@ -5,11 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void print_log(void *user, enum weir_log_level level, const char *text)
+#include "values.h"
+
+static void print_log(void *user, const struct weir_log_line *line)
 {
     (void)user;
     static const char *const names[] = { "error", "warning", "info", "debug" };
-    (void)fprintf(stderr, "weir: %s: %s\n", names[level], text);
+    (void)fprintf(stderr, "weir: %s: ", names[line->level]);
+    print_bytes(stderr, weir_text(line->text));
+    (void)fputc('\n', stderr);
 }
 
 void cluster_init(struct cluster *cluster)

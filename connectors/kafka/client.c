@@ -339,7 +339,9 @@ static void on_log(const rd_kafka_t *handle, int level, const char *facility, co
     pthread_mutex_lock(&client->mutex);
     note_failure(client, facility, text);
     if (client->environment != NULL)
-        weir_log(client->environment, log_level(level, facility, text), "%s: %s: %s", client->purpose, facility, text);
+        weir_log_about(client->environment,
+                       &(struct weir_log_line){ .level = log_level(level, facility, text), .client = client->purpose },
+                       "%s: %s", facility, text);
     pthread_mutex_unlock(&client->mutex);
 }
 

@@ -327,10 +327,13 @@ static enum weir_code handle_out_of_range(struct discovery *d, struct row *row, 
                               "deleted, by retention or by hand, or the log was cut. Set .out_of_range of the source "
                               "to go on at the earliest or latest record, or begin anew with a new job name",
                               purpose(d), (long long)row->position, row->name, (long long)low, (long long)high);
-    weir_log(d->source->context.environment, WEIR_LOG_WARN,
-             "%s: offset %lld of %s is next, but the topic holds offsets %lld to %lld; going on at the %s record, as "
-             ".out_of_range says", purpose(d), (long long)row->position, row->name, (long long)low, (long long)high,
-             choice == WEIR_KAFKA_EARLIEST ? "earliest" : "latest");
+    weir_log_about(d->source->context.environment,
+                   &(struct weir_log_line){ .level = WEIR_LOG_WARN, .operator_name = d->source->context.operator_name,
+                                            .split = row->name, .has_offset = true, .offset = row->position,
+                                            .code = WEIR_POSITION_LOST },
+                   "%s: offset %lld of %s is next, but the topic holds offsets %lld to %lld; going on at the %s record, as "
+                   ".out_of_range says", purpose(d), (long long)row->position, row->name, (long long)low, (long long)high,
+                   choice == WEIR_KAFKA_EARLIEST ? "earliest" : "latest");
     if (row->known == NULL) row->position = choice == WEIR_KAFKA_EARLIEST ? low : high; /* else the reader finds out */
     return WEIR_OK;
 }

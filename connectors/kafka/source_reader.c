@@ -50,6 +50,7 @@ struct part {
 
 struct kafka_reader {
     struct kafka_source *source;
+    uint32_t subtask_index;
     struct kafka_client *client;
     struct weir_waker waker;
     size_t part_count;
@@ -264,13 +265,23 @@ static void place_held(struct part *part)
 
 /* ---- Events of a partition --------------------------------------------------------------------------------------- */
 
+/* About a partition, at its position. */
+static struct weir_log_line about(const struct part *part, enum weir_code code)
+{
+    const struct kafka_reader *reader = part->reader;
+    return (struct weir_log_line){ .level = WEIR_LOG_WARN, .operator_name = reader->source->context.operator_name,
+                                   .has_subtask = true, .subtask = reader->subtask_index, .split = part->name,
+                                   .has_offset = true, .offset = part->position, .code = code };
+}
+
 /* A position that is gone, while a setting says where to go on. */
 static void move_to(struct part *part, int64_t logical, const char *where)
 {
     struct kafka_reader *reader = part->reader;
-    weir_log(reader->source->context.environment, WEIR_LOG_WARN,
-             "%s: offset %lld of %s is not there; going on at the %s one, as .out_of_range says",
-             reader->client->purpose, (long long)part->position, part->name, where);
+    const struct weir_log_line line = about(part, WEIR_POSITION_LOST);
+    weir_log_about(reader->source->context.environment, &line,
+                   "%s: offset %lld of %s is not there; going on at the %s one, as .out_of_range says",
+                   reader->client->purpose, (long long)part->position, part->name, where);
     part->is_moving = true;
     (void)rd_kafka_consume_start(part->topic, part->partition, logical);
 }
@@ -305,18 +316,20 @@ static void on_failure(struct part *part, const rd_kafka_message_t *message)
     struct weir_error error;
     (void)kafka_error(&error, reader->client, message->err, rd_kafka_message_errstr(message), "%s: %s",
                       reader->client->purpose, part->name);
+    const struct weir_log_line line = about(part, error.code);
     if (error.remedy == WEIR_REMEDY_RETRY) /* librdkafka does so by itself */
-        weir_log(reader->source->context.environment, WEIR_LOG_WARN, "%s", error.text);
+        weir_log_about(reader->source->context.environment, &line, "%s", error.text);
     else reader->error = error;
 }
 
 /* The first sign of where a moved partition goes on; it may lie before the old position. */
 static void arrive(struct part *part, int64_t offset)
 {
-    weir_log(part->reader->source->context.environment, WEIR_LOG_WARN, "%s: %s goes on at offset %lld",
-             part->reader->client->purpose, part->name, (long long)offset);
     part->is_moving = false;
     part->position = offset;
+    const struct weir_log_line line = about(part, WEIR_OK);
+    weir_log_about(part->reader->source->context.environment, &line, "%s: %s goes on at offset %lld",
+                   part->reader->client->purpose, part->name, (long long)offset);
 }
 
 static void on_end_of_partition(struct part *part, int64_t offset)
@@ -629,11 +642,12 @@ static enum weir_code fill_conf(const struct kafka_source *source, rd_kafka_conf
     return code;
 }
 
-static enum weir_code open_client(struct kafka_reader *reader, uint32_t subtask_index, struct weir_error *error)
+static enum weir_code open_client(struct kafka_reader *reader, struct weir_error *error)
 {
     const struct kafka_source *source = reader->source;
     char purpose[96];
-    (void)snprintf(purpose, sizeof purpose, "source '%s', subtask %u", source->context.operator_name, subtask_index);
+    (void)snprintf(purpose, sizeof purpose, "source '%s', subtask %u", source->context.operator_name,
+                   reader->subtask_index);
     rd_kafka_conf_t *conf;
     enum weir_code code =
         kafka_conf_create(KAFKA_CONSUMER, &source->context, source->options.brokers, purpose, &conf, error);
@@ -652,8 +666,9 @@ enum weir_code kafka_reader_open(void *source, uint32_t subtask_index, struct we
     struct kafka_reader *reader = calloc(1, sizeof *reader);
     if (reader == NULL) return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_REPLAY, "out of memory");
     reader->source = source;
+    reader->subtask_index = subtask_index;
     reader->waker = waker;
-    const enum weir_code code = open_client(reader, subtask_index, error);
+    const enum weir_code code = open_client(reader, error);
     if (code != WEIR_OK) {
         free(reader);
         return code;

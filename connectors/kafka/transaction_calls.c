@@ -310,8 +310,10 @@ static void commit_to_group(struct transaction *transaction)
     while (event == NULL && !transaction_is_abandoned(transaction) && handle_now_ms() < deadline_ms)
         event = rd_kafka_queue_poll(queue, TRANSACTION_SLICE_MS);
     if (event == NULL || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        weir_log(context->environment, WEIR_LOG_WARN, "group '%s': positions were not committed to it: %s",
-                 context->job, event == NULL ? "no answer" : rd_kafka_event_error_string(event));
+        weir_log_about(context->environment,
+                       &(struct weir_log_line){ .level = WEIR_LOG_WARN, .transaction = transaction->id },
+                       "group '%s': positions were not committed to it: %s", context->job,
+                       event == NULL ? "no answer" : rd_kafka_event_error_string(event));
     rd_kafka_event_destroy(event);
     rd_kafka_queue_destroy(queue);
     rd_kafka_AlterConsumerGroupOffsets_destroy(request);

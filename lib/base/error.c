@@ -82,13 +82,32 @@ enum weir_code weir_error_wrap(struct weir_error *error, const char *format, ...
     return error->code;
 }
 
+static void log_text(const struct weir_environment *environment, struct weir_log_line line, const char *format,
+                     va_list arguments) WEIR_PRINTF(3, 0);
+static void log_text(const struct weir_environment *environment, struct weir_log_line line, const char *format,
+                     va_list arguments)
+{
+    char text[2048];
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    line.text = text;
+    line.job = environment->job;
+    environment->log(environment->log_user, &line);
+}
+
 void weir_log(const struct weir_environment *environment, enum weir_log_level level, const char *format, ...)
 {
     if (environment == NULL || environment->log == NULL) return;
-    char text[2048];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(text, sizeof text, format, arguments);
+    log_text(environment, (struct weir_log_line){ .level = level }, format, arguments);
     va_end(arguments);
-    environment->log(environment->log_user, level, text);
+}
+
+void weir_log_about(const struct weir_environment *environment, const struct weir_log_line *about, const char *format, ...)
+{
+    if (environment == NULL || environment->log == NULL) return;
+    va_list arguments;
+    va_start(arguments, format);
+    log_text(environment, *about, format, arguments);
+    va_end(arguments);
 }

@@ -62,7 +62,8 @@ static void take_signal(struct run *run)
     if (run->stopping) _exit(128 + (int)info.ssi_signo);
     run->stopping = true;
     notify_stopping(&run->notify);
-    progress_note(run->progress, "stopping: this epoch is committed first; the same signal again ends at once");
+    progress_note(run->progress, WEIR_LOG_INFO, WEIR_OK,
+                  "stopping: this epoch is committed first; the same signal again ends at once");
     weir_job_stop(run->job);
 }
 
@@ -105,7 +106,7 @@ static void take_asked(struct run *run)
     struct weir_error error;
     if (read(run->asking, &count, sizeof(count)) != (ssize_t)sizeof(count)) return;
     (void)snprintf(text, sizeof(text), "%u", atomic_exchange(&run->asked, 0));
-    if (rescale(run, text, &error) != WEIR_OK) progress_log(run->progress, WEIR_LOG_WARN, error.text);
+    if (rescale(run, text, &error) != WEIR_OK) progress_note(run->progress, WEIR_LOG_WARN, error.code, error.text);
 }
 
 /* -1 = for ever. */
@@ -150,11 +151,10 @@ static void wait_for_end(struct run *run)
     }
 }
 
-static void log_line(void *user, enum weir_log_level level, const char *text)
+static void log_line(void *user, const struct weir_log_line *line)
 {
     struct run *run = user;
-    if (level == WEIR_LOG_DEBUG || (run->parsed->quiet && level == WEIR_LOG_INFO)) return;
-    progress_log(run->progress, level, text);
+    progress_log(run->progress, line);
 }
 
 static void open_control(struct run *run)
@@ -167,7 +167,7 @@ static void open_control(struct run *run)
                                              .rescale = rescale, .user = run };
     if (control_open(&options, &run->control, &error) == WEIR_OK) return;
     (void)snprintf(text, sizeof(text), "the job runs, but 'weir list' and the like cannot reach it: %s", error.text);
-    progress_log(run->progress, WEIR_LOG_WARN, text);
+    progress_note(run->progress, WEIR_LOG_WARN, error.code, text);
 }
 
 /* Before there is a job: what is wrong with it is wrong before anything is touched. */
@@ -182,7 +182,7 @@ static enum weir_code open_remote(struct run *run, struct weir_error *error)
                                                   .program = run->parsed->program, .rescale = rescale_later, .user = run);
     if (code != WEIR_OK) return code;
     (void)snprintf(text, sizeof(text), "remote interface at %s", weir_remote_url(run->remote));
-    log_line(run, WEIR_LOG_INFO, text);
+    progress_note(run->progress, WEIR_LOG_INFO, WEIR_OK, text);
     return WEIR_OK;
 }
 
@@ -292,7 +292,7 @@ int weir_main_(int argc, char **argv, const struct weir_main_options *given)
         graph = NULL;
     } else {
         struct run run = { .main = &main, .parsed = &parsed, .config = config, .signals = open_signals(), .asking = -1,
-                           .progress = progress_create(&parsed) };
+                           .progress = progress_create(&parsed, config) };
         if (run.progress == NULL || run.signals < 0) {
             weir_error_set(&error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "cannot set up signals: %s", strerror(errno));
             status = 7;
@@ -303,8 +303,11 @@ int weir_main_(int argc, char **argv, const struct weir_main_options *given)
             graph = NULL;
             notify_deinit(&run.notify);
         }
+        const bool is_said = status != 0 && run.progress != NULL && log_form_of(config) != LOG_TEXT;
+        if (is_said) progress_note(run.progress, WEIR_LOG_ERROR, error.code, error.text);
         progress_destroy(run.progress);
         if (run.signals >= 0) close(run.signals);
+        if (is_said) goto done;
     }
     if (status != 0) complain(parsed.program, &error);
 done:

@@ -3,6 +3,7 @@
  *   options.h   arguments -> configuration keys; refusals with a sentence
  *   text.h      escapes for lines and strings
  *   validate.h  what is wrong around a job, told without running it
+ *   log.h       log lines as bytes, and those that repeat themselves
  *   progress.h  what a person sees on stderr while a job runs
  *   control.h   what other programs of the same user ask a running job, by a socket
  *   notify.h    what a service manager is told: ready, alive, stopping

@@ -11,33 +11,33 @@
 struct progress {
     pthread_mutex_t mutex; /* lines of several threads do not mix */
     const struct main_options *options;
-    bool terminal;
+    enum log_form form;
+    enum weir_log_level level;
+    struct repeats repeats;
+    bool terminal, colors;
     bool live_line; /* one stands on the terminal and has to be cleared first */
     int64_t interval_ms;
-    int64_t begun_ms, due_ms, last_ms;
+    int64_t begun_ms, due_ms, last_ms, committed_ms; /* the last: when a commit was seen */
+    uint64_t last_epoch;
     uint64_t last_in, last_out;
 };
 
-struct progress *progress_create(const struct main_options *options)
+struct progress *progress_create(const struct main_options *options, const weir_config *config)
 {
     struct progress *progress = calloc(1, sizeof(*progress));
     if (progress == NULL) return NULL;
     pthread_mutex_init(&progress->mutex, NULL);
     progress->options = options;
-    progress->terminal = isatty(STDERR_FILENO);
+    const char *no_color = getenv("NO_COLOR"); /* not empty: no colors, as many programs have it */
+    progress->form = log_form_of(config);
+    progress->level = options->quiet ? WEIR_LOG_WARN : log_level_of(config);
+    progress->terminal = isatty(STDERR_FILENO) && progress->form == LOG_TEXT;
+    progress->colors = progress->terminal && (no_color == NULL || no_color[0] == '\0');
     progress->interval_ms = options->progress_ms >= 0 ? options->progress_ms : progress->terminal ? 500 : 10000;
     if (options->quiet && options->progress_ms < 0) progress->interval_ms = 0;
     progress->begun_ms = progress->last_ms = clock_now_ms();
     progress->due_ms = progress->begun_ms + progress->interval_ms;
     return progress;
-}
-
-void progress_destroy(struct progress *progress)
-{
-    if (progress == NULL) return;
-    if (progress->live_line) fputc('\n', stderr);
-    pthread_mutex_destroy(&progress->mutex);
-    free(progress);
 }
 
 int progress_timeout_ms(struct progress *progress)
@@ -53,37 +53,84 @@ static void clear_live_line(struct progress *progress)
     progress->live_line = false;
 }
 
-static void show_live(const struct weir_job_status *status, double in_rate, double out_rate)
+static void show_live(struct progress *progress, const struct weir_job_status *status, double in_rate, double out_rate)
 {
+    const int64_t now = clock_now_ms();
     if (!status->running) {
         fputs("starting ...", stderr);
         return;
     }
-    fprintf(stderr, "in %9.0f/s  out %9.0f/s  commit %6.1f ms  epoch %llu  lag ", in_rate, out_rate,
-            status->commit_latency_ms, (unsigned long long)status->epoch_committed);
+    if (status->epoch_committed != progress->last_epoch || progress->committed_ms == 0) progress->committed_ms = now;
+    progress->last_epoch = status->epoch_committed;
+    fprintf(stderr, "in %9.0f/s  out %9.0f/s  commit %6.1f ms  epoch %llu, %.1f s ago  lag ", in_rate, out_rate,
+            status->commit_latency_ms, (unsigned long long)status->epoch_committed,
+            (double)(now - progress->committed_ms) / 1000.0);
     if (status->lag_records >= 0)
         fprintf(stderr, "%lld", (long long)status->lag_records);
     else
         fputs("?", stderr);
 }
 
-static void show_plain(const struct weir_job_status *status, double in_rate, double out_rate)
+enum { STATUS_MAX = 1000 };
+
+static void format_plain(char text[static STATUS_MAX], const struct weir_job_status *status, double in_rate, double out_rate)
 {
-    fprintf(stderr,
-            "status running=%d incarnation=%llu epoch=%llu in=%llu out=%llu open=%llu in_rate=%.0f out_rate=%.0f "
-            "commit_ms=%.1f lag=%lld restarts=%llu commits=%llu commit_p50=%.1f commit_p99=%.1f durable_p50=%.2f "
-            "durable_p99=%.2f frame_bytes=%llu gap_p99_ms=%.2f gap_max_ms=%.2f state_entries=%llu state_bytes=%llu "
-            "state_reads=%llu state_memory=%llu state_memory_max=%llu\n",
-            status->running, (unsigned long long)status->incarnation, (unsigned long long)status->epoch_committed,
-            (unsigned long long)status->records_in, (unsigned long long)status->records_out,
-            (unsigned long long)status->records_out_open, in_rate, out_rate, status->commit_latency_ms,
-            (long long)status->lag_records, (unsigned long long)status->restarts, (unsigned long long)status->epochs,
-            status->commit_latency_p50_ms, status->commit_latency_p99_ms, status->durable_latency_p50_ms,
-            status->durable_latency_p99_ms, (unsigned long long)status->frame_bytes, status->record_gap_p99_ms,
-            status->record_gap_max_ms,
-            (unsigned long long)status->state_entries, (unsigned long long)status->state_bytes,
-            (unsigned long long)status->state_reads, (unsigned long long)status->state_memory,
-            (unsigned long long)status->state_memory_max);
+    (void)snprintf(
+        text, STATUS_MAX,
+        "status running=%d incarnation=%llu epoch=%llu in=%llu out=%llu open=%llu in_rate=%.0f out_rate=%.0f "
+        "commit_ms=%.1f lag=%lld restarts=%llu commits=%llu commit_p50=%.1f commit_p99=%.1f durable_p50=%.2f "
+        "durable_p99=%.2f frame_bytes=%llu gap_p99_ms=%.2f gap_max_ms=%.2f state_entries=%llu state_bytes=%llu "
+        "state_reads=%llu state_memory=%llu state_memory_max=%llu",
+        status->running, (unsigned long long)status->incarnation, (unsigned long long)status->epoch_committed,
+        (unsigned long long)status->records_in, (unsigned long long)status->records_out,
+        (unsigned long long)status->records_out_open, in_rate, out_rate, status->commit_latency_ms,
+        (long long)status->lag_records, (unsigned long long)status->restarts, (unsigned long long)status->epochs,
+        status->commit_latency_p50_ms, status->commit_latency_p99_ms, status->durable_latency_p50_ms,
+        status->durable_latency_p99_ms, (unsigned long long)status->frame_bytes, status->record_gap_p99_ms,
+        status->record_gap_max_ms, (unsigned long long)status->state_entries, (unsigned long long)status->state_bytes,
+        (unsigned long long)status->state_reads, (unsigned long long)status->state_memory,
+        (unsigned long long)status->state_memory_max);
+}
+
+/* Any line but the live one. The caller holds the mutex. */
+static void write_line(struct progress *progress, const struct weir_log_line *line)
+{
+    static const char *const colors[] = { "\033[31m", "\033[33m", "", "\033[2m" };
+    char text[LOG_LINE_MAX];
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    const size_t size = log_format(text, progress->form, (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000, line);
+    clear_live_line(progress);
+    const char *color = progress->colors ? colors[line->level] : "";
+    if (color[0] == '\0') (void)fwrite(text, 1, size, stderr);
+    else fprintf(stderr, "%s%.*s\033[0m\n", color, (int)size - 1, text);
+}
+
+/* What was held back because it repeated itself. The caller holds the mutex. */
+static void write_repeated(struct progress *progress, bool all)
+{
+    char text[REPEATS_TEXT_MAX + 64];
+    struct weir_log_line line;
+    while (repeats_due(&progress->repeats, clock_now_ms(), all, text, &line)) write_line(progress, &line);
+}
+
+void progress_destroy(struct progress *progress)
+{
+    if (progress == NULL) return;
+    if (progress->live_line) fputc('\n', stderr);
+    progress->live_line = false;
+    write_repeated(progress, true);
+    pthread_mutex_destroy(&progress->mutex);
+    free(progress);
+}
+
+/* The caller holds the mutex. */
+static void show_plain(struct progress *progress, const struct weir_job_status *status, double in_rate, double out_rate)
+{
+    char text[STATUS_MAX];
+    format_plain(text, status, in_rate, out_rate);
+    if (progress->form == LOG_TEXT) fprintf(stderr, "%s\n", text);
+    else write_line(progress, &(struct weir_log_line){ .level = WEIR_LOG_INFO, .job = progress->options->job, .text = text });
 }
 
 void progress_restart(struct progress *progress)
@@ -104,11 +151,13 @@ void progress_show(struct progress *progress, weir_job *job)
     pthread_mutex_lock(&progress->mutex);
     clear_live_line(progress);
     if (progress->terminal) {
-        show_live(&status, in_rate, out_rate);
+        write_repeated(progress, false);
+        show_live(progress, &status, in_rate, out_rate);
         progress->live_line = true;
     } else {
-        show_plain(&status, in_rate, out_rate);
+        show_plain(progress, &status, in_rate, out_rate);
     }
+    write_repeated(progress, false);
     fflush(stderr);
     pthread_mutex_unlock(&progress->mutex);
 
@@ -118,25 +167,19 @@ void progress_show(struct progress *progress, weir_job *job)
     progress->due_ms = now + progress->interval_ms;
 }
 
-void progress_log(struct progress *progress, enum weir_log_level level, const char *text)
+void progress_log(struct progress *progress, const struct weir_log_line *line)
 {
-    static const char *const names[] = { "error", "warning", "info", "debug" };
-    struct timespec wall;
-    struct tm utc;
-    char stamp[32];
-    clock_gettime(CLOCK_REALTIME, &wall);
-    gmtime_r(&wall.tv_sec, &utc);
-    strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
-
+    if (line->level > progress->level) return;
     pthread_mutex_lock(&progress->mutex);
-    clear_live_line(progress);
-    fprintf(stderr, "%s.%03ldZ %s: %s\n", stamp, wall.tv_nsec / 1000000, names[level], text);
+    write_repeated(progress, false);
+    if (repeats_take(&progress->repeats, clock_now_ms(), line)) write_line(progress, line);
     pthread_mutex_unlock(&progress->mutex);
 }
 
-void progress_note(struct progress *progress, const char *text)
+void progress_note(struct progress *progress, enum weir_log_level level, enum weir_code code, const char *text)
 {
-    progress_log(progress, WEIR_LOG_INFO, text);
+    progress_log(progress, &(struct weir_log_line){ .level = level, .code = code, .text = text,
+                                                    .job = progress->options->job });
 }
 
 void progress_summary(struct progress *progress, weir_job *job)
@@ -145,7 +188,7 @@ void progress_summary(struct progress *progress, weir_job *job)
     weir_job_status(job, &status);
     pthread_mutex_lock(&progress->mutex);
     clear_live_line(progress);
-    if (!progress->terminal && progress->interval_ms > 0) show_plain(&status, 0, 0);
+    if (!progress->terminal && progress->interval_ms > 0) show_plain(progress, &status, 0, 0);
     pthread_mutex_unlock(&progress->mutex);
     if (status.was_complete) {
         printf("%s: job '%s' was complete already: nothing has come since, epoch %llu\n", progress->options->program,

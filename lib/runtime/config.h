@@ -100,6 +100,9 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
       "Replicas of a ledger that is created; 0 = the cluster's default.")                                              \
     X("ledger.anchor-interval", DURATION, "1s", 0, 0, NULL,                                                            \
       "Time between two notes of the outputs' end offsets; 0 = none.")                                                 \
+    X("log.format", CHOICE, "text", 0, 0, "text|logfmt|json", "How a job program writes its log, which goes to stderr.")   \
+    X("log.level", CHOICE, "info", 0, 0, "error|warning|info|debug",                                                   \
+      "The least important lines that are written. debug tells what librdkafka says of every connection.")             \
     X("rest.port", I64, NULL, 0, 65535, NULL,                                                                          \
       "Where the job answers over HTTP; 0 = any port that is free. Not set: nowhere.")                                 \
     X("rest.bind-address", TEXT, "localhost", 0, 0, NULL,                                                              \

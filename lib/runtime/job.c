@@ -33,6 +33,12 @@ void job_log(const struct weir_job *job, enum weir_log_level level, const char *
     weir_log(&job->environment, level, "%s", text);
 }
 
+void job_log_error(const struct weir_job *job, const struct weir_error *error, const char *what)
+{
+    weir_log_about(&job->environment, &(struct weir_log_line){ .level = WEIR_LOG_WARN, .code = error->code }, "%s%s", what,
+                   error->text);
+}
+
 /* ---- Work ----------------------------------------------------------------------------------------------------------- */
 
 void *job_work(struct weir_job *job, size_t size, enum weir_code (*run)(struct work *), void (*done)(struct work *, void *))
@@ -109,7 +115,7 @@ void job_failed(struct weir_job *job, const struct weir_error *error)
 {
     job_history_failed(job, error);
     /* What ends the job is its outcome, and the host's to report. */
-    if (error->remedy != WEIR_REMEDY_STOP) job_log(job, WEIR_LOG_WARN, "%s", error->text);
+    if (error->remedy != WEIR_REMEDY_STOP) job_log_error(job, error, "");
     job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_FAILED, .error = error,
                                                  .transaction_age_ms = transaction_age_ms(job),
                                                  .timeout_ms = transaction_timeout_ms(job) });
@@ -162,7 +168,9 @@ static void checkpoint_timed_out(struct weir_job *job, uint64_t epoch, bool for_
     if (for_good)
         job_failed(job, &error);
     else
-        job_log(job, WEIR_LOG_WARN, "%s; waiting on", error.text);
+        weir_log_about(&job->environment,
+                       &(struct weir_log_line){ .level = WEIR_LOG_WARN, .has_epoch = true, .epoch = epoch, .code = error.code },
+                       "%s; waiting on", error.text);
 }
 
 static void execute_coordinator(struct weir_job *job, const struct coordinator_actions *actions)
@@ -316,8 +324,11 @@ static void start_tasks(struct weir_job *job, uint64_t epoch)
     if (job->proceeded == epoch) job_post_all(job, LETTER_PROCEED, epoch, false, NULL);
     job->discovery_us = job_now_us(job) + weir_config_duration_ms(job->config, "source.discovery.interval") * 1000;
     job->watch_us = job_now_us(job) + WATCH_US;
-    job_log(job, WEIR_LOG_INFO, "job '%s': running, incarnation %llu, epoch %llu", job->name,
-            (unsigned long long)job->commit.incarnation, (unsigned long long)epoch);
+    weir_log_about(&job->environment,
+                   &(struct weir_log_line){ .level = WEIR_LOG_INFO, .incarnation = job->commit.incarnation,
+                                            .has_epoch = true, .epoch = epoch },
+                   "job '%s': running, incarnation %llu, epoch %llu", job->name,
+                   (unsigned long long)job->commit.incarnation, (unsigned long long)epoch);
     job->tickets.in_flight = job->tickets.done;
     /* Flights are committed before anything is read. */
     const bool is_asked = job->tickets.taken > job->tickets.done || job->replays;
@@ -353,7 +364,7 @@ static void wait_or_give_up(struct weir_job *job)
     }
     if (broker_trouble && now - job->said_retrying_us >= SAY_RETRYING_US) {
         job->said_retrying_us = now;
-        job_log(job, WEIR_LOG_WARN, "job '%s': still waiting: %s", job->name, failure->text);
+        job_log_error(job, failure, "still waiting: ");
     }
     job->wait_us = now + verdict.delay_ms * 1000;
     /* Another start is at work: let it get as far as announcing itself before we look. */
@@ -773,6 +784,7 @@ enum weir_code weir_job_create(weir_graph *graph, const weir_config *config, con
     environment_init_system(&job->environment);
     job->environment.log = options.log;
     job->environment.log_user = options.log_user;
+    job->environment.job = job->name;
 
     enum weir_code code = weir_graph_check(graph, error);
     if (code != WEIR_OK) goto failed;

@@ -322,6 +322,8 @@ struct weir_job {
 
 int64_t job_now_us(const struct weir_job *job);
 void job_log(const struct weir_job *job, enum weir_log_level level, const char *format, ...) WEIR_PRINTF(3, 4);
+/* A warning with the error's code; `what` stands before its sentence. */
+void job_log_error(const struct weir_job *job, const struct weir_error *error, const char *what);
 /* Feeds the commit machine and executes what it answers. */
 void job_commit_event(struct weir_job *job, struct commit_event event);
 /* FAILED, from whatever part. */

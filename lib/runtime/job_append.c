@@ -45,7 +45,10 @@ static void append_failed(struct weir_job *job, struct append_work *append)
         job_failed(job, &append->work.error);
         return;
     }
-    job_log(job, WEIR_LOG_WARN, "checkpoint %llu: %s; trying again in another file", epoch, append->work.error.text);
+    weir_log_about(&job->environment,
+                   &(struct weir_log_line){ .level = WEIR_LOG_WARN, .has_epoch = true, .epoch = epoch,
+                                            .code = append->work.error.code },
+                   "checkpoint %llu: %s; trying again in another file", epoch, append->work.error.text);
     job->append_retry_us = now + APPEND_RETRY_US;
     if (!append->is_part) job->closing.append_try = append->try_number;
 }

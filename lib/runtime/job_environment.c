@@ -175,7 +175,7 @@ static bool gives_up(struct weir_job *job, struct weir_error *error)
         now - job->retrying_since_us < weir_config_duration_ms(job->config, "connect.patience") * 1000) {
         if (now - job->said_retrying_us >= 10000000) {
             job->said_retrying_us = now;
-            job_log(job, WEIR_LOG_WARN, "job '%s': waiting: %s", job->name, error->text);
+            job_log_error(job, error, "waiting: ");
         }
         return false;
     }
@@ -411,7 +411,7 @@ static void discover_done(struct work *work, void *user)
         if (work->error.remedy == WEIR_REMEDY_STOP)
             job_failed(job, &work->error);
         else
-            job_log(job, WEIR_LOG_WARN, "looking for new partitions: %s", work->error.text);
+            job_log_error(job, &work->error, "looking for new partitions: ");
         return;
     }
     for (size_t i = 0; i < job->sources.count; i++) {
@@ -420,8 +420,11 @@ static void discover_done(struct work *work, void *user)
             const struct weir_split *split = &discover->found[i].items[k];
             if (weir_splits_find(&source->splits, split->name) != NULL) continue;
             if (!weir_splits_add(&source->splits, split)) continue; /* found again next time */
-            job_log(job, WEIR_LOG_INFO, "source '%s': new partition %s, from %lld on", source->spec->name, split->name,
-                    (long long)split->position);
+            weir_log_about(&job->environment,
+                           &(struct weir_log_line){ .level = WEIR_LOG_INFO, .operator_name = source->spec->name,
+                                                    .split = split->name, .has_offset = true, .offset = split->position },
+                           "source '%s': new partition %s, from %lld on", source->spec->name, split->name,
+                           (long long)split->position);
         }
         job_assign_splits(job, source);
     }
@@ -530,7 +533,7 @@ static enum weir_code run_drop(struct work *work)
 static void drop_done(struct work *work, void *user)
 {
     struct weir_job *job = user;
-    if (work->code != WEIR_OK) job_log(job, WEIR_LOG_WARN, "deleting the checkpoints: %s", work->error.text);
+    if (work->code != WEIR_OK) job_log_error(job, &work->error, "deleting the checkpoints: ");
     if (!job_is_stale(job, work)) job_commit_event(job, (struct commit_event){ .type = COMMIT_ON_DROPPED });
 }
 

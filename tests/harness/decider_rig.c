@@ -26,10 +26,10 @@ int64_t decider_rig_now_us(void)
 
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
 
-static void print_log(void *user, enum weir_log_level level, const char *text)
+static void print_log(void *user, const struct weir_log_line *line)
 {
     (void)user;
-    if (getenv("WEIR_TEST_LOG") != NULL) (void)fprintf(stderr, "%d %s\n", (int)level, text);
+    if (getenv("WEIR_TEST_LOG") != NULL) (void)fprintf(stderr, "%d %s\n", (int)line->level, line->text);
 }
 
 static void configure(weir_config *config, const char *key, const char *value)

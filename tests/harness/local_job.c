@@ -65,13 +65,12 @@ void local_job_end(void)
     if (local_job.stores[0] != '\0') remove_tree(local_job.stores);
 }
 
-static void take_log(void *user, enum weir_log_level level, const char *text)
+static void take_log(void *user, const struct weir_log_line *line)
 {
     (void)user;
-    (void)level;
     pthread_mutex_lock(&local_job.mutex);
     const size_t used = strlen(local_job.log);
-    snprintf(local_job.log + used, sizeof local_job.log - used, "%s\n", text);
+    snprintf(local_job.log + used, sizeof local_job.log - used, "%s\n", line->text);
     pthread_mutex_unlock(&local_job.mutex);
 }
 

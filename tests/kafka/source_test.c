@@ -37,10 +37,10 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static void print_log(void *user, enum weir_log_level level, const char *text)
+static void print_log(void *user, const struct weir_log_line *line)
 {
     (void)user;
-    if (getenv("WEIR_TEST_LOG") != NULL) (void)fprintf(stderr, "%d %s\n", (int)level, text);
+    if (getenv("WEIR_TEST_LOG") != NULL) (void)fprintf(stderr, "%d %s\n", (int)line->level, line->text);
 }
 
 static void configure(weir_config *config, const char *key, const char *value)

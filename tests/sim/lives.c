@@ -199,10 +199,9 @@ static void on_acted(const struct request *request, bool is_late)
     if (life != NULL) pass_moment(life, request_kind_name(request->kind), lives.moments.requests[request->kind]);
 }
 
-static void take_log(void *user, enum weir_log_level level, const char *text)
+static void take_log(void *user, const struct weir_log_line *line)
 {
-    (void)level;
-    world_trace("life %u: %s", ((const struct life *)user)->number, text);
+    world_trace("life %u: %s", ((const struct life *)user)->number, line->text);
 }
 
 static void set(weir_config *config, enum weir_config_rank rank, const char *key, const char *value)

@@ -78,9 +78,9 @@ END_TEST
 
 static char logged[64];
 
-static void keep_line(void *user, enum weir_log_level level, const char *text)
+static void keep_line(void *user, const struct weir_log_line *line)
 {
-    (void)snprintf(logged, sizeof logged, "%s %d %s", (const char *)user, (int)level, text);
+    (void)snprintf(logged, sizeof logged, "%s %d %s", (const char *)user, (int)line->level, line->text);
 }
 
 START_TEST(logs_through_the_environment_only)

@@ -181,10 +181,9 @@ struct warnings {
     _Atomic int count;
 };
 
-static void count_warnings(void *user, enum weir_log_level level, const char *text)
+static void count_warnings(void *user, const struct weir_log_line *line)
 {
-    (void)text;
-    if (level <= WEIR_LOG_WARN) ((struct warnings *)user)->count++;
+    if (line->level <= WEIR_LOG_WARN) ((struct warnings *)user)->count++;
 }
 
 /* Three handles, each of which tries and fails twice in a second. */

@@ -98,10 +98,10 @@ static struct weir_error expect_failure(struct run *run, enum weir_code code, en
 
 /* ---- A transaction ----------------------------------------------------------------------------------------------- */
 
-static void print_log(void *user, enum weir_log_level level, const char *text)
+static void print_log(void *user, const struct weir_log_line *line)
 {
     (void)user;
-    if (getenv("WEIR_TEST_LOG") != NULL) (void)fprintf(stderr, "%d %s\n", (int)level, text);
+    if (getenv("WEIR_TEST_LOG") != NULL) (void)fprintf(stderr, "%d %s\n", (int)line->level, line->text);
 }
 
 static void start_mock(struct run *run)

@@ -81,10 +81,11 @@ END_TEST
 /* ---- The verdict -------------------------------------------------------------------------------------------------- */
 
 static char logged[2000];
-static void take_line(void *user, enum weir_log_level level, const char *text)
+static void take_line(void *user, const struct weir_log_line *line)
 {
     (void)user;
-    if (level == WEIR_LOG_WARN) (void)snprintf(logged + strlen(logged), sizeof logged - strlen(logged), "%s\n", text);
+    if (line->level != WEIR_LOG_WARN) return;
+    (void)snprintf(logged + strlen(logged), sizeof logged - strlen(logged), "%s\n", line->text);
 }
 
 START_TEST(a_start_logs_warnings_and_is_refused_for_the_first_error)

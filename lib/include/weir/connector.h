@@ -35,11 +35,15 @@ struct weir_environment {
     weir_log_fn *log;                    /* may be NULL */
     void *log_user;
     void *user;
+    const char *job; /* whose lines these are; may be NULL */
 };
 
 /* Writes one log line; does nothing when the environment has no log. Any thread. */
 WEIR_API void weir_log(const struct weir_environment *environment, enum weir_log_level level, const char *format, ...)
     WEIR_PRINTF(3, 4);
+/* The same with what the line is about; `about` has the level, and text and job are filled in. */
+WEIR_API void weir_log_about(const struct weir_environment *environment, const struct weir_log_line *about,
+                             const char *format, ...) WEIR_PRINTF(3, 4);
 
 struct weir_connector_context {
     const struct weir_environment *environment;

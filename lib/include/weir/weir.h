@@ -755,8 +755,25 @@ WEIR_API bool weir_config_key_at(size_t index, struct weir_config_key *key); /* 
 
 enum weir_log_level { WEIR_LOG_ERROR, WEIR_LOG_WARN, WEIR_LOG_INFO, WEIR_LOG_DEBUG };
 
-/* Receives every log line, from any thread, without a newline. The library itself prints nothing. */
-typedef void weir_log_fn(void *user, enum weir_log_level level, const char *text);
+/* A line of the log, and what it is about as far as that is known: the rest is NULL, 0 or false. All borrowed. */
+struct weir_log_line {
+    enum weir_log_level level;
+    const char *text;   /* for a person, without a newline; it may hold any bytes but NUL, and no record's contents */
+    const char *job;
+    const char *client; /* which client of an outside system says it: "source 'lines'" */
+    const char *operator_name;
+    bool has_subtask, has_epoch, has_offset;
+    uint32_t subtask;
+    uint64_t incarnation;
+    uint64_t epoch;
+    const char *split; /* "topic/partition" */
+    int64_t offset;
+    const char *transaction; /* its id */
+    enum weir_code code;     /* of an error */
+};
+
+/* Receives every log line, from any thread. The library itself prints nothing. */
+typedef void weir_log_fn(void *user, const struct weir_log_line *line);
 
 /* A reading of a running job, for live lines and tests. Counters run from the start of the process. */
 struct weir_job_status {
