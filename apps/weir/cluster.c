@@ -37,14 +37,7 @@ bool cluster_is_named(const struct cluster *cluster)
 bool verb_configures(weir_config *config, const struct verb *verb, const char *setting)
 {
     struct weir_error error;
-    char key[256];
-    const char *equals = strchr(setting, '=');
-    if (equals == NULL || (size_t)(equals - setting) >= sizeof key) {
-        (void)verb_complain(verb, "a setting must be KEY=VALUE", setting);
-        return false;
-    }
-    (void)snprintf(key, sizeof key, "%.*s", (int)(equals - setting), setting);
-    if (weir_config_set(config, WEIR_CONFIG_COMMAND_LINE, key, equals + 1, "-X", &error) == WEIR_OK) return true;
+    if (weir_config_set_pair(config, WEIR_CONFIG_COMMAND_LINE, setting, "-X", &error) == WEIR_OK) return true;
     (void)verb_complain(verb, error.text, "");
     return false;
 }

@@ -47,9 +47,63 @@ static void print_json_key(const struct weir_config_key *key, bool is_first)
     (void)fputs("}", stdout);
 }
 
+/* ---- The reference page, and weir.yaml(5) ------------------------------------------------------------------------- */
+
+static void print_markdown_type(const struct weir_config_key *key)
+{
+    const char *choice = key->choices;
+    if (choice == NULL) print_type(key);
+    for (; choice != NULL && *choice != '\0'; choice += choice[strcspn(choice, "|")] == '|') {
+        (void)printf("%s`%.*s`", choice == key->choices ? "" : ", ", (int)strcspn(choice, "|"), choice);
+        choice += strcspn(choice, "|");
+    }
+}
+
+static void print_markdown(void)
+{
+    struct weir_config_key key;
+    (void)puts("# Configuration keys\n\n"
+               "Made by `weir config list -o markdown` from the table in `lib/runtime/config.h`; a test holds it up to date.\n"
+               "What begins with `kafka.` goes to librdkafka. Where values come from, and which of several counts:\n"
+               "`lib/main/README.md`.\n\n"
+               "| Key | What | Values | Default |\n|---|---|---|---|");
+    for (size_t i = 0; weir_config_key_at(i, &key); i++) {
+        (void)printf("| `%s` | %s | ", key.name, key.sentence);
+        print_markdown_type(&key);
+        if (key.default_value != NULL) (void)printf(" | `%s` |\n", key.default_value);
+        else (void)puts(" | |");
+    }
+}
+
+static void print_man_page(void)
+{
+    struct weir_config_key key;
+    (void)puts(".TH WEIR.YAML 5 \"\" \"weir " WEIR_VERSION "\" \"Weir\"\n"
+               ".SH NAME\nweir.yaml \\- configuration of stream processing jobs\n"
+               ".SH DESCRIPTION\n"
+               "A job reads YAML from the file behind\n.B \\-\\-config\nand from\n.IR /etc/weir/weir.yaml .\n"
+               "Keys are dotted, or nested. Durations are written 100ms or 3 min, sizes 64mb.\n"
+               "The command line counts more than the environment variable\n.BR WEIR_PROPERTIES ,\n"
+               "that more than the job's code, its file, the site's file, and the default.\n"
+               "A secret\n.I KEY\nmay be taken from a file, with\n.IR KEY .file.\n"
+               "An unknown key is an error.\n"
+               ".SH KEYS\n"
+               "Whatever begins with\n.B kafka.\ngoes to librdkafka.");
+    for (size_t i = 0; weir_config_key_at(i, &key); i++) {
+        (void)printf(".TP\n.B %s\n%s\n", key.name, key.sentence);
+        (void)fputs("Values: ", stdout);
+        print_type(&key);
+        if (key.default_value != NULL) (void)printf("; default %s", key.default_value);
+        (void)puts(".");
+    }
+    (void)puts(".SH FILES\n.I /etc/weir/weir.yaml\n.SH SEE ALSO\n.BR weir (1),\n.BR weir (7)");
+}
+
 static int list_keys(int argc, char **argv)
 {
     bool as_json = false;
+    if (argc == 2 && strcmp(argv[0], "-o") == 0 && strcmp(argv[1], "markdown") == 0) return print_markdown(), EXIT_SUCCESS;
+    if (argc == 2 && strcmp(argv[0], "-o") == 0 && strcmp(argv[1], "man") == 0) return print_man_page(), EXIT_SUCCESS;
     for (int i = 0; i < argc; i++)
         if (!verb_takes_format(argc, argv, &i, &as_json)) return verb_complain(&verb_config, "not understood", argv[i]);
     struct weir_config_key key;
@@ -137,7 +191,7 @@ static int run(int argc, char **argv)
 
 const struct verb verb_config = {
     .name = "config",
-    .usage = "weir config list [-o table|json]\n"
+    .usage = "weir config list [-o table|json|markdown|man]\n"
              "weir config show [--effective] [--config FILE] [--kafka-config FILE] [-X KEY=VALUE] [-o table|json]\n",
     .about = "the configuration keys, and where their values come from",
     .help = "list shows every key with its type, range, default and a sentence.\n"

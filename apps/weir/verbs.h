@@ -15,10 +15,15 @@ struct verb {
     const char *about; /* for the list of verbs */
     const char *help;
     int (*run)(int argc, char **argv); /* argv[0] is the verb itself; answers the exit code */
+    bool passes_on; /* what stands behind the file is for the job, --help too */
 };
 
+const struct verb *verb_at(size_t index); /* NULL behind the last */
+
 extern const struct verb verb_cancel, verb_list, verb_rescale, verb_status, verb_stop; /* jobs.c */
+extern const struct verb verb_info, verb_run, verb_validate; /* run.c */
 extern const struct verb verb_checkpoint;
+extern const struct verb verb_completion;
 extern const struct verb verb_config;
 extern const struct verb verb_ledger;
 extern const struct verb verb_savepoint;

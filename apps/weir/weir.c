@@ -12,11 +12,13 @@
 #include "weir/weir.h"
 
 static const struct verb *const verbs[] = {
-    &verb_list, &verb_status, &verb_checkpoint, &verb_savepoint, &verb_rescale, &verb_stop, &verb_cancel,
-    &verb_state, &verb_ledger, &verb_config,
+    &verb_run,   &verb_info,   &verb_validate, &verb_list,   &verb_status, &verb_checkpoint, &verb_savepoint, &verb_rescale,
+    &verb_stop, &verb_cancel, &verb_state,    &verb_ledger, &verb_config, &verb_completion,
 };
 
 enum { VERB_COUNT = sizeof verbs / sizeof verbs[0] };
+
+const struct verb *verb_at(size_t index) { return index < VERB_COUNT ? verbs[index] : NULL; }
 
 /* The lines of a usage, the first behind "usage: ". */
 static void print_usage(FILE *file, const struct verb *verb, bool is_first)
@@ -69,9 +71,9 @@ bool verb_takes_format(int argc, char **argv, int *index, bool *as_json)
     return true;
 }
 
-static bool asks_for_help(int argc, char **argv)
+static bool asks_for_help(int argc, char **argv, int last)
 {
-    for (int i = 1; i < argc; i++)
+    for (int i = 1; i < argc && i <= last; i++)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return true;
     return false;
 }
@@ -84,12 +86,12 @@ int main(int argc, char **argv)
     }
     for (int i = 0; argc > 1 && i < VERB_COUNT; i++) {
         if (strcmp(argv[1], verbs[i]->name) != 0) continue;
-        if (!asks_for_help(argc, argv)) return verbs[i]->run(argc - 1, argv + 1);
+        if (!asks_for_help(argc, argv, verbs[i]->passes_on ? 2 : argc)) return verbs[i]->run(argc - 1, argv + 1);
         print_usage(stdout, verbs[i], true);
         (void)printf("\n%s", verbs[i]->help);
         return EXIT_SUCCESS;
     }
-    if (asks_for_help(argc, argv)) {
+    if (asks_for_help(argc, argv, argc)) {
         print_help();
         return EXIT_SUCCESS;
     }

@@ -149,6 +149,10 @@ static void show_ranges(struct reading *reading, const struct weir_ledger_entry 
 
 static void show_entry(struct reading *reading, int32_t slot, int64_t offset, const struct weir_ledger_entry *entry)
 {
+    if (reading->options.entry != NULL) {
+        reading->options.entry(reading->options.entry_user, slot, offset, entry);
+        return;
+    }
     char when[40];
     const time_t seconds = (time_t)(entry->wall_ms / 1000);
     struct tm time;

@@ -68,6 +68,14 @@ static const struct standard_option standard[] = {
 };
 #define STANDARD_COUNT (sizeof(standard) / sizeof(standard[0]))
 
+bool weir_main_option_at(size_t index, struct weir_main_option *option)
+{
+    if (index >= STANDARD_COUNT) return false;
+    *option = (struct weir_main_option){ .name = standard[index].name, .value = standard[index].value,
+                                         .help = standard[index].help };
+    return true;
+}
+
 struct parsing {
     const struct weir_main_options *main;
     weir_config *config;
@@ -139,13 +147,7 @@ static enum weir_code check_own(struct parsing *parsing, const struct weir_optio
 
 static enum weir_code set_pair(struct parsing *parsing, const char *pair)
 {
-    char key[256];
-    const char *equals = strchr(pair, '=');
-    if (equals == NULL || equals == pair || (size_t)(equals - pair) >= sizeof(key))
-        return usage(parsing, "-X takes key=value, not '%s'", pair);
-    memcpy(key, pair, (size_t)(equals - pair));
-    key[equals - pair] = '\0';
-    return weir_config_set(parsing->config, WEIR_CONFIG_COMMAND_LINE, key, equals + 1, "-X", parsing->error);
+    return weir_config_set_pair(parsing->config, WEIR_CONFIG_COMMAND_LINE, pair, "-X", parsing->error);
 }
 
 /* Of what --validate prints. */

@@ -27,8 +27,6 @@ static const struct { const char *alias, *key; } aliases[] = {
     { "state.backend.incremental", "execution.checkpointing.incremental" },
 };
 
-const struct config_key *config_key_at(size_t index) { return index < KEY_COUNT ? &keys[index] : NULL; }
-
 bool weir_config_key_at(size_t index, struct weir_config_key *key)
 {
     static const char *const types[] = { "text", "number", "true or false", "duration", "size", "choice", "number" };
@@ -200,6 +198,20 @@ enum weir_code weir_config_set(weir_config *config, enum weir_config_rank rank, 
     if (code == WEIR_OK) code = set(config, rank, key, secret, origin, error);
     explicit_bzero(secret, sizeof(secret));
     return code;
+}
+
+enum weir_code weir_config_set_pair(weir_config *config, enum weir_config_rank rank, const char *pair,
+                                    const char *origin, struct weir_error *error)
+{
+    char key[SECRET_KEY_MAX];
+    const char *equals = strchr(pair, '=');
+    const size_t size = equals == NULL ? 0 : (size_t)(equals - pair);
+    if (size == 0 || size >= sizeof(key))
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s takes key=value, not '%.*s'", origin,
+                              (int)strcspn(pair, "="), pair);
+    memcpy(key, pair, size);
+    key[size] = '\0';
+    return weir_config_set(config, rank, key, equals + 1, origin, error);
 }
 
 void weir_config_declare(weir_config *config, const char *key, const char *default_value)

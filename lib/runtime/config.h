@@ -122,7 +122,7 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
     X("start.fresh", BOOL, "false", 0, 0, NULL, "Begin anew, whatever the ledger says; output may repeat.")            \
     X("start.bounded", BOOL, "false", 0, 0, NULL, "End at the end offsets found at the start.")
 
-/* The declared type of a key, its default and sentence by index; NULL past the end. For `--help`, man pages, tests. */
+/* A row of the table; weir_config_key_at shows it. */
 struct config_key {
     const char *key;
     enum config_type type;
@@ -131,7 +131,6 @@ struct config_key {
     const char *choices;
     const char *sentence;
 };
-const struct config_key *config_key_at(size_t index);
 
 /* Parses "100ms", "3 min", "1h" to milliseconds; a bare number is milliseconds. */
 bool config_parse_duration(const char *text, int64_t *ms);

@@ -85,10 +85,10 @@ END_TEST
 START_TEST(accepts_every_default_of_its_own)
 {
     size_t count = 0;
-    for (const struct config_key *key; (key = config_key_at(count)) != NULL; count++) {
-        if (key->default_value == NULL) continue;
-        ck_assert_msg(set(key->key, key->default_value) == WEIR_OK, "%s", error.text);
-        ck_assert_str_eq(weir_config_text(config, key->key), key->default_value);
+    for (struct weir_config_key key; weir_config_key_at(count, &key); count++) {
+        if (key.default_value == NULL) continue;
+        ck_assert_msg(set(key.name, key.default_value) == WEIR_OK, "%s", error.text);
+        ck_assert_str_eq(weir_config_text(config, key.name), key.default_value);
     }
     ck_assert_uint_gt(count, 40);
 }
@@ -96,11 +96,11 @@ END_TEST
 
 START_TEST(says_each_key_once_and_what_it_is_for)
 {
-    const struct config_key *key, *other;
-    for (size_t i = 0; (key = config_key_at(i)) != NULL; i++) {
-        ck_assert_msg(key->sentence[strlen(key->sentence) - 1] == '.', "%s: %s", key->key, key->sentence);
-        ck_assert((key->type == CONFIG_CHOICE) == (key->choices != NULL));
-        for (size_t j = i + 1; (other = config_key_at(j)) != NULL; j++) ck_assert_str_ne(key->key, other->key);
+    struct weir_config_key key, other;
+    for (size_t i = 0; weir_config_key_at(i, &key); i++) {
+        ck_assert_msg(key.sentence[strlen(key.sentence) - 1] == '.', "%s: %s", key.name, key.sentence);
+        ck_assert((strcmp(key.type, "choice") == 0) == (key.choices != NULL));
+        for (size_t j = i + 1; weir_config_key_at(j, &other); j++) ck_assert_str_ne(key.name, other.name);
     }
 }
 END_TEST

@@ -40,6 +40,25 @@ WEIR_API int weir_main_(int argc, char **argv, const struct weir_main_options *o
 #define weir_main(argc, argv, ...)                                                                                     \
     weir_main_((argc), (argv), &(struct weir_main_options){ .size = sizeof(struct weir_main_options), __VA_ARGS__ })
 
+/* A job as a shared object, for `weir run JOB.so`: it defines weir_define, and whichever of the others it wants. It links no
+ * library of Weir's, but finds the functions in the program that runs it: cc -shared -fPIC job.c -o job.so. */
+#if defined(__GNUC__)
+#define WEIR_MODULE __attribute__((visibility("default")))
+#else
+#define WEIR_MODULE
+#endif
+WEIR_MODULE void weir_define(weir_graph *graph, const weir_config *config);
+WEIR_MODULE extern const struct weir_option weir_options[]; /* ends with a zero row */
+WEIR_MODULE extern const char *const weir_about;            /* one line for --help */
+
+/* An option that every job has. */
+struct weir_main_option {
+    const char *name;  /* without its "--" */
+    const char *value; /* how help calls it; NULL: it takes none */
+    const char *help;
+};
+WEIR_API bool weir_main_option_at(size_t index, struct weir_main_option *option); /* false behind the last */
+
 /* Prints the values that count as YAML, each with where it comes from; without those that are defaults unless
  * `with_defaults`. */
 WEIR_API void weir_config_print(FILE *file, const weir_config *config, bool with_defaults);

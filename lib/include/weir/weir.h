@@ -705,6 +705,9 @@ WEIR_API void weir_config_destroy(weir_config *config);
  * absolute is looked for in $CREDENTIALS_DIRECTORY, where systemd puts credentials, if that is set. */
 WEIR_API enum weir_code weir_config_set(weir_config *config, enum weir_config_rank rank, const char *key,
                                         const char *value, const char *origin, struct weir_error *error);
+/* "KEY=VALUE", as behind -X. */
+WEIR_API enum weir_code weir_config_set_pair(weir_config *config, enum weir_config_rank rank, const char *pair,
+                                             const char *origin, struct weir_error *error);
 /* YAML with nested or dotted keys: a file, or a text that errors call `origin`. */
 WEIR_API enum weir_code weir_config_load(weir_config *config, enum weir_config_rank rank, const char *path,
                                          struct weir_error *error);

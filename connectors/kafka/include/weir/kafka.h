@@ -111,6 +111,9 @@ struct weir_kafka_ledger_options {
     int64_t patience_ms;        /* how long to wait for brokers; 0 = 10 s */
     void (*print)(void *user, const char *line); /* results, line by line, without a newline; may be NULL */
     void *print_user;
+    /* Instead of lines of a ledger that is shown: its records, oldest first; `slot` is the partition. May be NULL. */
+    void (*entry)(void *user, int32_t slot, int64_t offset, const struct weir_ledger_entry *entry);
+    void *entry_user;
     weir_log_fn *log;           /* may be NULL */
     void *log_user;
 };

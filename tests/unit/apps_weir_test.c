@@ -1,0 +1,237 @@
+/* The weir command: jobs from their files, what it offers to shells, and what it says of itself. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness/process.h"
+#include "harness/unit.h"
+#include "weir/weir.h"
+
+#define WEIR WEIR_BINARY_DIR "/apps/weir"
+#define MODULE WEIR_BINARY_DIR "/apps/sample-module.so"
+
+static char output[200000];
+
+/* Runs a command of the shell; stdout goes to `output`. Answers the exit status. */
+static int WEIR_PRINTF(1, 2) shell(const char *format, ...)
+{
+    char command[4096];
+    va_list arguments;
+    va_start(arguments, format);
+    const int size = vsnprintf(command, sizeof command, format, arguments);
+    va_end(arguments);
+    ck_assert(size > 0 && (size_t)size < sizeof command);
+    FILE *file = popen(command, "r");
+    ck_assert_ptr_nonnull(file);
+    output[fread(output, 1, sizeof output - 1, file)] = '\0';
+    const int status = pclose(file);
+    ck_assert_msg(WIFEXITED(status), "%s", command);
+    return WEXITSTATUS(status);
+}
+
+static void expect(const char *text)
+{
+    ck_assert_msg(strstr(output, text) != NULL, "'%s' is not in: %s", text, output);
+}
+
+/* ---- Jobs from their files ---------------------------------------------------------------------------------------- */
+
+START_TEST(a_module_runs)
+{
+    ck_assert_int_eq(shell(WEIR " run " MODULE " --checkpoint-dir '%s' --bounded --records 1200 --parallelism 2 --quiet",
+                           process_folder()), 0);
+    expect("sensor-0\t239400\n"); /* 0 + 3 + ... + 1197 */
+    expect("sensor-2\t240200\n");
+    expect("sample-module: job 'sample-module' done: 1200 records in");
+    ck_assert_int_eq(shell("ls '%s'", process_folder()), 0);
+    expect("sample-module\n");
+}
+END_TEST
+
+START_TEST(a_module_goes_on_where_it_stood)
+{
+    for (int records = 600; records <= 1200; records += 600)
+        ck_assert_int_eq(shell(WEIR " run " MODULE " --checkpoint-dir '%s' --bounded --records %d --quiet", process_folder(),
+                               records), 0);
+    expect("600 records in");
+    expect("sensor-0\t239400\n");
+}
+END_TEST
+
+START_TEST(a_module_has_options_of_its_own)
+{
+    ck_assert_int_eq(shell(WEIR " run " MODULE " --help"), 0);
+    expect("Sums what each sensor has counted.");
+    expect("--records");
+    expect("--checkpoint-dir");
+    ck_assert_int_eq(shell(WEIR " run " MODULE " --recrods 1 2>&1"), 2);
+    expect("'--recrods' is not an option");
+}
+END_TEST
+
+START_TEST(a_program_runs)
+{
+    ck_assert_int_eq(shell(WEIR " run " WEIR_BINARY_DIR "/apps/sample-aggregating --checkpoint-dir '%s' --bounded --quiet",
+                           process_folder()), 0);
+    expect("sample-aggregating: job 'sample-aggregating' done: 1000 records in");
+}
+END_TEST
+
+START_TEST(info_shows_the_plan_and_runs_nothing)
+{
+    ck_assert_int_eq(shell(WEIR " info " MODULE), 0);
+    expect("sum");
+    expect("numbers");
+    ck_assert_int_eq(shell(WEIR " info " WEIR_BINARY_DIR "/apps/sample-list"), 0);
+    expect("numbers");
+}
+END_TEST
+
+START_TEST(validate_tells_what_is_wrong_and_runs_nothing)
+{
+    ck_assert_int_eq(shell(WEIR " validate " MODULE " --checkpoint-dir '%s' -o json", process_folder()), 0);
+    expect("\"valid\": true");
+    ck_assert_int_eq(shell(WEIR " validate " MODULE " --checkpoint-dir /nowhere/at/all"), 7);
+    expect("checkpoint-directory-missing");
+    expect("would not run: 1 errors");
+    ck_assert_int_eq(shell(WEIR " validate " MODULE), 2);
+    expect("has no checkpoint directory");
+    ck_assert_int_eq(shell("ls -A '%s'", process_folder()), 0);
+    ck_assert_ptr_null(strstr(output, "sample-module"));
+}
+END_TEST
+
+START_TEST(what_is_no_job_is_refused)
+{
+    ck_assert_int_eq(shell(WEIR " run 2>&1"), 2);
+    expect("name the job's file");
+    ck_assert_int_eq(shell(WEIR " run /nowhere/job.so 2>&1"), 2);
+    expect("/nowhere/job.so is not a job");
+    ck_assert_int_eq(shell(WEIR " run /nowhere/job 2>&1"), 7);
+    expect("cannot run /nowhere/job");
+    ck_assert_int_eq(shell("cc -shared -fPIC -x c /dev/null -o '%s/empty.so' && " WEIR " run '%s/empty.so' 2>&1",
+                           process_folder(), process_folder()), 2);
+    expect("it has no function weir_define");
+}
+END_TEST
+
+/* ---- The log ------------------------------------------------------------------------------------------------------ */
+
+START_TEST(a_log_for_programs_is_one_object_a_line)
+{
+    ck_assert_int_eq(shell(WEIR " run " MODULE " --checkpoint-dir '%s' --bounded -X log.format=json 2>&1 >'%s/out'",
+                           process_folder(), process_folder()), 0);
+    expect("\"job\":\"sample-module\"");
+    expect("\"message\":\"job 'sample-module': running, incarnation 1, epoch 1\"");
+    for (char *line = strtok(output, "\n"); line != NULL; line = strtok(NULL, "\n"))
+        ck_assert_msg(strncmp(line, "{\"time\":\"", 9) == 0 && line[strlen(line) - 1] == '}', "%s", line);
+}
+END_TEST
+
+START_TEST(the_last_error_is_a_line_of_the_log_too)
+{
+    ck_assert_int_eq(shell(WEIR " run " MODULE " --checkpoint-dir /proc/nowhere/x -X log.format=logfmt 2>&1"), 7);
+    expect(" level=error ");
+    expect(" code=ENVIRONMENT ");
+    ck_assert_ptr_null(strchr(strchr(output, '\n') + 1, '\n')); /* one line in all */
+}
+END_TEST
+
+START_TEST(the_level_says_which_lines_are_written)
+{
+    ck_assert_int_eq(shell(WEIR " run " MODULE " --checkpoint-dir '%s' --bounded --progress 0 -X log.level=error 2>&1 >'%s/out'",
+                           process_folder(), process_folder()), 0);
+    ck_assert_str_eq(output, "");
+}
+END_TEST
+
+/* ---- Completion --------------------------------------------------------------------------------------------------- */
+
+/* What bash offers behind "weir WORDS...", the last of which is begun. */
+static void complete(const char *words)
+{
+    ck_assert_int_eq(shell("WEIR_RUNTIME_DIR='%s' PATH=" WEIR_BINARY_DIR "/apps:$PATH bash -c 'source <(" WEIR
+                           " completion bash); COMP_WORDS=(weir %s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _weir; "
+                           "printf \"%%s\\n\" \"${COMPREPLY[@]}\"'",
+                           process_folder(), words), 0);
+}
+
+START_TEST(bash_completes_verbs_commands_and_options)
+{
+    complete("led");
+    ck_assert_str_eq(output, "ledger\n");
+    complete("c");
+    expect("checkpoint\n");
+    expect("config\n");
+    expect("completion\n");
+    expect("cancel\n");
+    complete("ledger \"\"");
+    expect("show\n");
+    expect("verify\n");
+    complete("ledger show words --br");
+    ck_assert_str_eq(output, "--brokers\n");
+    complete("run job.so --checkpoint-d");
+    ck_assert_str_eq(output, "--checkpoint-dir\n");
+    complete("status words -o j");
+    ck_assert_str_eq(output, "json\n");
+    complete("completion z");
+    ck_assert_str_eq(output, "zsh\n");
+    complete("stop --save");
+    ck_assert_str_eq(output, "--savepoint\n");
+}
+END_TEST
+
+/* Only where there is such a shell. */
+START_TEST(zsh_and_fish_accept_their_scripts)
+{
+    ck_assert_int_eq(shell("! command -v zsh || " WEIR " completion zsh | zsh -n /dev/stdin"), 0);
+    ck_assert_int_eq(shell("! command -v fish || " WEIR " completion fish | fish -n"), 0);
+    ck_assert_int_eq(shell(WEIR " completion zsh"), 0);
+    expect("'ledger:");
+    ck_assert_int_eq(shell(WEIR " completion fish"), 0);
+    expect("-n '__fish_seen_subcommand_from ledger' -l brokers");
+    ck_assert_int_eq(shell(WEIR " completion tcsh 2>&1"), 2);
+}
+END_TEST
+
+/* ---- Verbs -------------------------------------------------------------------------------------------------------- */
+
+static const char *const verbs[] = { "run", "info", "validate", "list", "status", "checkpoint", "savepoint", "rescale",
+                                     "stop", "cancel", "state", "ledger", "config", "completion" };
+
+START_TEST(every_verb_has_help_and_refuses_what_it_does_not_know)
+{
+    ck_assert_int_eq(shell(WEIR " --help"), 0);
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+        ck_assert_int_eq(shell(WEIR " --help"), 0);
+        expect(verbs[i]);
+        ck_assert_int_eq(shell(WEIR " %s --help", verbs[i]), 0);
+        expect("usage: weir ");
+        ck_assert_int_eq(shell(WEIR " %s --no-such-option 2>&1", verbs[i]), 2);
+        expect("usage: weir ");
+    }
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_set_timeout(tests, 60);
+    tcase_add_test(tests, a_module_runs);
+    tcase_add_test(tests, a_module_goes_on_where_it_stood);
+    tcase_add_test(tests, a_module_has_options_of_its_own);
+    tcase_add_test(tests, a_program_runs);
+    tcase_add_test(tests, info_shows_the_plan_and_runs_nothing);
+    tcase_add_test(tests, validate_tells_what_is_wrong_and_runs_nothing);
+    tcase_add_test(tests, what_is_no_job_is_refused);
+    tcase_add_test(tests, a_log_for_programs_is_one_object_a_line);
+    tcase_add_test(tests, the_last_error_is_a_line_of_the_log_too);
+    tcase_add_test(tests, the_level_says_which_lines_are_written);
+    tcase_add_test(tests, bash_completes_verbs_commands_and_options);
+    tcase_add_test(tests, zsh_and_fish_accept_their_scripts);
+    tcase_add_test(tests, every_verb_has_help_and_refuses_what_it_does_not_know);
+}
+
+int main(void) { return unit_main("the weir command", add); }
