@@ -25,16 +25,16 @@ bool weir_job_vertex(const weir_job *job, uint32_t index, struct weir_vertex *ve
 }
 
 /* The source is no stage of its chain, but the first operator of its vertex. */
-bool weir_job_operator(const weir_job *job, uint32_t vertex, uint32_t index, struct weir_vertex_operator *operator)
+bool weir_job_operator(const weir_job *job, uint32_t vertex, uint32_t index, struct weir_vertex_operator *described)
 {
     struct weir_vertex at;
     if (!weir_job_vertex(job, vertex, &at) || index >= at.operator_count) return false;
     const struct plan_vertex *planned = &job->plan->vertices[vertex];
     const struct operator_spec *spec = planned->source;
     if (index > 0 || spec == NULL) spec = planned->chain.stages[index - at.is_source].spec;
-    *operator = (struct weir_vertex_operator){ .name = spec->name, .kind = operator_kind_text(spec) };
-    if (spec->kind == OPERATOR_SOURCE) operator->connector = spec->source.type->kind;
-    if (spec->kind == OPERATOR_SINK) operator->connector = spec->sink.type->kind;
+    *described = (struct weir_vertex_operator){ .name = spec->name, .kind = operator_kind_text(spec) };
+    if (spec->kind == OPERATOR_SOURCE) described->connector = spec->source.type->kind;
+    if (spec->kind == OPERATOR_SINK) described->connector = spec->sink.type->kind;
     return true;
 }
 

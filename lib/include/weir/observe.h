@@ -57,7 +57,7 @@ struct weir_vertex_operator {
     const char *kind;      /* "map", "source" */
     const char *connector; /* "kafka"; NULL = none */
 };
-WEIR_API bool weir_job_operator(const weir_job *job, uint32_t vertex, uint32_t index, struct weir_vertex_operator *operator);
+WEIR_API bool weir_job_operator(const weir_job *job, uint32_t vertex, uint32_t index, struct weir_vertex_operator *described);
 
 struct weir_edge {
     uint32_t source, target; /* vertices */
