@@ -689,6 +689,7 @@ static void run_job(void *argument)
     job->environment_worker = job->base_writer = job->log_writer = NULL;
     end_savepoints(job);
     job_publish(job);
+    metrics_set(&job->metrics.beat_us, 0); /* nobody goes round any more, and nobody should wonder */
     job_close(job);
 
     pthread_mutex_lock(&job->status_mutex);

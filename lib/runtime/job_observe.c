@@ -144,7 +144,8 @@ bool weir_job_is_alive(const weir_job *job, int64_t patience_ms, char *why, size
         for (uint32_t i = 0; i < job->plan->vertices[v].parallelism; i++) {
             const struct metrics_task *metrics = metrics_task_at(&job->metrics, v, i);
             const bool is_busy = (atomic_load_explicit(&metrics->times[METRICS_BUSY], memory_order_relaxed) & 1) != 0;
-            if (!is_busy || !is_silent(metrics_get(&metrics->beat_us), now, patience_us)) continue;
+            const uint64_t round_us = metrics_get(&metrics->beat_us);
+            if (!is_busy || round_us == 0 || !is_silent(round_us, now, patience_us)) continue;
             (void)snprintf(why, why_size, "subtask %u of '%s' has been inside one call for more than %lld s", i,
                            job->plan->vertices[v].name, (long long)patience_ms / 1000);
             return false;

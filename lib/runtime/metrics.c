@@ -59,7 +59,7 @@ static void stop_clock(struct metrics_task *task, int64_t now_us)
 void metrics_begin(struct metrics_task *task, uint32_t attempt, int64_t now_us)
 {
     atomic_store_explicit(&task->attempt, attempt, memory_order_relaxed);
-    metrics_set(&task->beat_us, (uint64_t)now_us);
+    metrics_set(&task->beat_us, 0);
     start_clock(task, METRICS_BUSY, now_us);
 }
 

@@ -135,7 +135,7 @@ struct metrics_task {
     _Alignas(64) _Atomic uint64_t records_in;
     _Atomic uint64_t bytes_in, records_out, bytes_out;
     _Atomic uint64_t state_entries, state_bytes, state_reads;
-    _Atomic uint64_t beat_us; /* monotonic: the task went round */
+    _Atomic uint64_t beat_us; /* monotonic: the task went round; 0 = it is still opening, which may take its time */
     /* Twice the microseconds spent so; of what it does now, twice (those minus the time when it began) plus 1. So each is
      * one number, and rises for every reader. None is odd: there is no task. */
     _Atomic int64_t times[METRICS_ACTIVITIES];

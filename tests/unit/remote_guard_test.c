@@ -8,6 +8,7 @@
 #include "harness/unit.h"
 #include "remote/guard.h"
 #include "remote/json.h"
+#include "remote/routes.h"
 #include "remote/savepoint_target.h"
 #include "remote/server.h"
 
@@ -247,6 +248,48 @@ START_TEST(without_a_root_there_is_no_target)
 }
 END_TEST
 
+/* ---- Paths ---------------------------------------------------------------------------------------------------------- */
+
+static bool is_plain(const char *text)
+{
+    return strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == strlen(text);
+}
+
+/* Pieces of paths that are there, of some that are not, and noise. */
+START_TEST(whatever_is_asked_finds_a_route_or_none)
+{
+    static const char *const pieces[] = { "/", "v1", "jobs", "overview", "test", "plan", "vertices", "0", "checkpoints",
+                                          "details", "savepoints", "stop", "rescale", "{job}", "..", "%2f", "metrics", "",
+                                          "config", "lag" };
+    static const char *const methods[] = { "GET", "HEAD", "POST", "PATCH", "DELETE", "", "get", "GETX" };
+    uint64_t random = unit_seed();
+    uint32_t found = 0, with_another_method = 0;
+    for (int i = 0; i < 200000; i++) {
+        char path[700] = "", allow[64] = "";
+        struct route_parts parts;
+        int status = 0;
+        size_t used = 0;
+        for (uint32_t n = unit_random_below(&random, 14); n > 0; n--) {
+            const uint32_t which = unit_random_below(&random, 25);
+            const char *slash = n % 2 == 0 ? "/" : "";
+            if (which < 20) used += (size_t)snprintf(path + used, sizeof path - used, "%s%s", slash, pieces[which]);
+            else path[used++] = (char)(1 + unit_random_below(&random, 255));
+            path[used] = '\0';
+        }
+        if (unit_chance(&random, 2)) memset(path + used, 'x', sizeof path - 1 - used), path[sizeof path - 1] = '\0';
+        const char *method = methods[unit_random_below(&random, 8)];
+        const struct route *route = routes_find(method, path, &parts, &status, allow);
+        unit_expect(route != NULL || status == 404 || status == 405);
+        unit_expect(route == NULL || (is_plain(parts.job) && is_plain(parts.vertex) && is_plain(parts.item)));
+        unit_expect((status == 405) == (route == NULL && allow[0] != '\0'));
+        found += route != NULL;
+        with_another_method += status == 405;
+    }
+    ck_assert_uint_gt(found, 0);
+    ck_assert_uint_gt(with_another_method, 0);
+}
+END_TEST
+
 /* ---- JSON ----------------------------------------------------------------------------------------------------------- */
 
 START_TEST(json_is_nested_and_escaped)
@@ -290,6 +333,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, no_symbolic_link_leads_out_of_the_root);
     tcase_add_test(tests, what_is_above_a_target_is_made);
     tcase_add_test(tests, without_a_root_there_is_no_target);
+    tcase_add_test(tests, whatever_is_asked_finds_a_route_or_none);
     tcase_add_test(tests, json_is_nested_and_escaped);
 }
 

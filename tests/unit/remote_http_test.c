@@ -329,6 +329,54 @@ START_TEST(answers_are_not_kept_nor_framed)
 }
 END_TEST
 
+/* ---- The page ------------------------------------------------------------------------------------------------------- */
+
+/* Nothing from elsewhere, nothing that the policy would stop, and every place that the script fills is there. */
+START_TEST(the_page_is_whole)
+{
+    static const char *const wanting[] = { "src=\"", "href=\"http", "@import", "url(", " style=\"", "onclick", "onload", "eval(",
+                                           "innerHTML", "document.write", "localStorage", "sessionStorage", "document.cookie" };
+    char *page = expect(200, "GET", "/", "", NULL);
+    for (size_t i = 0; i < sizeof wanting / sizeof wanting[0]; i++) {
+        const char *found = strstr(page, wanting[i]);
+        while (found != NULL && strncmp(found, "url(#tip)", 9) == 0) found = strstr(found + 1, wanting[i]);
+        ck_assert_msg(found == NULL, "%.80s", found);
+    }
+    int places = 0;
+    for (const char *at = page; (at = strstr(at, "$(\"")) != NULL; at++, places++) {
+        char id[64], place[80];
+        ck_assert_int_eq(sscanf(at, "$(\"%63[a-z-]\")", id), 1);
+        (void)snprintf(place, sizeof place, "id=\"%s\"", id);
+        ck_assert_msg(strstr(page, place) != NULL, "the script looks for %s", id);
+    }
+    ck_assert_int_ge(places, 20);
+    free(page);
+}
+END_TEST
+
+/* In a real browser, where somebody says so: it takes seconds, and more on a busy machine. */
+START_TEST(a_browser_shows_the_job)
+{
+    char command[400], line[4000];
+    bool shows_state = false, shows_vertex = false;
+    if (getenv("WEIR_TEST_CHROMIUM") == NULL) {
+        (void)fprintf(stderr, "WEIR_TEST_CHROMIUM does not name a browser: the page was not looked at in one\n");
+        return;
+    }
+    (void)snprintf(command, sizeof command,
+                   "'%s' --headless --no-sandbox --disable-gpu --virtual-time-budget=5000 --dump-dom %s/ 2>/dev/null",
+                   getenv("WEIR_TEST_CHROMIUM"), url);
+    FILE *page = popen(command, "r");
+    ck_assert_ptr_nonnull(page);
+    while (fgets(line, sizeof line, page) != NULL) {
+        shows_state |= strstr(line, "chip RUNNING") != NULL;
+        shows_vertex |= strstr(line, "pass -&gt; out: ") != NULL;
+    }
+    ck_assert_int_eq(pclose(page), 0);
+    ck_assert(shows_state && shows_vertex);
+}
+END_TEST
+
 /* ---- What can be begun ---------------------------------------------------------------------------------------------- */
 
 START_TEST(a_checkpoint_is_taken_when_it_is_asked_for)
@@ -654,6 +702,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, bodies_are_held_to_what_is_known);
     tcase_add_test(tests, what_is_too_long_is_refused);
     tcase_add_test(tests, answers_are_not_kept_nor_framed);
+    tcase_add_test(tests, the_page_is_whole);
+    tcase_add_test(tests, a_browser_shows_the_job);
     tcase_add_test(tests, a_checkpoint_is_taken_when_it_is_asked_for);
     tcase_add_test(tests, a_savepoint_lies_where_it_was_asked_for);
     tcase_add_test(tests, a_job_is_stopped);

@@ -6,7 +6,7 @@
 
 #include "harness/local_job.h"
 #include "harness/unit.h"
-#include "runtime/metrics.h"
+#include "runtime/job.h"
 #include "weir/generator.h"
 #include "weir/observe.h"
 #include "weir/print.h"
@@ -277,6 +277,28 @@ START_TEST(who_waits_for_room_is_backpressured_and_not_busy)
 }
 END_TEST
 
+START_TEST(who_does_not_go_round_any_more_is_noticed)
+{
+    char why[200];
+    atomic_store(&may_go_on, true);
+    weir_job *job = run_to_the_end(10);
+    struct metrics_task *task = metrics_task_at(&job->metrics, 1, 0);
+    ck_assert(weir_job_is_alive(job, 60000, why, sizeof why)); /* it has ended, which is no standstill */
+    metrics_set(&job->metrics.beat_us, 1);
+    ck_assert(!weir_job_is_alive(job, 60000, why, sizeof why));
+    ck_assert_ptr_nonnull(strstr(why, "job thread"));
+    metrics_set(&job->metrics.beat_us, 0);
+    metrics_begin(task, 9, 1);
+    ck_assert(weir_job_is_alive(job, 60000, why, sizeof why)); /* it opens, for as long as it takes */
+    metrics_set(&task->beat_us, 1);
+    ck_assert(!weir_job_is_alive(job, 60000, why, sizeof why));
+    ck_assert_ptr_nonnull(strstr(why, "subtask 0 of 'to-key"));
+    metrics_switch(task, METRICS_IDLE, 2);
+    ck_assert(weir_job_is_alive(job, 60000, why, sizeof why)); /* who waits may wait */
+    weir_job_destroy(job);
+}
+END_TEST
+
 struct sum {
     uint32_t count;
     int64_t lag;
@@ -366,6 +388,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_checkpoint_has_its_phases_and_they_are_parts_of_the_whole);
     tcase_add_test(tests, a_failure_is_remembered_and_numbers_go_on_behind_it);
     tcase_add_test(tests, who_waits_for_room_is_backpressured_and_not_busy);
+    tcase_add_test(tests, who_does_not_go_round_any_more_is_noticed);
     tcase_add_test(tests, what_waits_is_known_for_each_split);
     tcase_add_test(tests, every_metric_of_the_table_is_told);
 }
