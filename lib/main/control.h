@@ -41,7 +41,7 @@ int control_timeout_ms(const struct control *control);
 void control_step(struct control *control);
 
 /* Where sockets lie. Makes the directory, for the user alone, when `make`; refuses one that belongs to another user or
- * that others may enter. */
+ * that others may enter. Root may look into anybody's: that is where a service of another user has its socket. */
 enum weir_code control_directory(bool make, char path[CONTROL_PATH_MAX], struct weir_error *error);
 /* A connection to the socket at `path`, -errno otherwise. A socket has a name only while its process listens, so one that
  * refuses is a dead process's, and is removed. `flags`: 0 or SOCK_NONBLOCK. */

@@ -275,7 +275,7 @@ static struct words_job limited_job(const char *user)
     return job;
 }
 
-/* And nobody warns of anything. */
+/* And nobody warns of a rule that is there, though the user may not see it. */
 START_TEST(the_documented_rights_suffice)
 {
     struct process process;
@@ -287,7 +287,7 @@ START_TEST(the_documented_rights_suffice)
     words_put(job.input, 0, "b");
     process_start_job(&process, &job.options, "--bounded", NULL);
     process_expect_end(&process, 0, NULL);
-    ck_assert(!process_log_has(&process, "warning: "));
+    ck_assert(!process_log_has(&process, "transactional-id-rule"));
     process_free(&process);
     ck_assert_str_eq(words_read(job.output, 1), "a=2 b=2");
 }

@@ -358,6 +358,18 @@ START_TEST(refuses_a_runtime_directory_that_others_may_enter)
 }
 END_TEST
 
+/* Whose it is decides, and what for. */
+START_TEST(only_root_looks_into_the_runtime_directory_of_another_user)
+{
+    const bool is_root = geteuid() == 0;
+    if (is_root) ck_assert_int_eq(chown(folder, 65534, (gid_t)-1), 0);
+    else setenv("WEIR_RUNTIME_DIR", "/", 1);
+    ck_assert_int_eq(control_directory(false, path, &error), is_root ? WEIR_OK : WEIR_ENVIRONMENT);
+    ck_assert_int_eq(control_directory(true, path, &error), WEIR_ENVIRONMENT);
+    ck_assert_ptr_nonnull(strstr(error.text, "belongs to another user"));
+}
+END_TEST
+
 START_TEST(refuses_a_runtime_directory_that_is_a_link)
 {
     snprintf(path, sizeof path, "%s/link", folder);
@@ -406,6 +418,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_socket_that_a_dead_process_left_is_removed);
     tcase_add_test(tests, a_job_that_starts_removes_what_dead_ones_left_and_nothing_else);
     tcase_add_test(tests, refuses_a_runtime_directory_that_others_may_enter);
+    tcase_add_test(tests, only_root_looks_into_the_runtime_directory_of_another_user);
     tcase_add_test(tests, refuses_a_runtime_directory_that_is_a_link);
     tcase_add_test(tests, the_runtime_directory_is_made_for_the_user_alone);
 }
