@@ -23,6 +23,7 @@
 #define REMOTE_REMOTE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "weir/observe.h"
 #include "weir/remote.h"
@@ -72,6 +73,7 @@ struct weir_remote {
     uint64_t trigger_count;
 
     struct server *server;
+    _Atomic uint64_t crowded_out; /* connections that were cut off to make room; the server's thread writes it */
 };
 
 /* An answer on its way: the text is malloc'ed, or lasts for ever. */

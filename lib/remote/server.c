@@ -72,7 +72,9 @@ static void make_room(struct server *server)
         struct client *client = &server->clients[i];
         if (client->descriptor >= 0 && (oldest == NULL || client->since_ms < oldest->since_ms)) oldest = client;
     }
-    if (oldest != NULL && oldest->since_ms != INT64_MAX) cut_off(oldest);
+    if (oldest == NULL || oldest->since_ms == INT64_MAX) return;
+    cut_off(oldest);
+    atomic_fetch_add_explicit(&server->remote->crowded_out, 1, memory_order_relaxed);
 }
 
 static void come(struct server *server, struct MHD_Connection *connection, void **place)
