@@ -170,23 +170,25 @@ static bool make_stages(struct chain *chain)
     return true;
 }
 
-/* The shard in which the records of `targets` look up their keys first of all; NULL when they need not. */
-static struct shard *shard_behind(const struct chain *chain, const struct chain_targets *targets)
+/* Where the records of `targets` look up their keys first of all. */
+static struct chain_ahead look_behind(const struct chain *chain, const struct chain_targets *targets, bool rekeys)
 {
     const struct chain_target *target = &targets->items[0];
-    if (targets->count != 1 || target->is_router) return NULL;
+    if (targets->count != 1 || target->is_router) return (struct chain_ahead){ .shard = NULL };
     const struct weir_task *task = chain_stage_at(chain, target->index);
+    if (task->spec->kind == OPERATOR_KEY_BY && task->spec->key_by.key == NULL && !rekeys)
+        return look_behind(chain, &chain->plan->stages[target->index].outputs[0], true);
     const bool is_broadcast = target->port == 1 && task->spec->second_is_broadcast;
     const bool looks_up = operator_is_keyed(task->spec) && task->spec->state_count > 0 &&
                           !state_kind_is_own(task->spec->states[0].kind);
-    return looks_up && !is_broadcast ? task->shard : NULL;
+    return (struct chain_ahead){ .shard = looks_up && !is_broadcast ? task->shard : NULL, .rekeys = rekeys };
 }
 
 static bool make_entries(struct chain *chain)
 {
     for (uint32_t i = 0; i < chain->plan->entry_count; i++) {
         if (!join(chain, &chain->plan->entries[i], &chain->entries[i])) return false;
-        chain->entry_shards[i] = shard_behind(chain, &chain->plan->entries[i]);
+        chain->entries_ahead[i] = look_behind(chain, &chain->plan->entries[i], false);
     }
     return true;
 }
@@ -199,9 +201,9 @@ static bool make_arrays(struct chain *chain, const struct chain_options *options
     chain->sinks = take(chain, plan->stage_count, sizeof *chain->sinks);
     chain->routers = take(chain, plan->router_count, sizeof *chain->routers);
     chain->entries = take(chain, plan->entry_count, sizeof *chain->entries);
-    chain->entry_shards = take(chain, plan->entry_count, sizeof(struct shard *));
+    chain->entries_ahead = take(chain, plan->entry_count, sizeof *chain->entries_ahead);
     if (chain->vertex_name == NULL || chain->stages == NULL || chain->sinks == NULL || chain->routers == NULL ||
-        chain->entries == NULL || chain->entry_shards == NULL)
+        chain->entries == NULL || chain->entries_ahead == NULL)
         return false;
     for (uint32_t i = 0; i < plan->router_count; i++)
         chain->routers[i] = (struct stage_router){ .router = options->routers[i], .chain = chain };
@@ -412,13 +414,24 @@ static void fetch_ahead(const struct shard *shard, const struct weir_batch *batc
 }
 
 /* The same from the store behind the shard, with one question for all of them. */
-static void load_ahead(struct shard *shard, const struct weir_batch *batch, uint32_t from)
+static void load_ahead(const struct chain_ahead *ahead, const struct weir_batch *batch, uint32_t from)
 {
     struct state_key keys[FETCH_AHEAD];
-    const uint32_t count = batch->count - from < FETCH_AHEAD ? batch->count - from : FETCH_AHEAD;
-    for (uint32_t i = 0; i < count; i++)
-        keys[i] = (struct state_key){ .key = batch->records[from + i].key, .hash = batch->records[from + i].key_hash };
-    shard_load(shard, 0, keys, count);
+    uint32_t count = 0;
+    for (uint32_t i = from; i < batch->count && i - from < FETCH_AHEAD; i++) {
+        const struct weir_record *record = &batch->records[i];
+        if (!weir_is_set(record->key) || weir_is_null(record->key)) continue;
+        keys[count++] = (struct state_key){ .key = record->key,
+                                            .hash = ahead->rekeys ? hash_key(record->key) : record->key_hash };
+    }
+    shard_load(ahead->shard, 0, keys, count);
+}
+
+static void look_ahead(const struct chain_ahead *ahead, const struct weir_batch *batch, uint32_t from)
+{
+    if (shard_asks_store(ahead->shard)) load_ahead(ahead, batch, from);
+    /* To hash each key twice costs more than it saves while the state is small. */
+    if (!ahead->rekeys) fetch_ahead(ahead->shard, batch, from);
 }
 
 static void tend_shards(struct chain *chain)
@@ -439,7 +452,7 @@ static void look_at_stores(struct chain *chain)
     }
 }
 
-static enum chain_result process_batch(struct chain *chain, struct stage_output entry, struct shard *shard,
+static enum chain_result process_batch(struct chain *chain, struct stage_output entry, struct chain_ahead ahead,
                                        const struct weir_batch *batch, uint32_t *cursor)
 {
     const uint32_t count = batch->count;
@@ -452,10 +465,7 @@ static enum chain_result process_batch(struct chain *chain, struct stage_output 
             const enum chain_result result = chain_look(chain);
             if (result != CHAIN_DONE) return result;
         }
-        if (shard != NULL && i % FETCH_AHEAD == 0) {
-            if (shard_has_store(shard)) load_ahead(shard, batch, i);
-            fetch_ahead(shard, batch, i);
-        }
+        if (ahead.shard != NULL && i % FETCH_AHEAD == 0) look_ahead(&ahead, batch, i);
         *cursor = i + 1;
         entry.receive(entry.receiver, &batch->records[i]);
         if (chain->scratch.used_bytes > 0) arena_reset(&chain->scratch);
@@ -467,7 +477,7 @@ static enum chain_result process_batch(struct chain *chain, struct stage_output 
 enum chain_result chain_process(struct chain *chain, uint32_t input, const struct weir_batch *batch, uint32_t *cursor)
 {
     CHECK(input < chain->plan->entry_count && !chain->has_finished);
-    return process_batch(chain, chain->entries[input], chain->entry_shards[input], batch, cursor);
+    return process_batch(chain, chain->entries[input], chain->entries_ahead[input], batch, cursor);
 }
 
 enum chain_result chain_replay(struct chain *chain, uint32_t stage, uint32_t port, const struct weir_batch *batch,
@@ -475,7 +485,8 @@ enum chain_result chain_replay(struct chain *chain, uint32_t stage, uint32_t por
 {
     const struct chain_target target = { .index = stage, .port = port };
     CHECK(stage < chain->plan->stage_count && !chain->has_finished);
-    return process_batch(chain, join_one(chain, &target), NULL, batch, cursor);
+    return process_batch(chain, join_one(chain, &target), (struct chain_ahead){ .shard = NULL }, batch,
+                         cursor);
 }
 
 /* ---- Barriers ---------------------------------------------------------------------------------------------------- */

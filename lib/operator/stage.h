@@ -75,6 +75,12 @@ static inline weir_keyed_task *stage_keyed(struct weir_task *task)
     return (weir_keyed_task *)(void *)task;
 }
 
+/* What is known of the lookups of records that enter, before they are processed: of entries that lead to one keyed stage. */
+struct chain_ahead {
+    struct shard *shard; /* NULL = nothing */
+    bool rekeys;         /* a key_by is in between that takes the record's key as it is: its hash is not known yet */
+};
+
 struct chain {
     /* True when something may be blocked, or has failed: the only thing that is looked at for each record. */
     bool attention;
@@ -98,7 +104,7 @@ struct chain {
     void **sinks; /* by stage */
     struct stage_router *routers;
     struct stage_output *entries;
-    struct shard **entry_shards; /* of entries that lead to one keyed stage: its lookups are known ahead; else NULL */
+    struct chain_ahead *entries_ahead;
     struct arena arena; /* the arrays above, and fans */
 
     /* Where an emission on commit, or a finish, goes on after it was blocked. */

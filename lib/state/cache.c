@@ -100,7 +100,7 @@ void shard_report_to(struct shard *shard, struct holdings *holdings)
     cache_report(shard, false);
 }
 
-bool shard_has_store(const struct shard *shard) { return shard->holds_units; }
+bool shard_asks_store(const struct shard *shard) { return shard->holds_units && may_have(shard); }
 uint64_t shard_store_reads(const struct shard *shard) { return shard->cache.reads; }
 uint64_t shard_evictions(const struct shard *shard) { return shard->cache.evictions; }
 

@@ -101,7 +101,8 @@ void shard_destroy(struct shard *shard);
  * then. Whatever fails in it is answered as "there is none", so shard_failure is to be asked before anything that came
  * out of the shard is made durable. */
 void shard_use(struct shard *shard, struct state_store *store, uint64_t budget_bytes);
-bool shard_has_store(const struct shard *shard);
+/* What is not in memory may be on disk. */
+bool shard_asks_store(const struct shard *shard);
 /* From now on until its end the shard says what it holds in memory, between batches. `holdings` outlives it. */
 void shard_report_to(struct shard *shard, struct holdings *holdings);
 const struct weir_error *shard_failure(const struct shard *shard); /* sticky; NULL = none */
