@@ -195,11 +195,23 @@ void shard_note_change(struct shard *shard, const struct unit *unit, uint32_t re
     shard->changed_bytes += shard_pending_bytes(shard, unit, entry) - bytes_before;
 }
 
+/* A tombstone that only says that the store has none has no room for a value: an entry takes its place that has, or the value
+ * would go to a block of its own. */
+static uint32_t make_room(struct shard *shard, const struct unit *unit, uint32_t reference, size_t value_size,
+                          bool *is_new)
+{
+    const bool is_bare = !*is_new && entry_at(&shard->entries, reference)->flags == ENTRY_REMOVED;
+    if (LIKELY(!is_bare) || value_size <= sizeof(struct block *)) return reference;
+    shard_discard(shard, unit, reference);
+    return shard_find_or_create(shard, unit, value_size, is_new);
+}
+
 uint32_t shard_put(struct shard *shard, const struct unit *unit, struct weir_bytes value)
 {
     bool is_new;
     if (!changes_reserve(&shard->changes, 1)) return SLAB_NONE;
-    const uint32_t reference = shard_find_or_create(shard, unit, value.size, &is_new);
+    uint32_t reference = shard_find_or_create(shard, unit, value.size, &is_new);
+    if (reference != SLAB_NONE) reference = make_room(shard, unit, reference, value.size, &is_new);
     if (reference == SLAB_NONE) return SLAB_NONE;
     struct entry *entry = entry_at(&shard->entries, reference);
     const size_t bytes_before = shard_pending_bytes(shard, unit, entry);
