@@ -19,6 +19,7 @@ enum { KEYS = 10000, ROUNDS = 2 /* in a life that is to write bases */ };
 static int64_t counts[KEYS];
 static int64_t in_lists[KEYS];
 static uint64_t fail_at; /* the process fails once, at this record of a life; 0 = never */
+static int fail_again;   /* and so many times more, as many records later each */
 static _Atomic uint64_t processed;
 
 static uint64_t number_of(struct weir_bytes text)
@@ -58,8 +59,8 @@ static const struct weir_state some = { .name = "some", .kind = WEIR_STATE_LIST,
 static enum weir_code count(weir_keyed_task *task, const struct weir_record *record)
 {
     if (fail_at > 0 && ++processed == fail_at) {
-        fail_at = 0;
-        return weir_fail(task, "once");
+        fail_at = fail_again-- > 0 ? processed + fail_at : 0;
+        return weir_fail(task, "as it should");
     }
     int64_t in_list = 0;
     const int64_t so_far = ++*weir_value_i64(task, &total);
@@ -103,6 +104,7 @@ static void begin(void)
     local_job_begin();
     memset(counts, 0, sizeof counts);
     fail_at = 0;
+    fail_again = 0;
     local_job_set("execution.checkpointing.interval", "20ms");
     local_job_set("start.takeover", "true"); /* another plan, and meant */
     local_job_use_small_cache();
@@ -149,6 +151,31 @@ START_TEST(a_roll_back_restores_what_was_committed)
         ck_assert_uint_ge(status.restarts, 1);
         run(life + 1, &status);
     }
+}
+END_TEST
+
+static int count_descriptors(void)
+{
+    int count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    ck_assert_ptr_nonnull(directory);
+    while (readdir(directory) != NULL) count++;
+    closedir(directory);
+    return count;
+}
+
+START_TEST(roll_backs_leave_no_descriptor_open)
+{
+    struct weir_job_status status;
+    local_job_set("restart-strategy.exponential-delay.initial-backoff", "1ms");
+    run(1, &status);
+    const int before = count_descriptors();
+    fail_at = KEYS / 4;
+    fail_again = 3;
+    run_unseen(3, &status);
+    ck_assert_uint_eq(fail_at, 0);
+    ck_assert_uint_eq(status.restarts, 4);
+    ck_assert_int_eq(count_descriptors(), before);
 }
 END_TEST
 
@@ -291,6 +318,7 @@ static void add(TCase *tests)
     tcase_set_timeout(tests, 100);
     tcase_add_test(tests, state_of_ten_budgets_is_counted_in_many_lives);
     tcase_add_test(tests, a_roll_back_restores_what_was_committed);
+    tcase_add_test(tests, roll_backs_leave_no_descriptor_open);
     tcase_add_test(tests, a_job_moves_to_the_other_backend_and_back);
     tcase_add_loop_test(tests, bases_refer_to_files_and_are_whole, 0, 2);
     tcase_add_test(tests, a_state_that_grows_has_a_base_all_the_same);
