@@ -21,7 +21,7 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
     X("execution.checkpointing.tolerable-failed-checkpoints", I64, "0", 0, 1000000, NULL,                              \
       "Checkpoints that may fail in a row before the job rolls back.")                                                 \
     X("execution.checkpointing.unaligned.enabled", BOOL, "false", 0, 0, NULL,                                          \
-      "Experimental: barriers overtake records that wait in front of them, which become part of the checkpoint.")      \
+      "Barriers overtake records that wait in front of them, which become part of the checkpoint.")                    \
     X("execution.checkpointing.aligned-checkpoint-timeout", DURATION, "0ms", 0, 86400000, NULL,                        \
       "Barriers overtake only when their checkpoint is not complete after this time.")                                 \
     X("execution.checkpointing.num-retained", I64, "1", 1, 1000, NULL, "Checkpoints kept in the store.")               \

@@ -224,7 +224,8 @@ void job_cancel_tasks(struct weir_job *job)
     if (job->coordinator_ready) coordinator_deinit(&job->coordinator);
     job->coordinator_ready = false;
     job_base_cancel(job);
-    for (size_t i = 0; i < job->channels.count; i++)
+    /* Until tasks run nobody waits at a channel, and a worker may still be making them. */
+    for (size_t i = 0; job->tasks_started > 0 && i < job->channels.count; i++)
         if (job->channels.items[i] != NULL) channel_close(job->channels.items[i]);
     for (uint32_t i = 0; i < job->tasks_started; i++) task_cancel(job->tasks.items[i]);
     job_look_unwound(job);

@@ -485,7 +485,6 @@ static void begin_overtaking(struct task *task)
         return;
     }
     chain_hurry(task->chain, true);
-    task->blocked = false; /* the barrier needs less room than a record */
     begin_barrier(task, task->overtaking);
 }
 
@@ -869,14 +868,18 @@ static enum task_result unblock(struct task *task)
 
 static enum task_result work(struct task *task, int64_t now, int64_t *deadline_us)
 {
-    if (task->blocked && unblock(task) == TASK_WAITING) return TASK_WAITING;
+    const bool has_room = !task->blocked || unblock(task) != TASK_WAITING;
+    /* A barrier asks for room where something is emitted for it, and needs none else: that a tick has met a sink without
+     * room for records does not hold it up. */
     switch (task->phase) {
     case PHASE_EMITTING: return emit_on_commit(task);
     case PHASE_SNAPSHOT: return take_snapshot(task);
     case PHASE_FINISHING: return finish(task);
-    default: break;
+    case PHASE_FAILED: return TASK_WAITING;
+    case PHASE_OPENING:
+    case PHASE_RUNNING: break;
     }
-    if (task->phase == PHASE_FAILED) return TASK_WAITING;
+    if (!has_room) return TASK_WAITING;
     if (task->batch != NULL) return process_batch(task);
     const enum task_result result = take_input(task, deadline_us);
     return result == TASK_WAITING ? flush(task, now) : result;

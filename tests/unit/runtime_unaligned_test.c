@@ -285,12 +285,14 @@ START_TEST(an_aligned_checkpoint_waits_for_the_sink)
 }
 END_TEST
 
-/* At once, and when the aligned barrier has waited long enough: again and again while the sink takes nothing. */
+/* At once, and when the aligned barrier has waited long enough: again and again while the sink takes nothing, also when a
+ * tick finds that at every step. */
 START_TEST(an_unaligned_checkpoint_is_committed_while_the_sink_is_blocked)
 {
     struct weir_job_status before = { .size = sizeof(before) }, after = { .size = sizeof(after) };
     local_job_set("parallelism.default", "2");
-    local_job_set("execution.checkpointing.aligned-checkpoint-timeout", _i == 0 ? "0ms" : "10ms");
+    local_job_set("execution.checkpointing.aligned-checkpoint-timeout", _i % 2 == 0 ? "0ms" : "10ms");
+    if (_i >= 2) local_job_set("execution.buffer-timeout", "0ms");
     dam_let(100);
     weir_job *job = local_job_create(endless());
     wait_until_all_stand(job);
@@ -462,7 +464,7 @@ static void add(TCase *tests)
     tcase_add_checked_fixture(tests, setup, local_job_end);
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, an_aligned_checkpoint_waits_for_the_sink);
-    tcase_add_loop_test(tests, an_unaligned_checkpoint_is_committed_while_the_sink_is_blocked, 0, 2);
+    tcase_add_loop_test(tests, an_unaligned_checkpoint_is_committed_while_the_sink_is_blocked, 0, 4);
     tcase_add_test(tests, a_savepoint_waits_for_the_sink_all_the_same);
     tcase_add_test(tests, a_broadcast_is_never_overtaken);
     tcase_add_loop_test(tests, what_was_overtaken_is_processed_before_anything_else, 0, 6);
