@@ -12,6 +12,7 @@ struct lane {
 
 struct router {
     enum weir_exchange exchange;
+    bool keeps_order;
     uint32_t lane_count;
     uint32_t lane_current;       /* FORWARD, BROADCAST: 0; REBALANCE: the one whose turn it is */
     uint32_t lanes_blocked;
@@ -42,6 +43,7 @@ struct router *router_create(const struct router_options *options)
     struct router *router = calloc(1, sizeof *router + options->channel_count * sizeof router->lanes[0]);
     if (router == NULL) return NULL;
     router->exchange = options->exchange;
+    router->keeps_order = options->keeps_order;
     router->lane_count = options->channel_count;
     for (uint32_t i = 0; i < router->lane_count; i++) router->lanes[i].channel = options->channels[i];
     if (options->exchange == WEIR_EXCHANGE_REBALANCE)
@@ -171,7 +173,7 @@ static size_t find_barrier(const struct lane *lane, uint64_t epoch)
 bool router_overtake(struct router *router, uint64_t epoch,
                      bool (*log)(void *user, uint32_t channel, const struct weir_batch *batch), void *user)
 {
-    for (uint32_t l = 0; router->exchange != WEIR_EXCHANGE_BROADCAST && l < router->lane_count; l++) {
+    for (uint32_t l = 0; !router->keeps_order && l < router->lane_count; l++) {
         struct lane *lane = &router->lanes[l];
         const size_t at = find_barrier(lane, epoch);
         if (at == lane->waiting.count) continue;

@@ -22,6 +22,7 @@
 
 struct router_options {
     enum weir_exchange exchange;     /* never AUTO */
+    bool keeps_order;                /* no barrier overtakes what waits for these channels */
     uint32_t max_parallelism;        /* KEY_GROUP */
     /* One for each receiving subtask, in their order; FORWARD: exactly one. Borrowed. */
     struct channel *const *channels;
@@ -42,8 +43,8 @@ bool router_flush(struct router *router);
 bool router_control(struct router *router, struct element element);
 
 /* Barrier `epoch`, which was sent by router_control, leaves what waits in front of it behind, and `log` gets the batches among
- * it, to which the receivers are still to come: channel by channel, in order. The barriers of a BROADCAST stay where they
- * are. False when `log` is. */
+ * it, to which the receivers are still to come: channel by channel, in order. Where `keeps_order`, barriers stay
+ * where they are. False when `log` is. */
 bool router_overtake(struct router *router, uint64_t epoch,
                      bool (*log)(void *user, uint32_t channel, const struct weir_batch *batch), void *user);
 

@@ -22,8 +22,12 @@
  * beside it is the receiver's, what waited outside is the sender's, and both were handed over before the barrier.
  *
  * What is never overtaken
- *   - the inputs of a broadcast, as in Flink: the state of all its receivers would differ. Their task waits for barrier n on
- *     these inputs, and overtakes on the others;
+ *   - the inputs of a broadcast, as in Flink: the state of all its receivers would differ;
+ *   - what goes from subtask i to subtask i without a key of its own, which no chain took in (pipeline.operator-chaining), as in
+ *     Flink: at another parallelism nothing says where such records have to go so that those of one key stay in order;
+ *   - whatever comes out of a task with such an input. The task waits for barrier n there, and overtakes on its other inputs. If
+ *     those behind it were in epoch n+1 already, their sinks might hold back all that they have room for until n is committed,
+ *     and it could not hand over what stands in front of the barrier;
  *   - the batch in hand of a source with a sink in its chain, a thousand records at most, and what is emitted on commit into
  *     a sink in the same chain: they wait for the sink, as always;
  *   - savepoints, the last epoch of a job, epochs that end at a cut, and all epochs after the end of the input was said

@@ -458,6 +458,8 @@ void job_closing_clear(struct job_closing *closing);
 
 /* Whether barriers overtake in this job. */
 bool job_is_unaligned(const struct weir_job *job);
+/* Whether what is under way on an edge is never overtaken (flight.h). */
+bool job_keeps_order(const struct plan *plan, const struct plan_edge *edge);
 /* Takes the letter. */
 void job_take_flight(struct weir_job *job, struct letter_from_task *letter);
 void job_drop_flights(struct weir_job *job);

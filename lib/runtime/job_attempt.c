@@ -56,7 +56,7 @@ static enum weir_code connect_router(struct weir_job *job, const struct plan_edg
                                      struct weir_error *error)
 {
     const uint32_t receivers = job->plan->vertices[edge->target_vertex].parallelism;
-    const bool forward = edge->exchange == WEIR_EXCHANGE_FORWARD;
+    const bool forward = edge->exchange == WEIR_EXCHANGE_FORWARD, keeps_order = job_keeps_order(job->plan, edge);
     const uint32_t count = forward ? 1 : receivers;
     struct task *source = job->tasks.items[job->vertex_first[edge->source_vertex] + from];
     struct channel **channels = calloc(count, sizeof(struct channel *));
@@ -70,10 +70,11 @@ static enum weir_code connect_router(struct weir_job *job, const struct plan_edg
                                                     task_waker(source), task_waker(target));
         if (kept != NULL) *kept = channels[i];
         good = channels[i] != NULL &&
-               task_add_input(target, channels[i], edge->target_input, edge->exchange == WEIR_EXCHANGE_BROADCAST);
+               task_add_input(target, channels[i], edge->target_input, keeps_order);
     }
-    const struct router_options options = { .exchange = edge->exchange, .max_parallelism = job->plan->max_parallelism,
-                                            .channels = channels, .channel_count = count, .first_channel = from % count };
+    const struct router_options options = { .exchange = edge->exchange, .keeps_order = keeps_order,
+                                            .max_parallelism = job->plan->max_parallelism, .channels = channels,
+                                            .channel_count = count, .first_channel = from % count };
     good = good && task_add_router(source, &options);
     free(channels);
     return good ? WEIR_OK : no_memory(error);

@@ -44,18 +44,45 @@ static const struct plan_edge *edge_of(const struct plan *plan, uint32_t vertex,
     return NULL;
 }
 
+/* What an entry of a chain leads to: one input of one operator. */
+static const struct chain_target *target_of(const struct chain_plan *chain, uint32_t entry)
+{
+    CHECK(chain->entries[entry].count == 1 && !chain->entries[entry].items[0].is_router);
+    return &chain->entries[entry].items[0];
+}
+
+/* Records for that input go by their keys, whatever the parallelism. */
+static bool is_by_key(const struct operator_spec *spec, uint32_t port)
+{
+    return operator_is_keyed(spec) && !(port == 1 && spec->second_is_broadcast);
+}
+
+static bool has_order_of_its_own(const struct plan *plan, const struct plan_edge *edge)
+{
+    const struct chain_plan *chain = &plan->vertices[edge->target_vertex].chain;
+    const struct chain_target *target = target_of(chain, edge->target_input);
+    return edge->exchange == WEIR_EXCHANGE_BROADCAST ||
+           (edge->exchange == WEIR_EXCHANGE_FORWARD && !is_by_key(chain->stages[target->index].spec, target->port));
+}
+
+bool job_keeps_order(const struct plan *plan, const struct plan_edge *edge)
+{
+    bool keeps = has_order_of_its_own(plan, edge);
+    for (uint32_t e = 0; !keeps && e < plan->edge_count; e++)
+        keeps = plan->edges[e].target_vertex == edge->source_vertex && job_keeps_order(plan, &plan->edges[e]);
+    return keeps;
+}
+
 /* Whom the records of an entry are for. */
 static struct manifest_flight addressed(const struct weir_job *job, const struct letter_from_task *letter,
                                         const struct flight *flight)
 {
     const struct plan_edge *edge = flight->is_sent ? edge_of(job->plan, letter->vertex, flight->place) : NULL;
     const struct chain_plan *chain = &job->plan->vertices[edge != NULL ? edge->target_vertex : letter->vertex].chain;
-    const struct chain_targets *targets = &chain->entries[edge != NULL ? edge->target_input : flight->place];
-    CHECK(targets->count == 1 && !targets->items[0].is_router); /* an edge leads to one input of one operator */
-    const bool is_forward = edge != NULL && edge->exchange == WEIR_EXCHANGE_FORWARD;
-    return (struct manifest_flight){ .operator_name = chain->stages[targets->items[0].index].spec->name,
-                                     .port = targets->items[0].port,
-                                     .subtask = is_forward ? letter->subtask : flight->subtask,
+    const struct chain_target *target = target_of(chain, edge != NULL ? edge->target_input : flight->place);
+    return (struct manifest_flight){ .operator_name = chain->stages[target->index].spec->name,
+                                     .port = target->port,
+                                     .subtask = flight->subtask,
                                      .record_count = flight->count,
                                      .records = { flight->bytes.data, flight->bytes.size } };
 }
@@ -98,9 +125,8 @@ static uint32_t subtask_for(const struct weir_job *job, const struct destination
                             const struct manifest_flight *flight, const struct weir_record *record)
 {
     const uint32_t parallelism = job->plan->vertices[to->vertex].parallelism, groups = job->plan->max_parallelism;
-    const bool by_key = operator_is_keyed(to->spec) && !(flight->port == 1 && to->spec->second_is_broadcast);
-    return by_key ? key_group_subtask(key_group_of(record->key_hash, groups), groups, parallelism)
-                  : flight->subtask % parallelism;
+    if (!is_by_key(to->spec, flight->port)) return flight->subtask % parallelism;
+    return key_group_subtask(key_group_of(record->key_hash, groups), groups, parallelism);
 }
 
 static enum weir_code replay_flight(struct weir_job *job, const struct destination *to,

@@ -162,6 +162,34 @@ static weir_graph *graph_of(uint64_t count, const char *keyer)
     return graph;
 }
 
+static struct weir_bytes split_of(weir_task *task, const struct weir_record *record)
+{
+    int64_t number;
+    ck_assert(weir_bytes_to_i64(record->value, &number));
+    return weir_format_i64(task, number % SPLITS);
+}
+
+static enum weir_code to_key_by_split(weir_keyed_task *task, const struct weir_record *in)
+{
+    int64_t number;
+    ck_assert(weir_bytes_to_i64(in->value, &number));
+    return weir_keyed_emit(task, .key = weir_format_i64(task, number % KEYS), .value = in->value);
+}
+
+/* The same without chains, for one subtask too: whatever is under way between two operators may be overtaken. */
+static weir_graph *graph_without_chains(uint64_t count, const char *keyer)
+{
+    weir_graph *graph = weir_graph_create();
+    local_job_set("pipeline.operator-chaining.enabled", "false");
+    struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = count, .splits = SPLITS);
+    struct weir_stream keyed = weir_keyed_process(weir_key_by(numbers, .key = split_of), .name = keyer,
+                                                  .process = to_key_by_split, .open = dawdle);
+    struct weir_stream counts = weir_keyed_process(weir_key_by(keyed, .key = NULL), .name = "count",
+                                                   .process = count_in_order, .states = { &newest });
+    weir_sink(counts, .name = "dam", .type = &dam_type, .parallelism = 1);
+    return graph;
+}
+
 static weir_graph *endless(void) { return graph_of(UINT64_C(1) << 40, "to-key"); }
 
 /* Until twenty looks in a row see neither input nor output. */
@@ -254,16 +282,21 @@ static uint64_t records_in_flight(void)
     return records;
 }
 
-static void run_to_the_end(const char *parallelism)
+static void run_graph_to_the_end(weir_graph *graph, const char *parallelism)
 {
     local_job_set("parallelism.default", parallelism);
     local_job_set("source.max-batch-records", "1024");
     dam_let(INT64_MAX);
-    const struct weir_error outcome = local_job_run(graph_of(RECORDS, "to-key"), NULL);
+    const struct weir_error outcome = local_job_run(graph, NULL);
     local_job_expect_ok(&outcome);
     ck_assert(dam.may_miss || atomic_load(&dam.shown) == RECORDS);
     for (uint64_t key = 0; key < KEYS; key++)
         ck_assert_int_eq(dam.last[key], (int64_t)(RECORDS / KEYS + (key < RECORDS % KEYS)));
+}
+
+static void run_to_the_end(const char *parallelism)
+{
+    run_graph_to_the_end(graph_of(RECORDS, "to-key"), parallelism);
 }
 
 /* ---- Under back-pressure -------------------------------------------------------------------------------------------- */
@@ -360,7 +393,27 @@ START_TEST(a_broadcast_is_never_overtaken)
     weir_job_destroy(job);
     struct store_rig rig;
     read_newest(&rig);
-    for (size_t i = 0; i < rig.manifest.flight_count; i++) ck_assert_uint_eq(rig.manifest.flights[i].port, 0);
+    ck_assert_uint_eq(rig.manifest.flight_count, 0); /* nor is what comes behind */
+    close_rig(&rig);
+}
+END_TEST
+
+/* Or nobody would know, at another parallelism, where to take it. */
+START_TEST(what_goes_from_subtask_to_subtask_without_a_key_is_never_overtaken)
+{
+    local_job_set("parallelism.default", "2");
+    local_job_set("pipeline.operator-chaining.enabled", "false");
+    dam_let(100);
+    weir_job *job = local_job_create(endless());
+    wait_until_all_stand(job);
+    const uint64_t ticket = weir_job_checkpoint(job);
+    for (int look = 0; look < 50; look++) ck_assert(!is_done(job, ticket));
+    dam_let(OUTPUT_MAX - 100);
+    wait_until_done(job, ticket);
+    weir_job_destroy(job);
+    struct store_rig rig;
+    read_newest(&rig);
+    ck_assert_uint_eq(rig.manifest.flight_count, 0); /* nor is what comes behind */
     close_rig(&rig);
 }
 END_TEST
@@ -372,11 +425,11 @@ START_TEST(what_was_overtaken_is_processed_before_anything_else)
 {
     static const char *const parallelism[] = { "1", "2", "3" };
     local_job_set("parallelism.default", "2");
-    local_job_set("pipeline.operator-chaining.enabled", _i < 3 ? "true" : "false");
-    checkpoint_behind_dam(graph_of(RECORDS, "to-key"), 100);
+    weir_graph *(*const graph)(uint64_t, const char *) = _i < 3 ? graph_of : graph_without_chains;
+    checkpoint_behind_dam(graph(RECORDS, "to-key"), 100);
     ck_assert_uint_gt(records_in_flight(), 1000);
     atomic_store(&dawdles, true);
-    run_to_the_end(parallelism[_i % 3]);
+    run_graph_to_the_end(graph(RECORDS, "to-key"), parallelism[_i % 3]);
     ck_assert_uint_eq(records_in_flight(), 0); /* the last checkpoint of a job is aligned */
 }
 END_TEST
@@ -416,13 +469,12 @@ END_TEST
 START_TEST(a_flight_to_an_operator_that_is_gone_stops_the_start)
 {
     local_job_set("parallelism.default", "2");
-    local_job_set("pipeline.operator-chaining.enabled", "false");
-    checkpoint_behind_dam(graph_of(RECORDS, "to-key"), 100);
+    checkpoint_behind_dam(graph_without_chains(RECORDS, "to-key"), 100);
     dam_let(INT64_MAX);
-    const struct weir_error outcome = local_job_run(graph_of(RECORDS, "renamed"), NULL);
+    const struct weir_error outcome = local_job_run(graph_without_chains(RECORDS, "renamed"), NULL);
     ck_assert_int_eq(outcome.code, WEIR_FOREIGN);
     ck_assert_msg(strstr(outcome.text, "on their way to operator 'to-key'") != NULL, "%s", outcome.text);
-    run_to_the_end("2"); /* nothing was lost by trying */
+    run_graph_to_the_end(graph_without_chains(RECORDS, "to-key"), "2"); /* nothing was lost by trying */
 }
 END_TEST
 
@@ -467,6 +519,7 @@ static void add(TCase *tests)
     tcase_add_loop_test(tests, an_unaligned_checkpoint_is_committed_while_the_sink_is_blocked, 0, 4);
     tcase_add_test(tests, a_savepoint_waits_for_the_sink_all_the_same);
     tcase_add_test(tests, a_broadcast_is_never_overtaken);
+    tcase_add_test(tests, what_goes_from_subtask_to_subtask_without_a_key_is_never_overtaken);
     tcase_add_loop_test(tests, what_was_overtaken_is_processed_before_anything_else, 0, 6);
     tcase_add_loop_test(tests, every_record_is_counted_once_whatever_is_overtaken, 0, 2);
     tcase_add_test(tests, a_flight_to_an_operator_that_is_gone_stops_the_start);
