@@ -259,6 +259,12 @@ void control_restarted(struct control *control, weir_job *job)
     control->is_restarting = job == NULL;
 }
 
+void control_refuse_restart(struct control *control, enum weir_code code, const char *sentence)
+{
+    for (size_t i = 0; control != NULL && i < CONTROL_ASKERS_MAX; i++)
+        if (control->askers[i].phase == WAITING_RESTART) refuse(control, &control->askers[i], code, sentence);
+}
+
 /* ---- Coming and going -------------------------------------------------------------------------------------------- */
 
 static bool is_same_user(int descriptor)

@@ -34,6 +34,8 @@ void control_close(struct control *control, const struct weir_error *outcome);
 
 /* The job that control_options named is gone, and `job` is in its place: NULL, none yet. NULL for `control` is fine. */
 void control_restarted(struct control *control, weir_job *job);
+/* It is not started anew as somebody has asked: says so. NULL for `control` is fine. */
+void control_refuse_restart(struct control *control, enum weir_code code, const char *sentence);
 
 int control_descriptor(const struct control *control); /* readable: call control_step */
 /* How long until control_step has something to do without the descriptor; -1 = nothing. */

@@ -197,22 +197,30 @@ static enum weir_code start_job(struct run *run, weir_graph *graph, struct weir_
     return code;
 }
 
-/* The job has stopped to be started anew with another parallelism: by its last checkpoint, in this process. */
-static enum weir_code start_rescaled(struct run *run, struct weir_error *error)
+/* The history that --fresh or --checkpoint asked for is the one that goes on. */
+static enum weir_code keep_history(weir_config *config, const char *max_parallelism, struct weir_error *error)
+{
+    const char *const settings[][2] = { { "pipeline.max-parallelism", max_parallelism },
+                                        { "start.fresh", "false" },
+                                        { "start.checkpoint", "-1" } };
+    enum weir_code code = WEIR_OK;
+    for (size_t i = 0; code == WEIR_OK && i < sizeof(settings) / sizeof(settings[0]); i++)
+        code = weir_config_set(config, WEIR_CONFIG_COMMAND_LINE, settings[i][0], settings[i][1], "weir rescale", error);
+    return code;
+}
+
+/* The job has stopped to be started anew: by its last checkpoint, in this process. `parallelism` NULL: as it was. */
+static enum weir_code start_again(struct run *run, const char *parallelism, struct weir_error *error)
 {
     control_restarted(run->control, NULL);
     weir_remote_restarted(run->remote, NULL);
     progress_restart(run->progress);
     weir_job_destroy(run->job);
     run->job = NULL;
-    enum weir_code code = weir_config_set(run->config, WEIR_CONFIG_COMMAND_LINE, "parallelism.default",
-                                          run->parallelism, "weir rescale", error);
-    if (code == WEIR_OK)
-        code = weir_config_set(run->config, WEIR_CONFIG_COMMAND_LINE, "pipeline.max-parallelism", run->max_parallelism,
-                               "weir rescale", error);
-    /* The history that --fresh asked for is the one that goes on. */
-    if (code == WEIR_OK)
-        code = weir_config_set(run->config, WEIR_CONFIG_COMMAND_LINE, "start.fresh", "false", "weir rescale", error);
+    enum weir_code code = keep_history(run->config, run->max_parallelism, error);
+    if (code == WEIR_OK && parallelism != NULL)
+        code = weir_config_set(run->config, WEIR_CONFIG_COMMAND_LINE, "parallelism.default", parallelism, "weir rescale",
+                               error);
     run->parallelism[0] = '\0';
     if (code != WEIR_OK) return code;
     weir_graph *graph = weir_graph_create();
@@ -221,6 +229,18 @@ static enum weir_code start_rescaled(struct run *run, struct weir_error *error)
     code = start_job(run, graph, error);
     if (code == WEIR_OK) control_restarted(run->control, run->job);
     return code;
+}
+
+/* A job that was to be rescaled, and whose last checkpoint came to nothing, is where any other is after a failure: it goes on
+ * from the checkpoint before. */
+static enum weir_code go_on_as_it_was(struct run *run, struct weir_error *error)
+{
+    char text[1400];
+    (void)snprintf(text, sizeof(text), "the job goes on as it was, because the checkpoint to rescale it by failed: %s",
+                   error->text);
+    progress_log(run->progress, WEIR_LOG_WARN, text);
+    control_refuse_restart(run->control, error->code, text);
+    return start_again(run, NULL, error);
 }
 
 static enum weir_code run_job(struct run *run, weir_graph *graph, struct weir_error *error)
@@ -236,8 +256,9 @@ static enum weir_code run_job(struct run *run, weir_graph *graph, struct weir_er
         wait_for_end(run);
         weir_job_wait(run->job, -1, error);
         code = error->code;
-        if (code != WEIR_OK || run->parallelism[0] == '\0' || run->stopping) break;
-        code = start_rescaled(run, error);
+        if (run->parallelism[0] == '\0' || run->stopping) break;
+        if (code == WEIR_OK) code = start_again(run, run->parallelism, error);
+        else if (error->remedy != WEIR_REMEDY_STOP) code = go_on_as_it_was(run, error);
     }
     control_close(run->control, error);
     weir_remote_stop(run->remote);

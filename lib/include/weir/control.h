@@ -24,7 +24,8 @@ typedef void weir_control_fn(void *user, const char *key, const char *value);
  *   savepoint [DIR]       takes one in a new folder below DIR, or where the job's configuration says; answers `epoch`,
  *                         `bytes` and `path` when it is whole
  *   stop-savepoint [DIR]  the same, and ends the job with it; answers when it has ended
- *   rescale N    commits, and goes on with parallelism N in the same process; answers the status when it runs again
+ *   rescale N    commits, and goes on with parallelism N in the same process; answers the status when it runs again. Where
+ *                that commit fails the job goes on as it was, from the one before, and the answer says why
  *   stop         commits the epoch and ends the job; answers when it has ended
  *   cancel       ends it where it stands; answers when it has ended
  *
