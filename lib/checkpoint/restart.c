@@ -26,14 +26,18 @@ static bool is_word(const char *text)
     return true;
 }
 
-bool restart_metadata_encode(const char *store, const struct weir_frame_name *frame,
+bool restart_metadata_encode(const char *store, const struct weir_frame_name *frame, const char *origin,
                              char metadata[RESTART_METADATA_MAX + 1])
 {
-    if (!is_word(store) || !is_word(frame->file)) return false;
+    if (!is_word(store) || !is_word(frame->file) || (*origin != '\0' && !is_word(origin))) return false;
     const int size = snprintf(metadata, RESTART_METADATA_MAX + 1,
                               "w1 %s %" PRIu64 " %" PRIu64 " %s %" PRIx64 " %" PRIx64 " %016" PRIx64, store,
                               frame->incarnation, frame->epoch, frame->file, frame->offset, frame->length, frame->hash);
-    return size > 0 && size <= RESTART_METADATA_MAX;
+    if (size < 0 || size > RESTART_METADATA_MAX) return false;
+    const size_t left = RESTART_METADATA_MAX - (size_t)size;
+    const bool has_room = strlen(origin) < left || RESTART_ORIGIN_MAX < left;
+    if (*origin != '\0' && has_room) (void)snprintf(metadata + size, left + 1, " %.*s", RESTART_ORIGIN_MAX, origin);
+    return true;
 }
 
 /* Cuts the next word off; false when it is empty or does not fit. */
@@ -55,17 +59,20 @@ static bool next_number(const char **rest, int base, uint64_t *number)
     return *end == '\0';
 }
 
-bool restart_metadata_parse(const char *metadata, char store[40], struct weir_frame_name *frame)
+bool restart_metadata_parse(const char *metadata, char store[40], struct weir_frame_name *frame,
+                            char origin[RESTART_ORIGIN_MAX + 1])
 {
     const char *rest = metadata;
     char version[3], again[RESTART_METADATA_MAX + 1];
     *frame = (struct weir_frame_name){ 0 };
+    *origin = '\0';
     const bool is_read = next_word(&rest, version, sizeof version) && next_word(&rest, store, 40) &&
                          next_number(&rest, 10, &frame->incarnation) && next_number(&rest, 10, &frame->epoch) &&
                          next_word(&rest, frame->file, sizeof frame->file) && next_number(&rest, 16, &frame->offset) &&
-                         next_number(&rest, 16, &frame->length) && next_number(&rest, 16, &frame->hash);
+                         next_number(&rest, 16, &frame->length) && next_number(&rest, 16, &frame->hash) &&
+                         (*rest == '\0' || next_word(&rest, origin, RESTART_ORIGIN_MAX + 1));
     /* There is one way to write a name, so whatever else a number or a text could have smuggled in shows here. */
-    return is_read && restart_metadata_encode(store, frame, again) && strcmp(metadata, again) == 0;
+    return is_read && restart_metadata_encode(store, frame, origin, again) && strcmp(metadata, again) == 0;
 }
 
 /* ---- Looking at facts -------------------------------------------------------------------------------------------- */
@@ -113,25 +120,42 @@ static bool wants_group(const struct restart_facts *facts)
     return facts->position == RESTART_POSITION_GROUP && facts->mirrors_expected && facts->mirror_count > 0;
 }
 
+/* A frame, and the savepoint that its history was founded from, as far as it is known: "" = none. */
+struct named {
+    struct weir_frame_name frame;
+    char origin[40];
+};
+
 /* What a mirror names: false when that is nothing of this store. */
-static bool names_ours(const struct restart_facts *facts, const struct weir_mirror *mirror,
-                       struct weir_frame_name *frame)
+static bool names_ours(const struct restart_facts *facts, const struct weir_mirror *mirror, struct named *named)
 {
     char store[40];
-    return restart_metadata_parse(mirror->metadata, store, frame) && strcmp(store, facts->store) == 0;
+    return restart_metadata_parse(mirror->metadata, store, &named->frame, named->origin) &&
+           strcmp(store, facts->store) == 0;
 }
 
 /* The newest frame of this store that a mirror names. */
-static bool newest_mirrored(const struct restart_facts *facts, struct weir_frame_name *newest)
+static bool newest_mirrored(const struct restart_facts *facts, struct named *newest)
 {
     bool has = false;
     for (size_t i = 0; facts->mirrors_expected && i < facts->mirror_count; i++) {
-        struct weir_frame_name frame;
-        if (!names_ours(facts, &facts->mirrors[i], &frame)) continue;
-        if (!has || restart_compare(&frame, newest) > 0) *newest = frame;
+        struct named named;
+        if (!names_ours(facts, &facts->mirrors[i], &named)) continue;
+        if (!has || restart_compare(&named.frame, &newest->frame) > 0) *newest = named;
         has = true;
     }
     return has;
+}
+
+/* What a history of this store ends with, by ledger or group, whichever is ahead: the ledger may have lost its tail. */
+static bool find_end(const struct restart_facts *facts, struct named *end)
+{
+    const struct weir_ledger_entry *pointer = pointer_of(facts);
+    if (pointer == NULL) return newest_mirrored(facts, end);
+    if (!is_foreign(facts) && newest_mirrored(facts, end) && restart_compare(&end->frame, &pointer->frame) > 0) return true;
+    end->frame = pointer->frame;
+    (void)snprintf(end->origin, sizeof end->origin, "%s", pointer->origin);
+    return true;
 }
 
 static uint64_t larger(uint64_t a, uint64_t b)
@@ -143,9 +167,9 @@ static uint64_t larger(uint64_t a, uint64_t b)
 static uint64_t incarnation_named(const struct restart_facts *facts)
 {
     uint64_t incarnation = 0;
-    struct weir_frame_name newest;
+    struct named newest;
     for (size_t i = 0; i < facts->entry_count; i++) incarnation = larger(incarnation, facts->entries[i].incarnation);
-    if (newest_mirrored(facts, &newest)) incarnation = larger(incarnation, newest.incarnation);
+    if (newest_mirrored(facts, &newest)) incarnation = larger(incarnation, newest.frame.incarnation);
     return incarnation;
 }
 
@@ -174,8 +198,9 @@ size_t restart_frames_named(const struct restart_facts *facts, struct weir_frame
     size_t count = 0;
     if (pointer_of(facts) != NULL && !is_foreign(facts) && count < capacity) names[count++] = pointer_of(facts)->frame;
     for (size_t i = 0; facts->mirrors_expected && i < facts->mirror_count && count < capacity; i++) {
-        struct weir_frame_name frame;
-        if (names_ours(facts, &facts->mirrors[i], &frame) && !holds(names, count, &frame)) names[count++] = frame;
+        struct named named;
+        if (names_ours(facts, &facts->mirrors[i], &named) && !holds(names, count, &named.frame))
+            names[count++] = named.frame;
     }
     return count;
 }
@@ -189,15 +214,20 @@ static bool ends_at_savepoint(const struct restart_facts *facts)
 {
     const struct restart_savepoint *savepoint = facts->savepoint;
     const struct weir_ledger_entry *pointer = pointer_of(facts);
-    return savepoint != NULL && savepoint->missing == NULL && pointer != NULL && !is_dropped(facts) &&
-           strcmp(pointer->store, savepoint->store) == 0 && is_same_frame(&pointer->frame, &savepoint->frame.name);
+    const char *store = pointer == NULL ? facts->store : pointer->store;
+    struct named end;
+    return savepoint != NULL && savepoint->missing == NULL && !is_dropped(facts) && find_end(facts, &end) &&
+           strcmp(store, savepoint->store) == 0 && is_same_frame(&end.frame, &savepoint->frame.name);
 }
 
+/* The beginning of the id is enough: a folder that is gone has no more of it in its name, nor has a mirror room for more. */
 static bool was_founded_from_savepoint(const struct restart_facts *facts)
 {
     const char *id = facts->savepoint == NULL ? "" : facts->savepoint->id;
-    const struct weir_ledger_entry *pointer = pointer_of(facts);
-    return *id != '\0' && pointer != NULL && !is_dropped(facts) && strncmp(pointer->origin, id, strlen(id)) == 0;
+    struct named end;
+    if (*id == '\0' || is_dropped(facts) || !find_end(facts, &end) || end.origin[0] == '\0') return false;
+    const size_t size = strlen(id) < strlen(end.origin) ? strlen(id) : strlen(end.origin);
+    return strncmp(end.origin, id, size) == 0;
 }
 
 static bool has_other_plan(const struct restart_facts *facts)
@@ -241,9 +271,9 @@ static enum weir_code examine_group(const struct restart_facts *facts, struct we
 {
     if (pointer_of(facts) != NULL || facts->takeover) return WEIR_OK;
     for (size_t i = 0; facts->mirrors_expected && i < facts->mirror_count; i++) {
-        char store[40];
+        char store[40], origin[RESTART_ORIGIN_MAX + 1];
         struct weir_frame_name frame;
-        if (!restart_metadata_parse(facts->mirrors[i].metadata, store, &frame)) continue;
+        if (!restart_metadata_parse(facts->mirrors[i].metadata, store, &frame, origin)) continue;
         if (strcmp(store, facts->store) == 0) continue;
         /* Copied by a mirroring tool from the cluster of the job that the savepoint was taken of. */
         const struct restart_savepoint *savepoint = facts->savepoint;
@@ -339,10 +369,10 @@ static bool is_late(const struct restart_facts *facts, const struct restart_fram
                     const struct weir_mirror *mirror)
 {
     const struct weir_ledger_entry *pointer = pointer_of(facts);
-    struct weir_frame_name name;
-    if (!names_ours(facts, mirror, &name)) return false;
-    if (pointer != NULL && !pointer->exactly_once && restart_compare(&name, &frame->name) < 0) return true;
-    const struct restart_frame *ancestor = frame_of(facts, &name);
+    struct named named;
+    if (!names_ours(facts, mirror, &named)) return false;
+    if (pointer != NULL && !pointer->exactly_once && restart_compare(&named.frame, &frame->name) < 0) return true;
+    const struct restart_frame *ancestor = frame_of(facts, &named.frame);
     if (ancestor == NULL || !ancestor->is_ancestor || ancestor->state != RESTART_FRAME_VERIFIED) return false;
     const struct weir_split *split = weir_splits_find(&ancestor->positions, mirror->split);
     return split != NULL && split->position == mirror->position;
@@ -502,10 +532,11 @@ static enum weir_code decide_restore(const struct restart_facts *facts, struct r
             pointer_of(facts) == NULL ? "is missing" : "ends with an older one");
     }
     /* A start that is repeated names the savepoint again, when the history has gone on behind it. */
+    struct named end;
     if (ends_at_savepoint(facts))
         (void)snprintf(decision->history, sizeof decision->history, "%s", facts->savepoint->id);
-    else if (pointer_of(facts) != NULL)
-        (void)snprintf(decision->history, sizeof decision->history, "%s", pointer_of(facts)->origin);
+    else if (find_end(facts, &end))
+        (void)snprintf(decision->history, sizeof decision->history, "%s", end.origin);
     if (facts->savepoint != NULL)
         say(decision, ends_at_savepoint(facts) ? ", where the savepoint %s was taken" : "; it began with the savepoint %s "
             "already", facts->savepoint->place);
@@ -605,7 +636,7 @@ enum weir_code restart_decide(const struct restart_facts *facts, struct restart_
         return WEIR_OK;
     }
     const struct weir_ledger_entry *pointer = pointer_of(facts);
-    struct weir_frame_name mirrored;
+    struct named mirrored;
     const bool has_mirrored = newest_mirrored(facts, &mirrored);
     if (pointer == NULL && !has_mirrored) return decide_without_frame(facts, decision, error);
     if (pointer == NULL) {
@@ -613,9 +644,10 @@ enum weir_code restart_decide(const struct restart_facts *facts, struct restart_
         if (lost != WEIR_OK) return lost;
     }
 
-    const bool ledger_decides = pointer != NULL && (!has_mirrored || restart_compare(&mirrored, &pointer->frame) <= 0);
+    const bool ledger_decides =
+        pointer != NULL && (!has_mirrored || restart_compare(&mirrored.frame, &pointer->frame) <= 0);
     decision->origin = ledger_decides ? RESTART_FROM_LEDGER : RESTART_FROM_METADATA;
-    decision->frame = ledger_decides ? pointer->frame : mirrored;
+    decision->frame = ledger_decides ? pointer->frame : mirrored.frame;
     if (wants_older(facts) && restart_compare(&facts->older->name, &decision->frame) != 0)
         return decide_older(facts, decision, error);
     return decide_restore(facts, decision, error);

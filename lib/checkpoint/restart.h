@@ -30,6 +30,7 @@
  *                                                                   so it is the same history
  *   none            no metadata of ours, positions are given        FOUND from S: a mirroring tool copied the group's offsets
  *   L, founded from S  as above                                     RESTORE L: S has had its effect (a unit file repeats it)
+ *   none, older     name a newer frame M, as L                      as if M were L: metadata says what it began with, too
  *   L, another      any                                             stop, before anybody is fenced
  *   L was dropped   any                                             FOUND from S, warn
  *   anything        anything, --fresh                               FOUND from S, warn
@@ -50,14 +51,19 @@
 
 /* Text of at most 200 printable ASCII characters, whatever the fields hold; the last three numbers are hexadecimal.
  *
- *   w1 <store id> <incarnation> <epoch> <file> <offset> <length> <hash>                                             */
+ *   w1 <store id> <incarnation> <epoch> <file> <offset> <length> <hash> <origin>
+ *
+ * The origin is the beginning of the id of the savepoint that the history was founded from. It is not there when there was
+ * none, or where names are so long that it has no room. */
 #define RESTART_METADATA_MAX 200
+#define RESTART_ORIGIN_MAX 12
 
-/* False when a text is empty, or holds anything but printable ASCII without the space. */
-bool restart_metadata_encode(const char *store, const struct weir_frame_name *frame,
+/* False when a text is empty (but for `origin`), or holds anything but printable ASCII without the space. */
+bool restart_metadata_encode(const char *store, const struct weir_frame_name *frame, const char *origin,
                              char metadata[RESTART_METADATA_MAX + 1]);
 /* False when `metadata` is not such a text to the last character: then somebody else wrote it. */
-bool restart_metadata_parse(const char *metadata, char store[40], struct weir_frame_name *frame);
+bool restart_metadata_parse(const char *metadata, char store[40], struct weir_frame_name *frame,
+                            char origin[RESTART_ORIGIN_MAX + 1]);
 
 /* ---- Facts ------------------------------------------------------------------------------------------------------- */
 

@@ -237,7 +237,8 @@ static void announce(struct weir_job *job, bool drops)
 static void send_offsets(struct weir_job *job, const struct commit_action *action)
 {
     char metadata[RESTART_METADATA_MAX + 1];
-    if (!restart_metadata_encode(store_id(job->store), &job->closing.name, metadata)) metadata[0] = '\0';
+    if (!restart_metadata_encode(store_id(job->store), &job->closing.name, job->decision.history, metadata))
+        metadata[0] = '\0';
     job->decider_type->offsets(job->decider, job->attempt, action->handle, action->epoch, &job->closing.moved, metadata);
 }
 

@@ -15,6 +15,7 @@ static struct {
     size_t markers_planned;
     int64_t tick_ms; /* when the next look at time-outs is planned */
     void (*acted)(const struct request *request, bool is_late);
+    void (*held)(const struct request *request, int64_t us);
     struct cluster_counts counts;
 } cluster;
 
@@ -46,6 +47,7 @@ const char *request_kind_name(enum request_kind kind)
 }
 
 void cluster_on_acted(void (*acted)(const struct request *request, bool is_late)) { cluster.acted = acted; }
+void cluster_on_held(void (*held)(const struct request *request, int64_t us)) { cluster.held = held; }
 struct kafka_model *cluster_model(void) { return cluster.model; }
 void cluster_set_weather(const struct cluster_weather *weather) { cluster.weather = *weather; }
 void cluster_set_down(bool down) { cluster.is_down = down; }
@@ -163,6 +165,7 @@ static void send(struct connection *connection, struct request *request)
                          sender_of(request), (double)held_us / 1000.0)) {
             cluster.counts.delayed++;
             at_us += held_us;
+            if (cluster.held != NULL) cluster.held(request, held_us);
         }
     }
     if (at_us <= connection->last_arrival_us) at_us = connection->last_arrival_us + 1;

@@ -85,6 +85,8 @@ enum call_result {
 /* Blocks the fiber. */
 enum call_result cluster_call(struct connection *connection, struct request *request, int64_t timeout_us);
 
+/* Called, by whoever sends it, for each request that is held up, and for how long. One for the program. */
+void cluster_on_held(void (*held)(const struct request *request, int64_t us));
 /* Called for each request that has acted; late: when nobody waited for it any more. One for the program. */
 void cluster_on_acted(void (*acted)(const struct request *request, bool is_late));
 

@@ -7,8 +7,9 @@
 #include "base/base.h"
 #include "partitioner.h"
 #include "sim/connector.h"
+#include "sim/world.h"
 
-enum { PATIENCE_US = 3000000, QUEUED_MAX = 500, HELD_MAX = 800, OUTPUTS_MAX = 8 };
+enum { PATIENCE_US = 3000000, QUEUED_MAX = 500, OUTPUTS_MAX = 8 };
 
 struct output {
     char topic[SIM_TOPIC_SIZE];
@@ -37,7 +38,7 @@ struct writer {
     uint64_t epoch;
     struct producer *producer; /* NULL = holding */
     struct held *first, **last;
-    size_t held_count;
+    size_t held_count, held_max, queued_max;
     struct weir_output_totals totals; /* of the epoch */
 };
 
@@ -103,6 +104,8 @@ static enum weir_code writer_open(void *opaque, uint32_t subtask_index, uint64_t
     writer->waker = waker;
     writer->epoch = epoch;
     writer->last = &writer->first;
+    writer->queued_max = sched_chance(500000) ? QUEUED_MAX : 1 + sched_random_below(20);
+    writer->held_max = writer->queued_max * 3 / 2;
     partitioner_init(&writer->partitioner, sched_random() + subtask_index);
     *opened = writer;
     return WEIR_OK;
@@ -111,8 +114,9 @@ static enum weir_code writer_open(void *opaque, uint32_t subtask_index, uint64_t
 static bool writer_room(void *opaque)
 {
     const struct writer *writer = opaque;
-    if (writer->producer == NULL) return writer->held_count < HELD_MAX; /* else proceed makes room */
-    if (producer_queued(writer->producer) < QUEUED_MAX) return true;
+    if (writer->producer == NULL) return writer->held_count < writer->held_max; /* else proceed makes room */
+    if (producer_queued(writer->producer) < writer->queued_max) return true;
+    world_seen()->full_sinks++;
     producer_await_room(writer->producer, writer->waker);
     return false;
 }

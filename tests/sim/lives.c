@@ -33,7 +33,8 @@ static struct {
     int64_t transaction_timeout_ms;
     struct lives_moments moments;
     uint32_t parallelism_max, bounded_percent, on_disk_percent;
-    bool one_at_a_time;
+    bool one_at_a_time, drop;
+    uint32_t retained;
     bool have_ended_well[ORACLE_JOBS];
     bool is_elsewhere;   /* checkpoints are in the other directory by now */
     char savepoint[256]; /* that the history began with; "" = none */
@@ -77,7 +78,8 @@ void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, boo
     add_setting("state.recovery.max-frames", 1 + fate_below(fate_percent(50) ? 4 : 40), "");
     if (fate_percent(30)) add_choice("execution.checkpointing.incremental", "false");
     add_setting("execution.epoch.hard-limit", 64 + fate_below(fate_percent(60) ? 300 : 100000), ""); /* early parts */
-    add_setting("execution.checkpointing.num-retained", 1 + fate_below(3), "");
+    lives.retained = 1 + (uint32_t)fate_below(3);
+    add_setting("execution.checkpointing.num-retained", lives.retained, "");
     add_setting("ledger.commits-kept", 10 + fate_below(20), "");
     add_setting("pipeline.channel.capacity", 2 + fate_below(4), "");
     add_setting("source.discovery.interval", 20 + fate_below(fate_percent(50) ? 200 : 3000), "ms");
@@ -87,7 +89,9 @@ void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, boo
     lives.transaction_timeout_ms = fate_percent(50) ? 500 + (int64_t)fate_below(3000) : 60000;
     add_setting("kafka.producer.transaction.timeout.ms", (uint64_t)lives.transaction_timeout_ms, "");
     if (fate_percent(30)) add_choice("pipeline.operator-chaining.enabled", "false");
+    add_setting("execution.buffer-timeout", fate_percent(50) ? 0 : fate_below(20), "ms");
     add_setting("execution.checkpointing.aligned-checkpoint-timeout", fate_percent(50) ? 0 : fate_below(20), "ms");
+    lives.drop = !one_at_a_time && with_bounded && fate_percent(20);
     cluster_on_acted(on_acted);
 }
 
@@ -219,8 +223,12 @@ void lives_change_directory(void) { lives.is_elsewhere = !lives.is_elsewhere; }
 
 void lives_keep_savepoint(const char *path)
 {
-    (void)snprintf(lives.savepoint, sizeof lives.savepoint, "%s", path == NULL ? "" : path);
+    /* Where histories are dropped, a start that names it is one that begins with it again, whenever that happens. */
+    (void)snprintf(lives.savepoint, sizeof lives.savepoint, "%s", path == NULL || lives.drop ? "" : path);
 }
+
+uint32_t lives_retained(void) { return lives.retained; }
+bool lives_drop(void) { return lives.drop; }
 
 /* What is drawn gives way to what the author wants, but for where the checkpoints are. */
 static void configure(const struct life *life)
@@ -246,6 +254,9 @@ static void configure(const struct life *life)
     set(config, WEIR_CONFIG_COMMAND_LINE, "execution.checkpointing.dir",
         life->is_foreign ? other_directory() : life->whose == ORACLE_JOB ? lives_directory() : directories[0]);
     if (life->ends != NULL) set(config, WEIR_CONFIG_COMMAND_LINE, "start.bounded", "true");
+    if (lives.drop && !life->is_foreign && life->whose == ORACLE_JOB)
+        set(config, WEIR_CONFIG_COMMAND_LINE, "execution.checkpointing.externalized-checkpoint-retention",
+            "DELETE_ON_CANCELLATION");
     for (size_t i = 0; life->choice.keys[i] != NULL; i++)
         set(config, WEIR_CONFIG_COMMAND_LINE, life->choice.keys[i], life->choice.values[i]);
 }
@@ -270,6 +281,7 @@ static bool create_job(struct life *life)
 /* What was done about it. */
 struct obedience {
     bool stopped, cancelled, restarts;
+    uint32_t parallelism_before; /* of what restarts */
     uint64_t epochs_before; /* when it was told to stop */
     uint64_t savepoints;    /* that have ended */
 };
@@ -310,9 +322,10 @@ static void look_at_savepoint(const struct life *life, struct obedience *done)
 static void rescale(struct life *life, struct obedience *done)
 {
     if (life->stop || life->may_end || done->stopped || !lives_is_running(life)) return;
+    done->parallelism_before = life->parallelism;
     life->parallelism = life->orders.parallelism;
     world_seen()->rescales++;
-    done->restarts = done->stopped = life->was_rescaled = true;
+    done->restarts = done->stopped = true;
     weir_job_stop(life->job);
 }
 
@@ -337,6 +350,16 @@ static void obey(struct life *life, struct obedience *done)
     }
 }
 
+/* Also when its last checkpoint has failed: then as it was. */
+static bool starts_again(struct life *life, const struct obedience *done)
+{
+    if (life->outcome.code == WEIR_OK) return true;
+    if (life->outcome.remedy == WEIR_REMEDY_STOP) return false;
+    life->parallelism = done->parallelism_before;
+    world_seen()->rescales_failed++;
+    return true;
+}
+
 /* One job of the program, until it ends. Answers whether another one follows in the same process (weir rescale). */
 static bool live_once(struct life *life)
 {
@@ -357,7 +380,7 @@ static bool live_once(struct life *life)
     weir_job_destroy(job);
     weir_config_destroy(life->config);
     life->config = NULL;
-    return done.restarts && life->outcome.code == WEIR_OK && !life->is_cancelled;
+    return done.restarts && !life->is_cancelled && starts_again(life, &done);
 }
 
 /* The program's main thread. The history that --fresh has begun is the one that goes on. */
@@ -395,7 +418,7 @@ uint32_t lives_alive_of(uint32_t whose, struct life *alive[LIVES_MAX])
 static bool is_allowed(const struct life *life)
 {
     if (life->is_foreign) return life->outcome.code == WEIR_FOREIGN || life->stop || life->is_cancelled || life->met_bad_disk;
-    if ((life->stop || life->may_end || life->was_rescaled) && life->outcome.remedy != WEIR_REMEDY_STOP) return true;
+    if ((life->stop || life->may_end) && life->outcome.remedy != WEIR_REMEDY_STOP) return true;
     switch (life->outcome.code) {
     case WEIR_OK:
         return life->stop || life->is_cancelled || life->may_end ||

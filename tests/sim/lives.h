@@ -39,7 +39,6 @@ struct life {
     struct life_orders orders;
     bool stop, is_cancelled, is_over, is_judged, met_bad_disk;
     bool may_end; /* it was told to stop with a savepoint */
-    bool was_rescaled;
     uint64_t ticket; /* of the checkpoint that it was asked for last; 0 = none */
     bool was_taken_over; /* somebody else took one of its ids over, or a late request of its own did */
     bool has_finished; /* committed once more when it was told to stop: what others left open is decided too */
@@ -78,6 +77,10 @@ const char *lives_directory(void);
 void lives_change_directory(void);
 /* The history began with this savepoint: starts may name it again, and it means nothing. NULL = it began with none. */
 void lives_keep_savepoint(const char *path);
+/* How many checkpoints starts retain. */
+uint32_t lives_retained(void);
+/* Who is cancelled keeps nothing. */
+bool lives_drop(void);
 /* Starts so far. */
 uint32_t lives_count(void);
 /* Fills in who is alive; answers how many. */

@@ -53,6 +53,8 @@ static struct {
     int64_t position;
     int32_t partitions;
     char path[256]; /* of a damaged file; "" = none */
+    char epoch[24]; /* to go back to */
+    uint32_t input_lost; /* the newest commit when the input lost something */
     void *contents; /* as it was */
     uint64_t size;
     struct mirror before, now; /* of partition 0 of the first input, as commits left it */
@@ -226,16 +228,24 @@ static bool offsets_are_moved(void)
     return true;
 }
 
+/* Of the newest commit, in the same history. */
+static bool is_ancestor(const struct weir_frame_name *frame)
+{
+    uint32_t chapter = oracle_chapter();
+    while (chapter > 0 && chapter != oracle_chapter_of(frame->incarnation, frame->epoch)) chapter = oracle_before(chapter);
+    return chapter > 0;
+}
+
 /* What a request of an earlier checkpoint does that comes late. */
 static bool offsets_go_back(void)
 {
     int64_t position;
-    char store[40];
+    char store[40], origin[RESTART_ORIGIN_MAX + 1];
     struct weir_frame_name frame;
     const struct mirror *before = &mishaps.before;
     mishaps.place = (struct place){ mishaps.test->inputs[0].name, 0 };
     if (!has_all_mirrors() || !oracle_position(mishaps.place.topic, 0, &position) || position == before->position ||
-        !restart_metadata_parse(before->metadata, store, &frame) || frame.incarnation < oracle_founder())
+        !restart_metadata_parse(before->metadata, store, &frame, origin) || !is_ancestor(&frame))
         return false;
     struct search search = { .file = frame.file };
     mishaps.path[0] = '\0';
@@ -288,7 +298,6 @@ static bool ledger_is_deleted(void)
 {
     if (!has_all_mirrors() || !fate_strikes(FATE_mishaps, "the ledger's topic is deleted")) return false;
     (void)model_delete_topic(cluster_model(), mishaps.ledger);
-    lives_keep_savepoint(NULL);
     world_seen()->lost_ledgers++;
     return true;
 }
@@ -349,7 +358,6 @@ static void lose_tail(int64_t offset)
 {
     const struct model_place ledger = { mishaps.ledger, 0 };
     CHECK(model_lose_tail(cluster_model(), &ledger, offset) == MODEL_OK);
-    lives_keep_savepoint(NULL); /* what the history began with stands there alone */
     world_seen()->lost_tails++;
 }
 
@@ -413,7 +421,6 @@ static bool frame_is_damaged(void)
 static bool frame_is_damaged_and_ledger_deleted(void)
 {
     if (!has_all_mirrors() || !frame_is_damaged()) return false;
-    lives_keep_savepoint(NULL);
     (void)model_delete_topic(cluster_model(), mishaps.ledger);
     return true;
 }
@@ -448,6 +455,13 @@ static void bring_back_or_begin_anew(void)
 
 /* ---- Topics ------------------------------------------------------------------------------------------------------- */
 
+/* Positions of earlier checkpoints mean nothing any more. */
+static void forget_the_past(void)
+{
+    savepoints_forget();
+    mishaps.input_lost = oracle_chapter();
+}
+
 static bool input_is_trimmed(void)
 {
     int64_t position;
@@ -460,7 +474,7 @@ static bool input_is_trimmed(void)
                       mishaps.position))
         return false;
     CHECK(model_trim(cluster_model(), &at, mishaps.position) == MODEL_OK);
-    savepoints_forget();
+    forget_the_past();
     world_seen()->lost_inputs++;
     return true;
 }
@@ -496,7 +510,7 @@ static void make_topic(void)
 static bool input_is_deleted(void)
 {
     if (!topic_is_deleted(mishaps.test->inputs)) return false;
-    savepoints_forget();
+    forget_the_past();
     world_seen()->deleted_inputs++;
     return true;
 }
@@ -571,6 +585,27 @@ static bool job_moves(void)
     return true;
 }
 
+/* A checkpoint that is retained, of this history, behind its founding; 0 = there is none. */
+static uint32_t draw_retained(void)
+{
+    uint32_t chapter = oracle_chapter();
+    for (uint64_t back = 1 + fate_below(lives_retained()); back > 1 && chapter > 0; back--) chapter = oracle_before(chapter);
+    return chapter <= mishaps.input_lost || oracle_epoch_of(chapter) == 0 ? 0 : chapter;
+}
+
+/* A person goes back to a retained checkpoint (--checkpoint), and knows that output comes again. */
+static bool job_returns(void)
+{
+    const uint32_t chapter = draw_retained();
+    if (chapter == 0 || chapter == oracle_chapter() || !has_all_mirrors() ||
+        !fate_strikes(FATE_mishaps, "a person goes back to the checkpoint of epoch %" PRIu64, oracle_epoch_of(chapter)))
+        return false;
+    (void)snprintf(mishaps.epoch, sizeof mishaps.epoch, "%" PRIu64, oracle_epoch_of(chapter));
+    choose(0, "start.checkpoint", mishaps.epoch);
+    oracle_allow_return(chapter);
+    return true;
+}
+
 /* Another store, without any state: from where the group stands, or from the beginning. */
 static bool job_is_taken_over(void)
 {
@@ -604,6 +639,7 @@ static const struct mishap all[] = {
     { "an input is another one", input_is_made_anew, WEIR_POSITION_LOST, false, begin_anew },
     { "an output is gone", output_is_deleted, WEIR_ENVIRONMENT, false, make_topic },
     { "the job is taken over", job_is_taken_over, WEIR_OK, false, NULL },
+    { "the job goes back to a retained checkpoint", job_returns, WEIR_OK, false, NULL },
 };
 
 /* Drawn where there are any. */
@@ -611,6 +647,23 @@ static const struct mishap by_savepoint[] = {
     { "the job goes back to a savepoint", job_goes_back, WEIR_OK, false, NULL },
     { "the job moves", job_moves, WEIR_OK, false, NULL },
 };
+
+/* Behind a history of which nothing is kept. */
+static void begin_anew_or_with_a_savepoint(void)
+{
+    if (savepoints_count() == 0 || fate_percent(50)) {
+        begin_anew();
+        return;
+    }
+    const struct known_savepoint *savepoint = savepoints_at(fate_below(savepoints_count()));
+    (void)snprintf(mishaps.path, sizeof mishaps.path, "%s", savepoint->path);
+    choose(0, "execution.savepoint.path", mishaps.path);
+    found((struct oracle_origin){ .chapter = savepoint->chapter }, false);
+}
+
+/* Is noticed, and not struck. */
+static const struct mishap was_dropped = { "the job was cancelled, and nothing of it is kept", NULL, WEIR_FOREIGN, false,
+                                           begin_anew_or_with_a_savepoint };
 
 static void begin(const struct mishap *mishap)
 {
@@ -631,8 +684,17 @@ bool mishaps_strike(void)
     return true;
 }
 
+static void notice_a_drop(void)
+{
+    if (mishaps.phase != NONE || !oracle_was_dropped()) return;
+    world_seen()->drops++;
+    mishaps.choice = (struct mishap_choice){ .founds = false };
+    begin(&was_dropped);
+}
+
 bool mishaps_explain(const struct life *life)
 {
+    notice_a_drop();
     if (mishaps.mishap == NULL || life->outcome.code != mishaps.mishap->code) return false;
     if (mishaps.phase != STRUCK) return life->number < mishaps.answered;
     mishaps.phase = ANSWERED;
@@ -662,6 +724,7 @@ static void end(void)
 void mishaps_watch(void)
 {
     watch_mirror();
+    notice_a_drop();
     if (mishaps.phase == NONE || oracle_progress() == mishaps.progress || oracle_violation() != NULL) return;
     if (mishaps.phase == ANSWERED) end();
     else if (!mishaps.mishap->may_pass) oracle_fail("the job goes on, though %s", mishaps.mishap->name);

@@ -74,6 +74,8 @@ static struct oracle {
     uint64_t founder;
     struct weir_frame_name frame;
     uint32_t foundings_allowed;
+    uint32_t return_to; /* the chapter that the next commit may be behind; 0 = none */
+    bool is_dropped;
     struct oracle_origin origin; /* of the next one */
     VEC(struct told) told;
     VEC(struct chapter) chapters; /* their numbers begin at 1 */
@@ -359,6 +361,16 @@ static void begin_new_history(void)
     tell_all_again(oracle->origin.chapter);
 }
 
+/* What has been committed since happens again, or something else does. The chapter of the commit is open. */
+static void go_back(void)
+{
+    world_seen()->returns++;
+    oracle->inputs.count = 0;
+    author_end();
+    author_begin(oracle->test);
+    tell_all_again(oracle->return_to);
+}
+
 /* Names rise, and are never used again; and nobody commits behind the back of a newer start. */
 static void check_name(const struct weir_ledger_entry *entry)
 {
@@ -372,6 +384,14 @@ static void check_name(const struct weir_ledger_entry *entry)
                 oracle->incarnation, oracle->epoch);
 }
 
+/* Where somebody has been told to go back to. */
+static bool is_return_to(const struct weir_frame_name *name)
+{
+    if (oracle->return_to == 0) return false;
+    const struct chapter *chapter = &oracle->chapters.items[oracle->return_to - 1];
+    return name->incarnation == chapter->incarnation && name->epoch == chapter->epoch;
+}
+
 /* Who announces itself names the last commit again: the newest record of the ledger is the pointer. */
 static void take_announcement(const struct weir_ledger_entry *entry)
 {
@@ -379,6 +399,7 @@ static void take_announcement(const struct weir_ledger_entry *entry)
     if (entry->incarnation > oracle->announced) oracle->announced = entry->incarnation;
     if (oracle->at_least_once) return;
     if (entry->frame.incarnation == oracle->incarnation && entry->frame.epoch == oracle->epoch) return;
+    if (is_return_to(&entry->frame)) return;
     oracle_fail("incarnation %" PRIu64 " announces itself with checkpoint %" PRIu64 ".%" PRIu64 ", but %" PRIu64
                 ".%" PRIu64 " was the last one", entry->incarnation, entry->frame.incarnation, entry->frame.epoch,
                 oracle->incarnation, oracle->epoch);
@@ -397,9 +418,15 @@ static void check_parent(const struct weir_ledger_entry *entry)
 static void take_commit(const struct weir_ledger_entry *entry)
 {
     const bool is_new = oracle->is_founded && entry->epoch == 0 && oracle->foundings_allowed > 0;
-    begin_chapter(entry->incarnation, entry->epoch, is_new ? oracle->origin.chapter : oracle->chapter);
+    const bool goes_back = !is_new && is_return_to(&entry->parent);
+    begin_chapter(entry->incarnation, entry->epoch,
+                  is_new ? oracle->origin.chapter : goes_back ? oracle->return_to : oracle->chapter);
     if (is_new) begin_new_history();
-    if (oracle->is_founded) check_parent(entry);
+    else if (oracle->is_dropped) oracle_fail("a commit follows, though the job was cancelled and nothing of it is kept");
+    if (goes_back) go_back();
+    else if (oracle->is_founded) check_parent(entry);
+    oracle->is_dropped = false;
+    oracle->return_to = 0;
     if (!oracle->is_founded && entry->epoch != 0)
         oracle_fail("the first commit is epoch %" PRIu64 ", not the founding one", entry->epoch);
     check_name(entry);
@@ -436,6 +463,7 @@ static bool take_ledger_record(const struct pending *pending)
     if (code != WEIR_OK) oracle_fail("ledger: %s", error.text);
     else if (is_commit) take_commit(&entry);
     else take_announcement(&entry);
+    oracle->is_dropped |= code == WEIR_OK && entry.kind == WEIR_LEDGER_DROPPED;
     weir_ledger_entry_clear(&entry);
     return is_commit;
 }
@@ -591,6 +619,13 @@ void oracle_allow_founding(const struct oracle_origin *origin)
 }
 
 void oracle_look(void) { scan_outputs(); }
+uint32_t oracle_before(uint32_t chapter)
+{
+    return oracle_epoch_of(chapter) == 0 ? 0 : oracle->chapters.items[chapter - 1].before;
+}
+uint64_t oracle_epoch_of(uint32_t chapter) { return oracle->chapters.items[chapter - 1].epoch; }
+void oracle_allow_return(uint32_t chapter) { oracle->return_to = chapter; }
+bool oracle_was_dropped(void) { return oracle->is_dropped; }
 
 void oracle_move(const char *topic, int32_t partition, int64_t position)
 {

@@ -62,6 +62,14 @@ void oracle_allow_founding(const struct oracle_origin *origin);
 /* The number of a commit, by its name; 0 = there was none. And of the newest one. */
 uint32_t oracle_chapter_of(uint64_t incarnation, uint64_t epoch);
 uint32_t oracle_chapter(void);
+/* The commit that a commit is behind, by its number; 0 = it has founded its history. */
+uint32_t oracle_before(uint32_t chapter);
+uint64_t oracle_epoch_of(uint32_t chapter);
+/* A start was told to go back to that chapter of the history (--checkpoint): the next commit may be behind it, and output that
+ * was committed since comes a second time. */
+void oracle_allow_return(uint32_t chapter);
+/* The job was cancelled, and has said that nothing is kept of it: only a founding follows. */
+bool oracle_was_dropped(void);
 /* The input is read from `position` on, whatever was committed (--position group). */
 void oracle_move(const char *topic, int32_t partition, int64_t position);
 /* Looks at the outputs and the ledger before something happens to them. */

@@ -587,6 +587,8 @@ void sched_thaw(struct sched_process *process)
     process->is_frozen = false;
 }
 
+bool sched_is_frozen(const struct sched_process *process) { return process->is_frozen; }
+
 void sched_kill(struct sched_process *process)
 {
     if (process->was_killed) return;

@@ -37,6 +37,7 @@ void sched_end(void); /* kills everybody */
 struct sched_process *sched_spawn(const char *name, void *machine, void (*run)(void *argument), void *argument);
 void sched_freeze(struct sched_process *process);
 void sched_thaw(struct sched_process *process);
+bool sched_is_frozen(const struct sched_process *process);
 /* From outside, or from within by its own fiber, which then does not return from this. */
 void sched_kill(struct sched_process *process);
 /* No fiber of it is left: all returned, or it was killed. */

@@ -21,8 +21,10 @@ static struct {
     bool disk_is_bad, with_mishaps, is_loose, is_followed;
     int64_t spell_until_us; /* the network stays as it is until then */
     enum spell_company { ALONE, WITH_STARTS, WITH_ALL } spell_company; /* what else happens meanwhile */
-    uint64_t held_seen; /* requests that were held up, when a start was thought of last */
+    struct cluster_weather spell_network;
 } weather;
+
+static void on_held(const struct request *request, int64_t us);
 
 void weather_begin(const struct weir_test_job *test, bool with_mishaps, bool is_loose, bool is_followed)
 {
@@ -31,6 +33,7 @@ void weather_begin(const struct weir_test_job *test, bool with_mishaps, bool is_
     weather.with_mishaps = with_mishaps && !is_loose;
     weather.is_loose = is_loose;
     weather.is_followed = is_followed;
+    cluster_on_held(on_held);
 }
 
 bool weather_disk_is_bad(void) { return weather.disk_is_bad; }
@@ -77,6 +80,7 @@ static void begin_spell(const struct cluster_weather *network, int64_t us, enum 
 {
     struct life *lives[LIVES_MAX];
     set_network(network, &(struct lives_moments){ 0 });
+    weather.spell_network = *network;
     weather.spell_until_us = sched_now_us() + us;
     weather.spell_company = company;
     sched_at(weather.spell_until_us, NULL, spell_ends, NULL);
@@ -100,12 +104,13 @@ static void commits_come_late(void)
 static void handles_come_late(void)
 {
     struct cluster_weather network = quiet;
-    network.faults[REQUEST_END].lose_answer = 200000 + up_to(200000);
-    network.faults[REQUEST_INIT] =
-        (struct cluster_faults){ .delay = 200000 + up_to(200000), .delay_us = 1000 + (int64_t)fate_below(SECOND_US / 2) };
+    network.faults[REQUEST_END].lose_answer = 300000 + up_to(300000);
+    network.faults[REQUEST_INIT] = (struct cluster_faults){
+        .delay = 300000 + up_to(300000), .delay_least_us = 50000, .delay_us = (int64_t)fate_below(SECOND_US / 2),
+    };
     if (!fate_strikes(FATE_storms, "EndTxn is not answered, InitProducerId late")) return;
     world_seen()->renewal_spells++;
-    begin_spell(&network, 4 * SECOND_US, WITH_STARTS);
+    begin_spell(&network, 6 * SECOND_US, WITH_STARTS);
 }
 
 /* At least once the group is told outside of any transaction: it may stand far behind the ledger. */
@@ -134,7 +139,6 @@ static void spell_begins(struct life *unused)
 {
     (void)unused;
     if (is_in_spell()) return;
-    weather.held_seen = cluster_counts().delayed;
     if (weather.is_loose && fate_percent(40)) group_hears_nothing();
     else if (weather.is_loose) records_come_late();
     else if (fate_percent(40)) commits_come_late();
@@ -273,7 +277,10 @@ static void life_is_rescaled(struct life *life)
 
 static void life_is_cancelled(struct life *life)
 {
-    if (life == NULL || !fate_strikes(FATE_orders, "life %u: is cancelled", life->number)) return;
+    const bool drops = lives_drop() && life != NULL && life->whose == ORACLE_JOB && !life->is_foreign;
+    if (life == NULL || (drops && (mishaps_may_show() || oracle_progress() < 2)) ||
+        !fate_strikes(FATE_orders, "life %u: is cancelled%s", life->number, drops ? ", and nothing is to be kept" : ""))
+        return;
     world_seen()->cancels++;
     life->is_cancelled = true;
 }
@@ -289,6 +296,24 @@ static void second_start(struct life *unused)
     (void)unused;
     const bool is_foreign = fate_percent(25) && oracle_progress() > 0;
     if (fate_strikes(FATE_starts, "another start")) lives_start(is_foreign);
+}
+
+static void spell_goes_on(void *unused)
+{
+    (void)unused;
+    if (is_in_spell()) cluster_set_weather(&weather.spell_network);
+}
+
+/* While a request is held up another one starts, and all goes well for it: it may get as far as committing. */
+static void on_held(const struct request *request, int64_t us)
+{
+    const int64_t now_us = sched_now_us();
+    if (!is_in_spell() || weather.spell_company != WITH_STARTS || !sched_chance(700000) ||
+        !fate_strikes(FATE_starts, "another start, while %s is held up", request_kind_name(request->kind)))
+        return;
+    cluster_set_weather(&quiet);
+    sched_at(now_us, NULL, start_one, NULL);
+    sched_at(now_us + us, NULL, spell_goes_on, NULL);
 }
 
 /* Ids are taken over late; or who announces that it has taken them over is not answered, and caught when it is. */
@@ -452,15 +477,6 @@ static const struct event *draw_event(void)
     return event;
 }
 
-/* Another start, while a request of somebody is held up most of all. */
-static void start_while_held(void)
-{
-    const uint64_t held = cluster_counts().delayed;
-    const bool is_new = held > weather.held_seen;
-    weather.held_seen = held;
-    if (fate_percent(is_new ? 60 : 3) && fate_strikes(FATE_starts, "another start")) lives_start(false);
-}
-
 void weather_event(void)
 {
     struct life *lives[LIVES_MAX];
@@ -469,7 +485,8 @@ void weather_event(void)
     const struct event *event = draw_event();
     if (weather.is_followed && fate_percent(20)) lives_start_follower();
     if (is_in_spell() && weather.spell_company != WITH_ALL) {
-        if (weather.spell_company == WITH_STARTS) start_while_held();
+        if (weather.spell_company == WITH_STARTS && fate_percent(3) && fate_strikes(FATE_starts, "another start"))
+            lives_start(false);
         return;
     }
     const bool is_dead = lives_alive_of(ORACLE_JOB, lives) == 0;

@@ -12,6 +12,7 @@
 #include "sim/load.h"
 #include "sim/mishaps.h"
 #include "sim/oracle.h"
+#include "sim/overtaking.h"
 #include "sim/savepoints.h"
 #include "sim/timed_disk.h"
 #include "sim/weather.h"
@@ -73,6 +74,7 @@ static void storm(void)
         if (fate_percent(35)) weather_event();
         pass_time((int64_t)fate_below(2 * SLICE_US));
         lives_judge();
+        overtaking_watch();
         mishaps_watch();
     }
 }
@@ -115,6 +117,7 @@ static void calm(void)
         if (world.is_followed) bring_to_the_end(ORACLE_FOLLOWER, lives_have_ended_well(ORACLE_JOB));
         pass_time(SLICE_US);
         lives_judge();
+        overtaking_watch();
         mishaps_watch();
     }
     lives_trace();
@@ -202,6 +205,7 @@ void world_run(const struct world_options *options, struct world_report *report)
     world_trace("job '%s'", world.test->name);
     oracle_begin(cluster_model(), world.test, is_loose);
     savepoints_begin(!is_loose);
+    overtaking_begin();
     lives_begin(world.test, options->limits[WORLD_parallelism], options->with_mishaps, is_loose);
     weather_begin(world.test, options->with_mishaps, is_loose, world.is_followed);
     mishaps_begin(world.test, world.is_followed);

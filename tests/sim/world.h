@@ -22,7 +22,8 @@
     X(lost_metadata) X(late_mirrors) X(lost_ledgers) X(lost_tails) X(lost_histories) X(damages) X(lost_inputs)         \
     X(deleted_inputs) X(deleted_outputs) X(answers) X(late_spells)                           \
     X(renewal_spells) X(deaf_spells) X(record_spells) X(checkpoints_asked) X(cancels) X(rescales) X(savepoints)           \
-    X(savepoints_failed) X(savepoint_stops) X(goings_back) X(moves) X(takeovers) X(followed) X(follower_starts) X(followed_epochs)
+    X(savepoints_failed) X(savepoint_stops) X(goings_back) X(moves) X(takeovers) X(followed) X(follower_starts) X(followed_epochs) \
+    X(overtaking) X(full_sinks) X(rescales_failed) X(returns) X(drops)
 
 #define WORLD_SIGHT_ONE(name) +1
 enum { WORLD_SIGHT_COUNT = 0 WORLD_SIGHTS(WORLD_SIGHT_ONE) };

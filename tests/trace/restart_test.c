@@ -24,6 +24,7 @@ enum { FRAMES = sizeof checkpoints / sizeof checkpoints[0] };
 /* What a test sees, made anew for each row. */
 static struct weir_ledger_entry entries[4];
 static struct weir_mirror mirrors[4];
+static const char *group_origin; /* the savepoint that the group says the history began with */
 static struct weir_split splits[FRAMES][2];
 static struct restart_frame frames[FRAMES];
 static struct restart_facts facts;
@@ -59,6 +60,7 @@ static void nothing_on_the_cluster(void)
     for (uint32_t i = 0; i < FRAMES; i++) build_frame(i);
     memset(mirrors, 0, sizeof mirrors);
     memset(entries, 0, sizeof entries);
+    group_origin = "";
     memset(&error, 0, sizeof error);
     facts = (struct restart_facts){
         .job = "count", .store = STORE, .store_place = "/var/lib/weir", .store_incarnation_max = 2,
@@ -94,7 +96,7 @@ static void group_has(uint32_t split, int64_t position, uint32_t index)
     (void)snprintf(mirror->split, sizeof mirror->split, "topic/%" PRIu32, split);
     if (index == NOBODY) return;
     const struct weir_frame_name name = name_of(index);
-    ck_assert(restart_metadata_encode(STORE, &name, mirror->metadata));
+    ck_assert(restart_metadata_encode(STORE, &name, group_origin, mirror->metadata));
 }
 
 static void group_equals(uint32_t index)
@@ -906,6 +908,36 @@ START_TEST(a_history_without_a_ledger_is_not_replaced_by_a_savepoint)
 }
 END_TEST
 
+START_TEST(a_history_whose_ledger_is_lost_began_with_the_savepoint_all_the_same)
+{
+    nothing_on_the_cluster();
+    begin_from(OTHER_STORE, 1);
+    group_origin = savepoint.id;
+    group_equals(3);
+    expect_restore(3, RESTART_FROM_METADATA, true);
+    ck_assert_uint_ge(strlen(decision.history), 8);
+    ck_assert(strncmp(savepoint.id, decision.history, strlen(decision.history)) == 0);
+    ledger_names(1); /* of the history before */
+    (void)snprintf(entries[0].origin, sizeof entries[0].origin, "that of an earlier one");
+    expect_restore(3, RESTART_FROM_METADATA, true);
+    group_origin = "another"; /* and not with any other */
+    facts.mirror_count = 0;
+    group_equals(3);
+    expect_no_beginning(WEIR_FOREIGN, "history of its own");
+}
+END_TEST
+
+START_TEST(a_history_whose_ledger_lost_its_tail_ends_with_the_savepoint_all_the_same)
+{
+    nothing_on_the_cluster();
+    ledger_names(2);
+    group_equals(3);
+    begin_from(STORE, 3);
+    expect_restore(3, RESTART_FROM_METADATA, true);
+    ck_assert_str_eq(decision.history, savepoint.id);
+}
+END_TEST
+
 START_TEST(lists_the_frames_that_have_to_be_looked_at)
 {
     struct weir_frame_name names[8];
@@ -980,6 +1012,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_history_that_began_with_the_savepoint_goes_on);
     tcase_add_test(tests, a_savepoint_that_is_needed_and_missing_stops);
     tcase_add_test(tests, a_history_keeps_its_origin_without_the_option);
+    tcase_add_test(tests, a_history_whose_ledger_is_lost_began_with_the_savepoint_all_the_same);
+    tcase_add_test(tests, a_history_whose_ledger_lost_its_tail_ends_with_the_savepoint_all_the_same);
     tcase_add_test(tests, a_history_without_a_ledger_is_not_replaced_by_a_savepoint);
     tcase_add_test(tests, lists_the_frames_that_have_to_be_looked_at);
 }
