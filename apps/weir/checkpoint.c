@@ -39,6 +39,7 @@ static void print_checkpoint_json(const struct weir_inspect_checkpoint *at, bool
                  at->replay_count, at->replay_bytes);
     (void)printf(",\"bases\":%" PRIu64 ",\"base_bytes\":%" PRIu64 ",\"max_parallelism\":%" PRIu32, at->base_count,
                  at->base_bytes, at->max_parallelism);
+    if (at->flight_records > 0) (void)printf(",\"flight_records\":%" PRIu64, at->flight_records);
     (void)printf(",\"exactly_once\":%s,\"complete\":%s,\"program\":", at->exactly_once ? "true" : "false",
                  at->is_complete ? "true" : "false");
     print_json_text(stdout, at->program);
@@ -49,15 +50,17 @@ static void print_checkpoint_json(const struct weir_inspect_checkpoint *at, bool
 
 static void print_checkpoint(const struct weir_inspect_checkpoint *at, const char *remark)
 {
-    char time[TIME_TEXT_MAX], parent[48] = "-";
+    char time[TIME_TEXT_MAX], parent[48] = "-", flight[64] = "";
     format_time(time, at->wall_ms);
     if (at->parent_incarnation > 0)
         (void)snprintf(parent, sizeof parent, "%" PRIu64 "/%" PRIu64, at->parent_epoch, at->parent_incarnation);
+    if (at->flight_records > 0)
+        (void)snprintf(flight, sizeof flight, ", unaligned with %" PRIu64 " records in flight", at->flight_records);
     (void)printf("%8" PRIu64 " %5" PRIu64 "  %-10s %s %12" PRIu64 " %6" PRIu64 " %12" PRIu64 " %5" PRIu64 " %14" PRIu64
-                 "  %s %s, plan %016" PRIx64 "%s%s\n",
+                 "  %s %s, plan %016" PRIx64 "%s%s%s\n",
                  at->epoch, at->incarnation, parent, time, at->frame_bytes, at->replay_count, at->replay_bytes,
                  at->base_count, at->base_bytes, at->program, at->build, at->plan_hash,
-                 at->is_complete ? ", complete" : "", remark);
+                 flight, at->is_complete ? ", complete" : "", remark);
 }
 
 static int list(struct arguments *arguments)
@@ -207,7 +210,8 @@ const struct verb verb_checkpoint = {
         "the job may be running.\n"
         "\n"
         "  ls        the retained checkpoints, newest first: epoch, life of the job, parent, what a restart would read\n"
-        "            (frames above the redo point, bases), and which program wrote them\n"
+        "            (frames above the redo point, bases), which program wrote them, and how many records an unaligned one\n"
+        "            holds that were on their way\n"
         "  positions where a job that begins with the newest one goes on to read: topic/partition, and the next record\n"
         "  verify    reads all that they name and checks it by length and hash; then restores the newest one on trial\n"
         "\n"

@@ -97,20 +97,49 @@ static uint64_t ring_size_of(const struct ledger_chain *chain)
     return size;
 }
 
-/* Only a newer record with the same key lets compaction take one away. */
-static bool may_be_compacted(const struct ledger_chain *chain, uint64_t epoch)
+/* Only a later record with the same key lets compaction take one away that stood before `index`. */
+static bool may_be_compacted(const struct ledger_chain *chain, uint64_t epoch, size_t index)
 {
     const uint64_t ring_size = ring_size_of(chain);
-    if (ring_size == 0) return false;
-    for (size_t i = chain->count; i-- > 0;)
-        if (chain->commits[i].entry.epoch > epoch && (chain->commits[i].entry.epoch - epoch) % ring_size == 0)
-            return true;
+    for (size_t i = index; ring_size > 0 && i < chain->count; i++)
+        if (chain->commits[i].entry.epoch % ring_size == epoch % ring_size) return true;
     return false;
 }
 
 static bool is_founding(const struct weir_ledger_entry *entry)
 {
     return entry->parent.incarnation == 0;
+}
+
+size_t ledger_chain_parent(const struct ledger_chain *chain, size_t index)
+{
+    const struct weir_ledger_entry *entry = &chain->commits[index].entry;
+    if (is_founding(entry)) return SIZE_MAX;
+    for (size_t i = index; i-- > 0;) {
+        if (has_name(&chain->commits[i].entry, entry->parent.incarnation, entry->parent.epoch)) return i;
+        if (is_founding(&chain->commits[i].entry)) break;
+    }
+    return SIZE_MAX;
+}
+
+bool ledger_chain_returns(const struct ledger_chain *chain, size_t index)
+{
+    const size_t parent = ledger_chain_parent(chain, index);
+    return parent != SIZE_MAX && parent + 1 < index;
+}
+
+/* Where the chain breaks off in front of a commit. Going back takes a start, and a newer name. */
+static void tell_break(const struct ledger_chain *chain, size_t index, const struct ledger_witness *witness)
+{
+    const struct weir_ledger_entry *entry = &chain->commits[index].entry;
+    const struct weir_ledger_entry *before = &chain->commits[index - 1].entry;
+    const bool is_there = ledger_chain_returns(chain, index);
+    if (!is_there && may_be_compacted(chain, entry->parent.epoch, index)) return;
+    tell(witness,
+         "commit %" PRIu64 ".%" PRIu64 " at offset %" PRId64 " follows %" PRIu64 ".%" PRIu64 ", which is not %s; %" PRIu64
+         ".%" PRIu64 " stands before it",
+         entry->incarnation, entry->epoch, chain->commits[index].offset, entry->parent.incarnation, entry->parent.epoch,
+         is_there ? "the newest" : "in the ledger", before->incarnation, before->epoch);
 }
 
 /* The first commit is where the topic begins: what came before is gone with an older topic, or never was. */
@@ -121,12 +150,8 @@ static void find_oldest(struct ledger_chain *chain, const struct ledger_witness 
         const struct weir_ledger_entry *entry = &chain->commits[chain->oldest].entry;
         const struct weir_ledger_entry *before = &chain->commits[chain->oldest - 1].entry;
         if (is_founding(entry) || has_name(before, entry->parent.incarnation, entry->parent.epoch)) continue;
-        if (!may_be_compacted(chain, entry->parent.epoch))
-            tell(witness,
-                 "commit %" PRIu64 ".%" PRIu64 " at offset %" PRId64 " follows %" PRIu64 ".%" PRIu64
-                 ", which is not in the ledger; %" PRIu64 ".%" PRIu64 " stands before it",
-                 entry->incarnation, entry->epoch, chain->commits[chain->oldest].offset, entry->parent.incarnation,
-                 entry->parent.epoch, before->incarnation, before->epoch);
+        if (ledger_chain_returns(chain, chain->oldest) && entry->incarnation > before->incarnation) continue;
+        tell_break(chain, chain->oldest, witness);
         return;
     }
 }
@@ -146,12 +171,13 @@ static const struct weir_ledger_range *find_range(const struct weir_ledger_entry
 static const struct weir_ledger_range *range_before(const struct ledger_chain *chain, size_t index,
                                                     const struct weir_ledger_range *range)
 {
-    while (index > chain->oldest && !is_founding(&chain->commits[index].entry)) {
-        const struct weir_ledger_entry *entry = &chain->commits[--index].entry;
-        const struct weir_ledger_range *before = find_range(entry, range->source, range->split);
-        if (before != NULL) return before;
+    const struct weir_ledger_range *before = NULL;
+    while (before == NULL && index > chain->oldest) {
+        index = ledger_chain_parent(chain, index);
+        if (index == SIZE_MAX) break;
+        before = find_range(&chain->commits[index].entry, range->source, range->split);
     }
-    return NULL;
+    return before;
 }
 
 static void check_range(const struct ledger_chain *chain, size_t index, const struct weir_ledger_range *range,
@@ -187,8 +213,9 @@ static const struct weir_output_total *find_total(const struct weir_ledger_entry
 static void check_totals(const struct ledger_chain *chain, size_t index, const struct ledger_witness *witness)
 {
     const struct weir_ledger_entry *entry = &chain->commits[index].entry;
-    const struct weir_ledger_entry *before = &chain->commits[index - 1].entry;
-    if (is_founding(entry)) return;
+    const size_t parent = ledger_chain_parent(chain, index);
+    if (parent == SIZE_MAX) return;
+    const struct weir_ledger_entry *before = &chain->commits[parent].entry;
     for (size_t i = 0; i < before->total_count; i++) {
         const struct weir_output_total *total = find_total(entry, before->totals[i].name);
         const uint64_t count = total == NULL ? 0 : total->count;
@@ -217,13 +244,26 @@ static void add_total(struct weir_output_total *sum, const struct weir_ledger_en
     weir_digest_add(&sum->digest, total->digest);
 }
 
+static void take_total(struct weir_output_total *sum, const struct weir_ledger_entry *entry, const char *output)
+{
+    const struct weir_output_total *total = find_total(entry, output);
+    if (total == NULL) return;
+    sum->count -= total->count;
+    weir_digest_add(&sum->digest, (struct weir_digest){ .low = 1 }); /* minus x is its complement plus 1 */
+    weir_digest_add(&sum->digest, (struct weir_digest){ .low = ~total->digest.low, .high = ~total->digest.high });
+}
+
 struct weir_output_total ledger_chain_total(const struct ledger_chain *chain, size_t index, const char *output)
 {
     struct weir_output_total sum = { .count = 0 };
     (void)snprintf(sum.name, sizeof sum.name, "%s", output);
     add_total(&sum, &chain->commits[index].entry, output);
-    for (size_t i = index; i > chain->oldest; i--)
-        if (is_founding(&chain->commits[i].entry)) add_total(&sum, &chain->commits[i - 1].entry, output);
+    for (size_t i = index; i > chain->oldest; i--) {
+        const size_t parent = ledger_chain_parent(chain, i);
+        if (parent + 1 == i) continue;
+        add_total(&sum, &chain->commits[i - 1].entry, output);
+        if (parent != SIZE_MAX) take_total(&sum, &chain->commits[parent].entry, output);
+    }
     return sum;
 }
 
@@ -231,9 +271,10 @@ size_t ledger_chain_anchored(const struct ledger_chain *chain, size_t index)
 {
     const struct weir_ledger_entry *entry = &chain->commits[index].entry;
     if (entry->anchor_count == 0) return SIZE_MAX;
-    for (size_t i = index; i-- > chain->oldest;) {
-        if (chain->commits[i].entry.epoch == entry->anchor_epoch) return i;
-        if (is_founding(&chain->commits[i].entry)) break;
+    while (index > chain->oldest) {
+        index = ledger_chain_parent(chain, index);
+        if (index == SIZE_MAX || index < chain->oldest) break;
+        if (chain->commits[index].entry.epoch == entry->anchor_epoch) return index;
     }
     return SIZE_MAX;
 }

@@ -417,6 +417,19 @@ static void report_chain(struct reading *reading, int32_t slot, const struct led
           chain->count - chain->oldest);
 }
 
+static void report_returns(struct reading *reading, const struct ledger_chain *chain)
+{
+    for (size_t i = chain->oldest + 1; i < chain->count; i++) {
+        if (!ledger_chain_returns(chain, i)) continue;
+        const struct weir_ledger_entry *entry = &chain->commits[i].entry;
+        reading->report.returns++;
+        print(reading, "return     commit %" PRIu64 ".%" PRIu64 " goes back to %" PRIu64 ".%" PRIu64
+              ", as --checkpoint says: what the %zu commits between have written stays in the outputs",
+              entry->incarnation, entry->epoch, entry->parent.incarnation, entry->parent.epoch,
+              i - 1 - ledger_chain_parent(chain, i));
+    }
+}
+
 static enum weir_code verify_all(struct reading *reading, struct weir_error *error)
 {
     if (read_ledger(reading, false, error) != WEIR_OK) return error->code;
@@ -432,6 +445,7 @@ static enum weir_code verify_all(struct reading *reading, struct weir_error *err
         only = chain;
         ledger_chain_check(chain, &reading->witness, &reading->report.ranges_joined);
         report_chain(reading, slot, chain);
+        report_returns(reading, chain);
     }
     if (only == NULL) {
         print(reading, "ledger     %s: no commit yet", reading->ledger);

@@ -312,6 +312,7 @@ static enum weir_code add_frame(struct survey *survey, const struct weir_frame_n
         .redo_epoch = manifest_redo_epoch(manifest),
     };
     if (frame.build == NULL || frame.program == NULL || frame.decider == NULL) return no_memory(survey->store, error);
+    for (size_t i = 0; i < manifest->flight_count; i++) frame.flight_records += manifest->flights[i].record_count;
     const enum weir_code code = know_bases(survey, manifest, survey->frames.count == 0, &frame, error);
     if (code != WEIR_OK) return code;
     struct survey_frame *place = vec_push(&survey->frames);

@@ -33,6 +33,7 @@ struct survey_frame {
     struct weir_frame_name parent; /* incarnation and epoch 0: none */
     bool is_part;
     bool is_complete;
+    uint64_t flight_records; /* that a barrier has overtaken */
     bool exactly_once;
     int64_t wall_ms;
     uint64_t plan_hash;

@@ -324,7 +324,8 @@ static void describe(const struct survey *survey, size_t index, struct weir_insp
         .max_parallelism = frame->max_parallelism, .exactly_once = frame->exactly_once,
         .is_complete = frame->is_complete, .file = frame->name.file, .offset = frame->name.offset,
         .frame_bytes = frame->name.length, .redo_epoch = frame->redo_epoch,
-        .replay_count = frame->replay_count, .replay_bytes = frame->replay_bytes, .base_count = frame->base_count };
+        .replay_count = frame->replay_count, .replay_bytes = frame->replay_bytes, .base_count = frame->base_count,
+        .flight_records = frame->flight_records };
     for (size_t i = 0; i < frame->base_count; i++)
         checkpoint->base_bytes += survey->bases.items[frame->bases[i]].bytes;
 }

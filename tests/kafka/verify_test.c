@@ -417,6 +417,40 @@ START_TEST(second_founding_begins_anew)
 }
 END_TEST
 
+/* What a start with --checkpoint does: a new life goes on behind an older commit, and writes again what came since. */
+START_TEST(going_back_to_a_retained_checkpoint_is_understood)
+{
+    struct job job;
+    start_job(&job, broker_topic("out", 1));
+    run_epochs(&job, 2);
+    struct weir_output_totals retained = { 0 };
+    for (size_t i = 0; i < job.totals.count; i++)
+        ck_assert(weir_output_totals_add(&retained, job.totals.items[i].name, job.totals.items[i].count,
+                                         job.totals.items[i].digest));
+    const struct weir_frame_name older = job.newest;
+    const int64_t position = job.position;
+    run_epochs(&job, 3);
+    sink_type.writer_close(job.writer);
+    decider_type->discard(job.rig.decider, job.rig.attempt);
+    decider_rig_expect(&job.rig, WEIR_DECIDER_DISCARDED);
+    weir_output_totals_clear(&job.totals);
+    job.totals = retained;
+    job.incarnation = 2;
+    job.epoch = older.epoch + 1;
+    job.position = position;
+    job.newest = older;
+    job.anchor_count = 0;
+    open_writer(&job);
+    run_epochs(&job, 4);
+    struct verdict verdict;
+    verify(&job, &verdict);
+    ck_assert_uint_eq(verdict.report.returns, 1);
+    ck_assert_msg(strstr(verdict.lines, "goes back to 1.") != NULL, "%s", verdict.lines);
+    expect_verified(&job, 900);
+    end_job(&job);
+}
+END_TEST
+
 START_TEST(ledger_that_is_not_there_is_no_verification)
 {
     struct verdict verdict;
@@ -457,6 +491,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, finds_a_broken_chain);
     tcase_add_test(tests, claims_nothing_about_records_that_are_gone);
     tcase_add_test(tests, second_founding_begins_anew);
+    tcase_add_test(tests, going_back_to_a_retained_checkpoint_is_understood);
     tcase_add_test(tests, ledger_that_is_not_there_is_no_verification);
     tcase_add_test(tests, shows_every_record_of_the_ledger);
 }

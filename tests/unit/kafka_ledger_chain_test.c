@@ -187,6 +187,82 @@ START_TEST(totals_never_fall)
 }
 END_TEST
 
+/* From 1.4 back to 1.2, and once more to the same one. */
+static const struct commit returning[] = {
+    { 1, 0, 0, 0, .begin = 0, .end = 0 },
+    { 1, 1, 1, 0, .begin = 0, .end = 10, .written = 10 },
+    { 1, 2, 1, 1, .begin = 10, .end = 20, .written = 20 },
+    { 1, 3, 1, 2, .begin = 20, .end = 30, .written = 27 },
+    { 1, 4, 1, 3, .begin = 30, .end = 40, .written = 31 },
+    { 3, 3, 1, 2, .begin = 20, .end = 25, .written = 24 },
+    { 5, 3, 1, 2, .begin = 20, .end = 22, .written = 21, .anchor = 41, .anchor_epoch = 2 },
+    { 5, 4, 5, 3, .begin = 22, .end = 60, .written = 60 },
+};
+
+START_TEST(going_back_to_a_retained_checkpoint_is_no_break)
+{
+    struct ledger_chain chain = { 0 };
+    add_all(&chain, returning, 8, 1000);
+    ck_assert_uint_eq(check_chain(&chain), 6);
+    ck_assert_msg(seen.violations == 0, "%s", seen.last);
+    ck_assert_uint_eq(chain.oldest, 0);
+    for (size_t i = 0; i < 8; i++) ck_assert(ledger_chain_returns(&chain, i) == (i == 5 || i == 6));
+    ck_assert_uint_eq(ledger_chain_parent(&chain, 6), 2);
+    ck_assert_uint_eq(ledger_chain_anchored(&chain, 6), 2);
+    ledger_chain_deinit(&chain);
+}
+END_TEST
+
+START_TEST(what_was_written_before_going_back_is_counted)
+{
+    struct ledger_chain chain = { 0 };
+    add_all(&chain, returning, 8, 1000);
+    (void)check_chain(&chain);
+    ck_assert_uint_eq(ledger_chain_total(&chain, 4, "out/0").count, 31);
+    ck_assert_uint_eq(ledger_chain_total(&chain, 5, "out/0").count, 31 + 4);
+    const struct weir_output_total total = ledger_chain_total(&chain, 7, "out/0");
+    struct weir_digest digest = total_of(60).digest;
+    for (uint64_t i = 20; i < 31; i++) weir_digest_add(&digest, digest_of_number(i));
+    for (uint64_t i = 20; i < 24; i++) weir_digest_add(&digest, digest_of_number(i));
+    ck_assert_uint_eq(total.count, 60 + 11 + 4);
+    ck_assert_mem_eq(&total.digest, &digest, sizeof digest);
+    ledger_chain_deinit(&chain);
+}
+END_TEST
+
+START_TEST(going_back_without_a_start_is_a_violation)
+{
+    struct commit commits[6];
+    struct ledger_chain chain = { 0 };
+    memcpy(commits, returning, sizeof commits);
+    commits[5].incarnation = 1;
+    commits[5].epoch = 5;
+    add_all(&chain, commits, 6, 1000);
+    check_chain(&chain);
+    ck_assert_uint_eq(seen.violations, 1);
+    ck_assert_msg(strstr(seen.last, "not the newest") != NULL, "%s", seen.last);
+    ledger_chain_deinit(&chain);
+}
+END_TEST
+
+/* In a ring of 4, where 3.3 has the key of 1.3. */
+START_TEST(a_branch_that_compaction_has_thinned_out_is_no_break)
+{
+    static const struct commit commits[] = {
+        { 1, 2, 1, 1, .begin = 10, .end = 20, .written = 20 },
+        { 1, 4, 1, 3, .begin = 30, .end = 40, .written = 31 },
+        { 3, 3, 1, 2, .begin = 20, .end = 25, .written = 24 },
+    };
+    struct ledger_chain chain = { 0 };
+    add_all(&chain, commits, 3, 4);
+    ck_assert_uint_eq(check_chain(&chain), 1);
+    ck_assert_msg(seen.violations == 0, "%s", seen.last);
+    ck_assert_uint_eq(chain.oldest, 1);
+    ck_assert_uint_eq(ledger_chain_total(&chain, 2, "out/0").count, 24 + 11);
+    ledger_chain_deinit(&chain);
+}
+END_TEST
+
 START_TEST(long_chains_take_no_quadratic_time)
 {
     struct ledger_chain chain = { 0 };
@@ -369,6 +445,10 @@ static void add(TCase *tests)
     tcase_add_test(tests, hole_that_compaction_cannot_leave_is_a_violation);
     tcase_add_test(tests, range_may_join_one_that_lies_further_back);
     tcase_add_test(tests, totals_never_fall);
+    tcase_add_test(tests, going_back_to_a_retained_checkpoint_is_no_break);
+    tcase_add_test(tests, what_was_written_before_going_back_is_counted);
+    tcase_add_test(tests, going_back_without_a_start_is_a_violation);
+    tcase_add_test(tests, a_branch_that_compaction_has_thinned_out_is_no_break);
     tcase_add_test(tests, long_chains_take_no_quadratic_time);
     tcase_add_test(tests, whole_output_is_verified);
     tcase_add_test(tests, violation_is_placed_between_two_anchors);

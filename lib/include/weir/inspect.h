@@ -68,6 +68,7 @@ struct weir_inspect_checkpoint {
     uint64_t redo_epoch; /* restoring reads the bases, and the frames above it: */
     uint64_t replay_count, replay_bytes;
     uint64_t base_count, base_bytes;
+    uint64_t flight_records; /* that an unaligned barrier has overtaken: a start processes them first */
 };
 
 /* The retained checkpoint `index`, newest first. False behind the last one. */

@@ -127,6 +127,7 @@ struct weir_kafka_ledger_report {
     uint64_t oldest_epoch;
     uint64_t newest_incarnation;
     uint64_t newest_epoch;
+    uint64_t returns;             /* commits that go back to an earlier one (--checkpoint): what came since comes again */
     uint64_t ranges_joined;       /* source ranges that begin where the one before ends */
     uint64_t outputs;             /* output partitions that the ledger names */
     uint64_t outputs_verified;    /* of these: count and digest are equal, at least from some offset on */
