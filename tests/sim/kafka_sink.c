@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "partitioner.h"
 #include "sim/connector.h"
+#include "sim/lives.h"
 #include "sim/world.h"
 
 enum { PATIENCE_US = 3000000, QUEUED_MAX = 500, OUTPUTS_MAX = 8 };
@@ -256,7 +257,8 @@ static const struct weir_sink_type sink_type = {
 void weir_kafka_sink_(struct weir_stream input, const struct weir_kafka_sink_options *options)
 {
     struct weir_kafka_sink_options copy = *options;
-    copy.topic = weir_graph_text(input.graph, options->topic);
+    char topic[SIM_TOPIC_SIZE];
+    copy.topic = options->topic == NULL ? NULL : weir_graph_text(input.graph, lives_output(options->topic, topic));
     copy.topics = weir_graph_text(input.graph, options->topics);
     if (copy.topic == NULL && copy.topic_of == NULL)
         weir_graph_mistake(input.graph, "sink '%s' has no topic", options->name);

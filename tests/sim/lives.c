@@ -38,6 +38,7 @@ static struct {
     bool have_ended_well[ORACLE_JOBS];
     bool is_elsewhere;   /* checkpoints are in the other directory by now */
     char savepoint[256]; /* that the history began with; "" = none */
+    char copied[256];    /* the savepoint that the second copy begins with */
 } lives;
 
 /* ---- What starts are configured with ----------------------------------------------------------------------------- */
@@ -466,14 +467,32 @@ static void spawn(struct life *life)
 
 void lives_follow(const struct weir_test_job *follower) { lives.tests[ORACLE_FOLLOWER] = follower; }
 
-void lives_start_follower(void)
+void lives_copy(const struct weir_test_job *copy, const char *savepoint)
+{
+    lives.tests[ORACLE_COPY] = copy;
+    (void)snprintf(lives.copied, sizeof lives.copied, "%s", savepoint);
+}
+
+const char *lives_output(const char *topic, char name[80])
+{
+    const struct life *life = sched_machine();
+    const bool is_copy = life != NULL && life->whose == ORACLE_COPY;
+    (void)snprintf(name, 80, "%s%s", is_copy ? "second-" : "", topic);
+    return name;
+}
+
+void lives_start_other(uint32_t whose)
 {
     struct life *others[LIVES_MAX];
-    if (lives.count == LIVES_MAX || lives_alive_of(ORACLE_FOLLOWER, others) > 0) return;
+    if (lives.count == LIVES_MAX || lives_alive_of(whose, others) > 0) return;
     struct life *life = add_life();
-    life->whose = ORACLE_FOLLOWER;
-    world_seen()->follower_starts++;
-    world_trace("life %u: starts, of the job that follows, parallelism %u", life->number, life->parallelism);
+    life->whose = whose;
+    if (whose == ORACLE_COPY)
+        life->choice = (struct mishap_choice){ .keys = { "execution.savepoint.path" }, .values = { lives.copied } };
+    if (whose == ORACLE_COPY) world_seen()->copy_starts++;
+    else world_seen()->follower_starts++;
+    world_trace("life %u: starts, of the job that %s, parallelism %u", life->number,
+                whose == ORACLE_COPY ? "is a copy" : "follows", life->parallelism);
     spawn(life);
 }
 

@@ -27,7 +27,7 @@ struct life_orders {
 /* One start of the program. */
 struct life {
     uint32_t number;
-    uint32_t whose; /* ORACLE_JOB or ORACLE_FOLLOWER */
+    uint32_t whose; /* ORACLE_JOB, ORACLE_FOLLOWER, ORACLE_COPY */
     struct sched_process *process;
     weir_job *job;
     weir_config *config;
@@ -54,9 +54,13 @@ void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, boo
 void lives_end(void);
 /* Not when there is a crowd already. */
 void lives_start(bool is_foreign);
-/* The same for the job that reads what the first one writes, from now on; it has one life at a time. */
+/* The same for the job that reads what the first one writes, from now on, and for a second copy of it, which begins with that
+ * savepoint at each start; they have one life at a time. */
 void lives_follow(const struct weir_test_job *follower);
-void lives_start_follower(void);
+void lives_copy(const struct weir_test_job *copy, const char *savepoint);
+void lives_start_other(uint32_t whose);
+/* Where the job whose life is running writes what its author calls `topic`. */
+const char *lives_output(const char *topic, char name[80]);
 /* SIGKILL. From outside, or by the life itself, which then does not return from this. */
 void lives_kill(struct life *life);
 /* SIGSTOP, and SIGCONT after `us`. */

@@ -43,7 +43,7 @@ struct mirror {
 static struct {
     const struct weir_test_job *test;
     char ledger[96];
-    bool is_followed;
+    bool is_followed, is_copied;
     enum phase phase;
     uint32_t answered; /* starts when it was answered last */
     const struct mishap *mishap;
@@ -465,7 +465,9 @@ static void forget_the_past(void)
 static bool input_is_trimmed(void)
 {
     int64_t position;
-    if (!draw_input() || !oracle_position(mishaps.place.topic, mishaps.place.partition, &position)) return false;
+    if (mishaps.is_copied || !draw_input() ||
+        !oracle_position(mishaps.place.topic, mishaps.place.partition, &position))
+        return false;
     const int64_t end = offset_at(&mishaps.place, MODEL_LATEST);
     if (position >= end || !has_all_mirrors()) return false;
     mishaps.position = position + 1 + (int64_t)fate_below((uint64_t)(end - position));
@@ -509,7 +511,7 @@ static void make_topic(void)
 
 static bool input_is_deleted(void)
 {
-    if (!topic_is_deleted(mishaps.test->inputs)) return false;
+    if (mishaps.is_copied || !topic_is_deleted(mishaps.test->inputs)) return false;
     forget_the_past();
     world_seen()->deleted_inputs++;
     return true;
@@ -585,11 +587,12 @@ static bool job_moves(void)
     return true;
 }
 
-/* A checkpoint that is retained, of this history, behind its founding; 0 = there is none. */
+/* An older checkpoint that is retained, of this history, behind its founding; 0 = there is none. */
 static uint32_t draw_retained(void)
 {
-    uint32_t chapter = oracle_chapter();
-    for (uint64_t back = 1 + fate_below(lives_retained()); back > 1 && chapter > 0; back--) chapter = oracle_before(chapter);
+    uint32_t chapter = lives_retained() > 1 ? oracle_chapter() : 0;
+    for (uint64_t back = chapter > 0 ? 1 + fate_below(lives_retained() - 1) : 0; back > 0 && chapter > 0; back--)
+        chapter = oracle_before(chapter);
     return chapter <= mishaps.input_lost || oracle_epoch_of(chapter) == 0 ? 0 : chapter;
 }
 
@@ -597,7 +600,7 @@ static uint32_t draw_retained(void)
 static bool job_returns(void)
 {
     const uint32_t chapter = draw_retained();
-    if (chapter == 0 || chapter == oracle_chapter() || !has_all_mirrors() ||
+    if (chapter == 0 || !has_all_mirrors() ||
         !fate_strikes(FATE_mishaps, "a person goes back to the checkpoint of epoch %" PRIu64, oracle_epoch_of(chapter)))
         return false;
     (void)snprintf(mishaps.epoch, sizeof mishaps.epoch, "%" PRIu64, oracle_epoch_of(chapter));
@@ -730,11 +733,12 @@ void mishaps_watch(void)
     else if (!mishaps.mishap->may_pass) oracle_fail("the job goes on, though %s", mishaps.mishap->name);
 }
 
-void mishaps_begin(const struct weir_test_job *test, bool is_followed)
+void mishaps_begin(const struct weir_test_job *test, bool is_followed, bool is_copied)
 {
     memset(&mishaps, 0, sizeof mishaps);
     mishaps.test = test;
     mishaps.is_followed = is_followed;
+    mishaps.is_copied = is_copied;
     (void)snprintf(mishaps.ledger, sizeof mishaps.ledger, "%s-ledger", test->name);
 }
 

@@ -14,8 +14,8 @@
 
 #include "sim/lives.h"
 
-/* The topics are there. `is_followed`: another job reads what it writes, so that has to stay. */
-void mishaps_begin(const struct weir_test_job *test, bool is_followed);
+/* The topics are there. `is_followed`: another job reads what it writes, so that has to stay. `is_copied`: one reads the same. */
+void mishaps_begin(const struct weir_test_job *test, bool is_followed, bool is_copied);
 void mishaps_end(void);
 /* Nobody is alive: draws one. False when nothing could strike. */
 bool mishaps_strike(void);

@@ -63,6 +63,7 @@ struct chapter {
 static struct oracle {
     struct kafka_model *model;
     const struct weir_test_job *test; /* NULL = nobody is watched */
+    const struct weir_test_job *told; /* the same, with the names that the author knows */
     char ledger[96];
     struct places inputs, outputs;
     VEC(struct pending) pending;
@@ -77,7 +78,7 @@ static struct oracle {
     uint32_t return_to; /* the chapter that the next commit may be behind; 0 = none */
     bool is_dropped;
     struct oracle_origin origin; /* of the next one */
-    VEC(struct told) told;
+    VEC(struct told) stories;
     VEC(struct chapter) chapters; /* their numbers begin at 1 */
     uint32_t chapter;             /* the newest; 0 = none */
     struct oracle_counts counts;
@@ -198,14 +199,14 @@ static void begin_chapter(uint64_t incarnation, uint64_t epoch, uint32_t before)
 
 static void end_chapter(void)
 {
-    if (oracle->chapter > 0) oracle->chapters.items[oracle->chapter - 1].told_end = oracle->told.count;
+    if (oracle->chapter > 0) oracle->chapters.items[oracle->chapter - 1].told_end = oracle->stories.count;
 }
 
 static struct told *tell(const struct told *told)
 {
     static struct told none;
     if (oracle->at_least_once) return &none;
-    struct told *added = vec_push(&oracle->told);
+    struct told *added = vec_push(&oracle->stories);
     CHECK(added != NULL);
     *added = *told;
     return added;
@@ -245,22 +246,24 @@ static void tell_again(const struct told *told)
     }
 }
 
-/* Everything that has led to the end of that chapter. */
-static void tell_all_again(uint32_t number)
+/* Everything that has led to the end of that chapter, to the author selected. */
+static void tell_all_of(const struct oracle *from, uint32_t number)
 {
     VEC(uint32_t) path = { 0 };
-    for (; number > 0; number = oracle->chapters.items[number - 1].before) {
+    for (; number > 0; number = from->chapters.items[number - 1].before) {
         uint32_t *added = vec_push(&path);
         CHECK(added != NULL);
         *added = number;
     }
     for (size_t i = path.count; i-- > 0;) {
-        const struct chapter *chapter = &oracle->chapters.items[path.items[i] - 1];
-        for (size_t k = chapter->told_begin; k < chapter->told_end; k++) tell_again(&oracle->told.items[k]);
+        const struct chapter *chapter = &from->chapters.items[path.items[i] - 1];
+        for (size_t k = chapter->told_begin; k < chapter->told_end; k++) tell_again(&from->stories.items[k]);
         author_decide();
     }
     vec_free(&path);
 }
+
+static void tell_all_again(uint32_t number) { tell_all_of(oracle, number); }
 
 uint32_t oracle_chapter(void) { return oracle->chapter; }
 
@@ -355,7 +358,7 @@ static void begin_new_history(void)
     oracle->is_founded = false;
     if (!oracle->origin.keeps_positions) oracle->inputs.count = 0;
     author_end();
-    author_begin(oracle->test);
+    author_begin(oracle->told);
     for (size_t i = 0; i < oracle->inputs.count; i++)
         if (oracle->inputs.items[i].is_known) tell_position(&oracle->inputs.items[i], 0);
     tell_all_again(oracle->origin.chapter);
@@ -367,7 +370,7 @@ static void go_back(void)
     world_seen()->returns++;
     oracle->inputs.count = 0;
     author_end();
-    author_begin(oracle->test);
+    author_begin(oracle->told);
     tell_all_again(oracle->return_to);
 }
 
@@ -521,9 +524,9 @@ static void put_all(struct model_producer producer, bool is_commit)
         count++;
         if (is_commit) {
             check_order(pending);
-            tell_record((struct told){ .what = TOLD_PUT, .topic = oracle->test->outputs[pending->output].name,
+            tell_record((struct told){ .what = TOLD_PUT, .topic = oracle->told->outputs[pending->output].name,
                                        .partition = pending->partition }, &pending->record);
-            author_put(oracle->test->outputs[pending->output].name, pending->partition, &put);
+            author_put(oracle->told->outputs[pending->output].name, pending->partition, &put);
         } else {
             oracle_fail("output was committed without a ledger record");
         }
@@ -718,7 +721,7 @@ void oracle_begin(struct kafka_model *model, const struct weir_test_job *test, b
     memset(oracle, 0, sizeof *oracle);
     if (oracle == oracles) violation[0] = '\0';
     oracle->model = model;
-    oracle->test = test;
+    oracle->test = oracle->told = test;
     oracle->at_least_once = at_least_once;
     (void)snprintf(oracle->ledger, sizeof oracle->ledger, "%s-ledger", test->name);
     arena_init(&oracle->arena, 4096);
@@ -726,13 +729,23 @@ void oracle_begin(struct kafka_model *model, const struct weir_test_job *test, b
     author_begin(test);
 }
 
+void oracle_begin_copy(const struct weir_test_job *copy, uint32_t chapter)
+{
+    const struct oracle *original = &oracles[ORACLE_JOB];
+    CHECK(oracle != original);
+    oracle_begin(original->model, original->test, false);
+    oracle->test = copy;
+    (void)snprintf(oracle->ledger, sizeof oracle->ledger, "%s-ledger", copy->name);
+    tell_all_of(original, chapter);
+}
+
 void oracle_end(void)
 {
     for (size_t i = 0; i < oracle->pending.count; i++) model_record_drop(&oracle->pending.items[i].record);
     vec_free(&oracle->pending);
-    for (size_t i = 0; i < oracle->told.count; i++)
-        if (oracle->told.items[i].what != TOLD_POSITION) model_record_drop(&oracle->told.items[i].record);
-    vec_free(&oracle->told);
+    for (size_t i = 0; i < oracle->stories.count; i++)
+        if (oracle->stories.items[i].what != TOLD_POSITION) model_record_drop(&oracle->stories.items[i].record);
+    vec_free(&oracle->stories);
     vec_free(&oracle->chapters);
     for (size_t i = 0; i < NEWEST_BUCKETS; i++) vec_free(&oracle->newest[i]);
     for (size_t i = 0; i < WRITTEN_BUCKETS; i++) vec_free(&oracle->written[i]);

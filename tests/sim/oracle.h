@@ -11,10 +11,10 @@
 #include "sim/kafka_model.h"
 #include "weir/connector.h"
 
-/* Jobs that are watched: the one that the run is about, and perhaps one that reads what it writes. Each has an oracle and an
+/* Jobs that are watched: the one that the run is about, and perhaps one that reads what it writes, or a second copy of it. Each has an oracle and an
  * author; all functions are about the one selected, which is the first but where somebody says so. Answers which one it
  * was before. */
-enum { ORACLE_JOB, ORACLE_FOLLOWER, ORACLE_JOBS };
+enum { ORACLE_JOB, ORACLE_FOLLOWER, ORACLE_COPY, ORACLE_JOBS };
 uint32_t oracle_select(uint32_t job);
 
 /* A violation: what, in one sentence. The first one counts. */
@@ -23,6 +23,9 @@ void oracle_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* `at_least_once`: there are no transactions, so oracle_watch looks for commits, and output may come twice. */
 void oracle_begin(struct kafka_model *model, const struct weir_test_job *test, bool at_least_once);
+/* The job selected is a copy of the first one, and begins with that commit of it. Its outputs have names of their own, in the
+ * order of those that the author knows. */
+void oracle_begin_copy(const struct weir_test_job *copy, uint32_t chapter);
 /* Records were written. */
 void oracle_watch(void);
 /* At least once: such a record is in that output. */

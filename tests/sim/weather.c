@@ -18,7 +18,7 @@ enum { SECOND_US = 1000000, REQUEST_TIMEOUT_US = 1000000 /* kafka_decider.c */, 
 static struct {
     const struct weir_test_job *test;
     uint32_t storm; /* 0 = quiet, to 3 */
-    bool disk_is_bad, with_mishaps, is_loose, is_followed;
+    bool disk_is_bad, with_mishaps, is_loose, is_followed, is_to_be_copied, is_copied;
     int64_t spell_until_us; /* the network stays as it is until then */
     enum spell_company { ALONE, WITH_STARTS, WITH_ALL } spell_company; /* what else happens meanwhile */
     struct cluster_weather spell_network;
@@ -26,14 +26,21 @@ static struct {
 
 static void on_held(const struct request *request, int64_t us);
 
-void weather_begin(const struct weir_test_job *test, bool with_mishaps, bool is_loose, bool is_followed)
+void weather_begin(const struct weir_test_job *test, bool with_mishaps, bool is_loose, bool is_followed, bool is_copied)
 {
     memset(&weather, 0, sizeof weather);
     weather.test = test;
     weather.with_mishaps = with_mishaps && !is_loose;
     weather.is_loose = is_loose;
     weather.is_followed = is_followed;
+    weather.is_to_be_copied = is_copied;
     cluster_on_held(on_held);
+}
+
+void weather_copied(void)
+{
+    weather.is_to_be_copied = false;
+    weather.is_copied = true;
 }
 
 bool weather_disk_is_bad(void) { return weather.disk_is_bad; }
@@ -483,7 +490,9 @@ void weather_event(void)
     const uint32_t count = lives_alive(lives);
     struct life *life = count > 0 ? lives[fate_below(count)] : NULL;
     const struct event *event = draw_event();
-    if (weather.is_followed && fate_percent(20)) lives_start_follower();
+    if (weather.is_followed && fate_percent(20)) lives_start_other(ORACLE_FOLLOWER);
+    if (weather.is_copied && fate_percent(20)) lives_start_other(ORACLE_COPY);
+    if (weather.is_to_be_copied && fate_percent(20)) savepoint_is_asked_for(life);
     if (is_in_spell() && weather.spell_company != WITH_ALL) {
         if (weather.spell_company == WITH_STARTS && fate_percent(3) && fate_strikes(FATE_starts, "another start"))
             lives_start(false);

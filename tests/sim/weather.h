@@ -8,8 +8,11 @@
 #include "weir/weir_test.h"
 
 /* `with_mishaps`: mishaps.h, too. `is_loose`: the job runs at least once. `is_followed`: another
- * one reads what it writes. */
-void weather_begin(const struct weir_test_job *test, bool with_mishaps, bool is_loose, bool is_followed);
+ * one reads what it writes. `is_copied`: there is to be a second copy of it. */
+void weather_begin(const struct weir_test_job *test, bool with_mishaps, bool is_loose, bool is_followed,
+                   bool is_copied);
+/* The second copy has begun: it has lives from now on. */
+void weather_copied(void);
 /* The network from now on: 0 = quiet, to 3. */
 void weather_set(uint32_t storm);
 /* A pause of the storm. */

@@ -19,13 +19,15 @@
 
 enum { SECOND_US = 1000000, CALM_US = 150 * SECOND_US, SLICE_US = 50000, PHASE_STEPS = 30, LOOSE_STEP = 1 << 20,
        LOOSE_PERCENT = 16,
-       FOLLOWED_STEP = 1 << 21, FOLLOWED_PERCENT = 15 };
+       FOLLOWED_STEP = 1 << 21, FOLLOWED_PERCENT = 15, COPIED_STEP = 1 << 22, COPIED_PERCENT = 10 };
 
 static struct {
     const struct world_options *options;
     struct world_report *report;
     const struct weir_test_job *test;
-    bool is_followed;
+    bool is_followed, is_to_be_copied, is_copied;
+    struct weir_test_job copy;
+    char copy_name[80], copy_outputs[WEIR_TEST_TOPICS_MAX][80];
 } world;
 
 struct world_report *world_seen(void) { return world.report; }
@@ -60,6 +62,34 @@ static bool has_violation(void *unused)
 
 static void pass_time(int64_t us) { (void)sched_run(sched_now_us() + us, has_violation, NULL); }
 
+/* The same job under another name, beside the first one: an A/B test. It writes to topics of its own. */
+static void name_copy(void)
+{
+    world.copy = *world.test;
+    (void)snprintf(world.copy_name, sizeof world.copy_name, "second-%s", world.test->name);
+    world.copy.name = world.copy_name;
+    for (uint32_t i = 0; i < WEIR_TEST_TOPICS_MAX && world.test->outputs[i].name != NULL; i++) {
+        (void)snprintf(world.copy_outputs[i], sizeof world.copy_outputs[i], "second-%s", world.test->outputs[i].name);
+        world.copy.outputs[i].name = world.copy_outputs[i];
+    }
+}
+
+/* From any savepoint that the run has seen. */
+static void begin_copy(void)
+{
+    const struct known_savepoint *savepoint = savepoints_at(fate_below(savepoints_count()));
+    if (!fate_strikes(FATE_starts, "a second copy of the job begins with %s", savepoint->path)) return;
+    world.report->copied++;
+    world.is_copied = true;
+    name_copy();
+    create_topics(world.copy.outputs, 1 + (int32_t)fate_below(3));
+    (void)oracle_select(ORACLE_COPY);
+    oracle_begin_copy(&world.copy, savepoint->chapter);
+    (void)oracle_select(ORACLE_JOB);
+    lives_copy(&world.copy, savepoint->path);
+    weather_copied();
+}
+
 static void storm(void)
 {
     const uint32_t drawn = 40 + (uint32_t)fate_below(120);
@@ -76,6 +106,7 @@ static void storm(void)
         lives_judge();
         overtaking_watch();
         mishaps_watch();
+        if (world.is_to_be_copied && !world.is_copied && savepoints_count() > 0) begin_copy();
     }
 }
 
@@ -87,7 +118,7 @@ static void bring_to_the_end(uint32_t whose, bool may_end)
     const bool is_done = may_end && oracle_has_caught_up();
     if (count == 0 && !lives_have_ended_well(whose)) {
         if (whose == ORACLE_JOB) lives_start(false);
-        else lives_start_follower();
+        else lives_start_other(whose);
     }
     for (uint32_t i = 0; i < count; i++) {
         lives[i]->orders.checkpoint |= is_done && lives[i]->ticket == 0;
@@ -99,7 +130,18 @@ static void bring_to_the_end(uint32_t whose, bool may_end)
 /* Who reads what the job writes has an end when the job has. */
 static bool all_have_ended_well(void)
 {
-    return lives_have_ended_well(ORACLE_JOB) && (!world.is_followed || lives_have_ended_well(ORACLE_FOLLOWER));
+    return lives_have_ended_well(ORACLE_JOB) && (!world.is_followed || lives_have_ended_well(ORACLE_FOLLOWER)) &&
+           (!world.is_copied || lives_have_ended_well(ORACLE_COPY));
+}
+
+/* Answers how many epochs it has committed. */
+static uint64_t check_end_of(uint32_t whose)
+{
+    const uint32_t before = oracle_select(whose);
+    oracle_check_end();
+    const uint64_t epochs = oracle_progress();
+    (void)oracle_select(before);
+    return epochs;
 }
 
 /* The faults stop, and all must catch up, in simulated time without end. */
@@ -108,6 +150,7 @@ static void calm(void)
     struct life *lives[LIVES_MAX];
     weather_calm();
     lives_forget_the_end(ORACLE_JOB);
+    lives_forget_the_end(ORACLE_COPY);
     (void)load_end();
     const int64_t until_us = sched_now_us() + CALM_US;
     while (sched_now_us() < until_us && !has_violation(NULL) && !all_have_ended_well()) {
@@ -115,6 +158,7 @@ static void calm(void)
         bring_to_the_end(ORACLE_JOB, !mishaps_have_struck());
         if (!lives_have_ended_well(ORACLE_JOB)) lives_forget_the_end(ORACLE_FOLLOWER); /* there is more to come */
         if (world.is_followed) bring_to_the_end(ORACLE_FOLLOWER, lives_have_ended_well(ORACLE_JOB));
+        if (world.is_copied) bring_to_the_end(ORACLE_COPY, true);
         pass_time(SLICE_US);
         lives_judge();
         overtaking_watch();
@@ -123,12 +167,8 @@ static void calm(void)
     lives_trace();
     if (lives_alive(lives) > 0) oracle_fail("a job does not end, though all is calm");
     oracle_check_end();
-    if (world.is_followed) {
-        (void)oracle_select(ORACLE_FOLLOWER);
-        oracle_check_end();
-        world.report->followed_epochs = oracle_progress();
-        (void)oracle_select(ORACLE_JOB);
-    }
+    if (world.is_followed) world.report->followed_epochs = check_end_of(ORACLE_FOLLOWER);
+    if (world.is_copied) world.report->copied_epochs = check_end_of(ORACLE_COPY);
     savepoints_check_end();
 }
 
@@ -174,9 +214,9 @@ static void begin_follower(void)
     create_topics(world.options->follower->outputs, 1 + (int32_t)fate_below(3));
 }
 
-static void end_follower(void)
+static void end_other(uint32_t whose)
 {
-    (void)oracle_select(ORACLE_FOLLOWER);
+    (void)oracle_select(whose);
     oracle_end();
     (void)oracle_select(ORACLE_JOB);
 }
@@ -198,6 +238,8 @@ void world_run(const struct world_options *options, struct world_report *report)
     fate_step(FOLLOWED_STEP);
     world.is_followed = options->follower != NULL && fate_percent(FOLLOWED_PERCENT);
     report->followed = world.is_followed;
+    fate_step(COPIED_STEP);
+    world.is_to_be_copied = options->with_mishaps && !is_loose && fate_percent(COPIED_PERCENT);
     fate_step(0);
     world.test = &options->jobs[fate_below(options->job_count)];
     if (is_loose) world.test = options->loose_job;
@@ -207,8 +249,8 @@ void world_run(const struct world_options *options, struct world_report *report)
     savepoints_begin(!is_loose);
     overtaking_begin();
     lives_begin(world.test, options->limits[WORLD_parallelism], options->with_mishaps, is_loose);
-    weather_begin(world.test, options->with_mishaps, is_loose, world.is_followed);
-    mishaps_begin(world.test, world.is_followed);
+    weather_begin(world.test, options->with_mishaps, is_loose, world.is_followed, world.is_to_be_copied);
+    mishaps_begin(world.test, world.is_followed, world.is_to_be_copied);
     create_topics(world.test->inputs, 1 + (int32_t)fate_below(4));
     create_topics(world.test->outputs, 1 + (int32_t)fate_below(3));
     if (world.is_followed) begin_follower();
@@ -218,7 +260,8 @@ void world_run(const struct world_options *options, struct world_report *report)
     calm();
     fill_report();
     sched_end();
-    if (world.is_followed) end_follower();
+    if (world.is_followed) end_other(ORACLE_FOLLOWER);
+    if (world.is_copied) end_other(ORACLE_COPY);
     oracle_end();
     mishaps_end();
     lives_end();

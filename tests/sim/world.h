@@ -18,12 +18,12 @@
     X(lost_answers) X(delayed_requests) X(late_inits) X(late_partitions) X(late_groups) X(late_offsets) X(late_ends)   \
     X(aborted) X(incarnations) X(epochs) X(records) X(fenced) X(stops) X(compactions) X(forgotten_groups)              \
     X(grown_topics) X(loose_runs) X(restarts_inside) X(written_down) X(read_back) X(linked) X(linked_files)            \
-    X(begun_with) X(read_bases) X(early_parts) X(moved_offsets)                                                        \
-    X(lost_metadata) X(late_mirrors) X(lost_ledgers) X(lost_tails) X(lost_histories) X(damages) X(lost_inputs)         \
-    X(deleted_inputs) X(deleted_outputs) X(answers) X(late_spells)                           \
-    X(renewal_spells) X(deaf_spells) X(record_spells) X(checkpoints_asked) X(cancels) X(rescales) X(savepoints)           \
-    X(savepoints_failed) X(savepoint_stops) X(goings_back) X(moves) X(takeovers) X(followed) X(follower_starts) X(followed_epochs) \
-    X(overtaking) X(full_sinks) X(rescales_failed) X(returns) X(drops)
+    X(begun_with) X(read_bases) X(early_parts) X(moved_offsets) X(lost_metadata) X(late_mirrors) X(lost_ledgers)       \
+    X(lost_tails) X(lost_histories) X(damages) X(lost_inputs) X(deleted_inputs) X(deleted_outputs) X(answers)          \
+    X(late_spells) X(renewal_spells) X(deaf_spells) X(record_spells) X(checkpoints_asked) X(cancels) X(rescales)       \
+    X(savepoints) X(savepoints_failed) X(savepoint_stops) X(goings_back) X(moves) X(takeovers) X(followed)             \
+    X(follower_starts) X(followed_epochs) X(overtaking) X(full_sinks) X(rescales_failed) X(returns) X(drops)           \
+    X(copied) X(copy_starts) X(copied_epochs)
 
 #define WORLD_SIGHT_ONE(name) +1
 enum { WORLD_SIGHT_COUNT = 0 WORLD_SIGHTS(WORLD_SIGHT_ONE) };
