@@ -306,12 +306,12 @@ static uint64_t records_listed(void)
     char path[160];
     struct weir_error error;
     weir_inspector *inspector;
-    struct weir_inspect_checkpoint newest;
+    struct weir_inspect_checkpoint checkpoint;
     snprintf(path, sizeof(path), "%s/test", local_job.directory);
     ck_assert_msg(weir_inspect_open(&inspector, &error, .path = path) == WEIR_OK, "%s", error.text);
-    ck_assert(weir_inspect_checkpoint(inspector, 0, &newest));
+    ck_assert(weir_inspect_checkpoint(inspector, 0, &checkpoint));
     weir_inspect_close(inspector);
-    return newest.flight_records;
+    return checkpoint.flight_records;
 }
 
 /* ---- Under back-pressure -------------------------------------------------------------------------------------------- */
