@@ -318,7 +318,11 @@ static enum weir_code write_units(struct store_base *file, struct shard *shard, 
     }
     if (code != WEIR_OK && shard_is_dumping(shard)) shard_dump_abandon(shard);
     buffer_deinit(&chunk);
-    return code;
+    /* What a store failed to read looks like nothing, and would be gone for good. */
+    const struct weir_error *failure = code == WEIR_OK ? shard_failure(shard) : NULL;
+    if (failure == NULL) return code;
+    *error = *failure;
+    return failure->code;
 }
 
 static enum weir_code write_base(struct weir_job *job, struct job_keyed *keyed, uint32_t subtask, struct weir_error *error)
