@@ -238,7 +238,7 @@ static enum weir_code go_on_as_it_was(struct run *run, struct weir_error *error)
     char text[1400];
     (void)snprintf(text, sizeof(text), "the job goes on as it was, because the checkpoint to rescale it by failed: %s",
                    error->text);
-    progress_log(run->progress, WEIR_LOG_WARN, text);
+    progress_note(run->progress, WEIR_LOG_WARN, error->code, text);
     control_refuse_restart(run->control, error->code, text);
     return start_again(run, NULL, error);
 }

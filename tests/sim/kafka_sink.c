@@ -105,7 +105,7 @@ static enum weir_code writer_open(void *opaque, uint32_t subtask_index, uint64_t
     writer->waker = waker;
     writer->epoch = epoch;
     writer->last = &writer->first;
-    writer->queued_max = sched_chance(500000) ? QUEUED_MAX : 1 + sched_random_below(20);
+    writer->queued_max = sched_chance(300000) ? QUEUED_MAX : 1 + sched_random_below(8);
     writer->held_max = writer->queued_max * 3 / 2;
     partitioner_init(&writer->partitioner, sched_random() + subtask_index);
     *opened = writer;

@@ -8,7 +8,7 @@
 #include "sim/world.h"
 
 /* Threads are held up now and then, several for one barrier. */
-enum { PATIENCE_US = 1000000 };
+enum { PATIENCE_US = 800000 };
 
 /* The barrier that is under way in a life. */
 static struct {

@@ -377,7 +377,7 @@ static void coordinators_back(void *unused)
 static void broker_dies(struct life *unused)
 {
     (void)unused;
-    const int64_t us = (int64_t)fate_below(2 * SECOND_US);
+    const int64_t us = (int64_t)fate_below((fate_percent(30) ? 4 : 2) * SECOND_US);
     if (!fate_strikes(FATE_brokers, "the broker is gone for %.1f ms", (double)us / 1000.0)) return;
     world_seen()->broker_outages++;
     cluster_set_down(true);
