@@ -11,9 +11,9 @@
 #include "sim/kafka_model.h"
 #include "weir/connector.h"
 
-/* Jobs that are watched: the one that the run is about, and perhaps one that reads what it writes, or a second copy of it. Each has an oracle and an
- * author; all functions are about the one selected, which is the first but where somebody says so. Answers which one it
- * was before. */
+/* Jobs that are watched: the one that the run is about, and perhaps one that reads what it writes, or a second copy of it.
+ * Each has an oracle and an author; all functions are about the one selected, which is the first but where somebody says
+ * so. Answers which one it was before. */
 enum { ORACLE_JOB, ORACLE_FOLLOWER, ORACLE_COPY, ORACLE_JOBS };
 uint32_t oracle_select(uint32_t job);
 

@@ -1,5 +1,5 @@
-/* Barriers that overtake (lib/runtime/flight.h) wait for nobody: no record has to be processed before one, whatever the sinks have
- * room for and the brokers answer. */
+/* Barriers that overtake (lib/runtime/flight.h) wait for nobody: no record has to be processed before one, whatever the
+ * sinks have room for and the brokers answer. */
 #ifndef SIM_OVERTAKING_H
 #define SIM_OVERTAKING_H
 
