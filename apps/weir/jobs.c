@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "remote.h"
 #include "values.h"
 #include "verbs.h"
 #include "weir/control.h"
@@ -56,6 +57,15 @@ static bool is_text(const char *key)
     return false;
 }
 
+/* A number, true or false, as it may stand in JSON. */
+static bool is_bare(const char *value)
+{
+    char *end;
+    if (strcmp(value, "true") == 0 || strcmp(value, "false") == 0) return true;
+    (void)strtod(value, &end);
+    return end != value && *end == '\0' && strspn(value, "-0123456789.eE+") == strlen(value);
+}
+
 /* Objects as they come, in brackets when there may be several. */
 struct json {
     bool is_open, has_member;
@@ -79,7 +89,7 @@ static void json_line(void *user, const char *key, const char *value)
     json->has_member = true;
     print_json_text(stdout, key);
     (void)fputs(": ", stdout);
-    if (is_text(key)) print_json_text(stdout, value);
+    if (is_text(key) || !is_bare(value)) print_json_text(stdout, value);
     else (void)fputs(value, stdout);
 }
 
@@ -158,7 +168,9 @@ static int ask(const struct arguments *arguments, const char *request)
     struct weir_error error;
     struct json json = { .count = 0 };
     weir_control_fn *line = arguments->json ? json_line : print_line;
-    const enum weir_code code = weir_control_ask(arguments->job, request, PATIENCE_MS, line, &json, &error);
+    const enum weir_code code = remote_is_url(arguments->job)
+                                    ? remote_ask(arguments->job, request, line, &json, &error)
+                                    : weir_control_ask(arguments->job, request, PATIENCE_MS, line, &json, &error);
     if (json.is_open) (void)puts("}");
     return verb_finish(code, &error);
 }
@@ -175,7 +187,7 @@ int verb_ask_savepoint(const char *job, const char *directory, bool stops, bool 
 {
     char request[CONTROL_REQUEST_MAX], here[CONTROL_REQUEST_MAX] = "";
     const struct arguments arguments = { .job = job, .json = as_json };
-    if (directory != NULL && directory[0] != '/' && getcwd(here, sizeof here) == NULL) {
+    if (directory != NULL && directory[0] != '/' && !remote_is_url(job) && getcwd(here, sizeof here) == NULL) {
         (void)fprintf(stderr, "weir: the working directory is gone: give a whole path\n");
         return VERB_USAGE;
     }
@@ -212,7 +224,8 @@ static int run_stop(int argc, char **argv)
 static int run_cancel(int argc, char **argv) { return verb_ask_job(&verb_cancel, argc, argv); }
 
 #define ABOUT_JOB                                                                                                      \
-    "JOB is the name of a job that runs on this machine under this user, or its checkpoint directory.\n"                 \
+    "JOB is the name of a job that runs on this machine under this user, or its checkpoint directory; or a URL such\n"   \
+    "as http://localhost:8081, where a job has its rest.port. WEIR_TOKEN in the environment takes the token for that.\n" \
     "-o json prints one object instead of lines.\n"                                                                    \
     "\n"                                                                                                               \
     "exit codes: 0 done, 2 usage, 7 no such job, or it does not answer; else as the job itself ended\n"
