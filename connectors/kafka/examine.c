@@ -23,7 +23,7 @@ enum { INTERVALS_MIN = 2 };
 #define NOTE WEIR_SEVERITY_NOTE, WEIR_OK
 
 static const struct weir_check
-    client_refused = { "client-settings", FOUND_BY_START, "the settings of the Kafka client are not accepted: {0}",
+    client_refused = { "client-settings", ERROR(USAGE), "the settings of the Kafka client are not accepted: {0}",
                        "Correct the kafka.* keys that it names." },
     no_answer = { "cluster-unreachable", FOUND_BY_START, "no broker of '{0}' answers: {1}",
                   "Check the address, the network, and the kafka.sasl.* and kafka.ssl.* settings." },
