@@ -63,9 +63,9 @@ static void print_markdown(void)
 {
     struct weir_config_key key;
     (void)puts("# Configuration keys\n\n"
-               "Made by `weir config list -o markdown` from the table in `lib/runtime/config.h`; a test holds it up to date.\n"
-               "What begins with `kafka.` goes to librdkafka. Where values come from, and which of several counts:\n"
-               "`lib/main/README.md`.\n\n"
+               "Every key that Weir knows; what begins with `kafka.` goes to librdkafka. The command line counts more than\n"
+               "the environment (`WEIR_PROPERTIES`), that more than the job's code, its file, `/etc/weir/weir.yaml`, and the\n"
+               "default.\n\n"
                "| Key | What | Values | Default |\n|---|---|---|---|");
     for (size_t i = 0; weir_config_key_at(i, &key); i++) {
         (void)printf("| `%s` | %s | ", key.name, key.sentence);
@@ -79,6 +79,7 @@ static void print_man_page(void)
 {
     struct weir_config_key key;
     (void)puts(".TH WEIR.YAML 5 \"\" \"weir " WEIR_VERSION "\" \"Weir\"\n"
+               ".ad l\n"
                ".SH NAME\nweir.yaml \\- configuration of stream processing jobs\n"
                ".SH DESCRIPTION\n"
                "A job reads YAML from the file behind\n.B \\-\\-config\nand from\n.IR /etc/weir/weir.yaml .\n"

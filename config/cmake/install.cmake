@@ -47,6 +47,39 @@ install(DIRECTORY config/deploy/kafka config/deploy/kubernetes config/deploy/con
   USE_SOURCE_PERMISSIONS)
 install(FILES config/deploy/README.md config/deploy/prometheus-alerts.yaml config/deploy/grafana-dashboard.json
   DESTINATION share/weir/deploy)
+# Manual pages, as packages want them: compressed. That of the configuration, and the reference page of all keys, come out of the
+# table of keys.
+file(GLOB weir_man_pages CONFIGURE_DEPENDS config/man/*.[137])
+set(weir_man_made "")
+if(TARGET weir-command)
+  set(weir_keys_man ${PROJECT_BINARY_DIR}/man/weir.yaml.5)
+  set(weir_keys_page ${PROJECT_BINARY_DIR}/man/configuration.md)
+  add_custom_command(OUTPUT ${weir_keys_man} ${weir_keys_page} DEPENDS weir-command VERBATIM
+    COMMAND weir-command config list -o man > ${weir_keys_man}
+    COMMAND weir-command config list -o markdown > ${weir_keys_page})
+  list(APPEND weir_man_pages ${weir_keys_man})
+  list(APPEND weir_man_made ${weir_keys_page})
+  install(FILES ${weir_keys_page} DESTINATION ${CMAKE_INSTALL_DOCDIR})
+endif()
+find_program(WEIR_GZIP gzip)
+mark_as_advanced(WEIR_GZIP)
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/man)
+foreach(page IN LISTS weir_man_pages)
+  string(REGEX MATCH "[1357]$" section ${page})
+  set(component "")
+  if(section EQUAL 3)
+    set(component COMPONENT development)
+  endif()
+  if(WEIR_GZIP)
+    get_filename_component(name ${page} NAME)
+    set(compressed ${PROJECT_BINARY_DIR}/man/${name}.gz)
+    add_custom_command(OUTPUT ${compressed} DEPENDS ${page} COMMAND ${WEIR_GZIP} -9nc ${page} > ${compressed} VERBATIM)
+    set(page ${compressed})
+  endif()
+  list(APPEND weir_man_made ${page})
+  install(FILES ${page} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section} ${component})
+endforeach()
+add_custom_target(manual ALL DEPENDS ${weir_man_made})
 
 # ---- CMake package ----
 

@@ -272,6 +272,45 @@ START_TEST(a_service_manager_hears_when_the_job_runs_lives_and_ends)
 }
 END_TEST
 
+/* ---- The ledger, as the command shows it --------------------------------------------------------------------------- */
+
+static char shown[200000];
+
+static const char *show_ledger(const char *environment, const char *what, const char *options, const char *job)
+{
+    char command[1024];
+    (void)snprintf(command, sizeof command, "%s " WEIR_BINARY_DIR "/apps/weir ledger %s %s --brokers %s %s", environment, what,
+                   job, broker_address(), options);
+    FILE *file = popen(command, "r");
+    ck_assert_ptr_nonnull(file);
+    shown[fread(shown, 1, sizeof shown - 1, file)] = '\0';
+    const int status = pclose(file);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", shown);
+    return shown;
+}
+
+START_TEST(a_ledger_is_shown_for_programs_and_as_a_picture)
+{
+    struct words_job job = words_job(1, 1);
+    for (int i = 0; i < 3; i++) {
+        words_put(job.input, 0, "a b");
+        words_run(&job);
+    }
+    const char *text = show_ledger("", "show", "-o json", job.job);
+    ck_assert_msg(strncmp(text, "[{\"kind\": \"", 11) == 0 && strcmp(text + strlen(text) - 3, "}]\n") == 0, "%s", text);
+    ck_assert_ptr_nonnull(strstr(text, "\"kind\": \"start\""));
+    ck_assert_ptr_nonnull(strstr(text, "\"records\": 6, \"digest\""));
+    text = show_ledger("", "verify", "-o json", job.job);
+    ck_assert_ptr_nonnull(strstr(text, "\"verified\": true"));
+    ck_assert_ptr_nonnull(strstr(text, "\"records_verified\": 6"));
+    text = show_ledger("LC_ALL=C", "show", "--chart", job.job);
+    ck_assert_ptr_nonnull(strstr(text, "##"));
+    text = show_ledger("LC_ALL=C.UTF-8", "show", "--chart", job.job);
+    ck_assert_ptr_nonnull(strstr(text, "\u2588\u2588"));
+    ck_assert_ptr_null(strchr(text, '#'));
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_set_timeout(tests, 240);
@@ -284,6 +323,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, savepoints_are_taken_of_a_running_job);
     tcase_add_test(tests, a_savepoint_that_cannot_be_made_leaves_the_job_as_it_is);
     tcase_add_test(tests, a_service_manager_hears_when_the_job_runs_lives_and_ends);
+    tcase_add_test(tests, a_ledger_is_shown_for_programs_and_as_a_picture);
 }
 
 int main(void)

@@ -216,6 +216,95 @@ START_TEST(every_verb_has_help_and_refuses_what_it_does_not_know)
 }
 END_TEST
 
+/* ---- Jobs elsewhere ------------------------------------------------------------------------------------------------ */
+
+#define TOKEN "0123456789abcdef-test"
+
+/* Starts a long job that answers over HTTP, runs `script` with its address in $url, and waits for its end: the exit status of
+ * the job. */
+static int with_remote_job(const char *script)
+{
+    const char *folder = process_folder();
+    return shell("cd '%s'; export PATH=" WEIR_BINARY_DIR "/apps:$PATH; "
+                 "sample-aggregating --records 3000000000 --bounded --job far --checkpoint-dir . -X rest.port=0 "
+                 "-X rest.write-token=" TOKEN " >out 2>log & job=$!; "
+                 "for i in $(seq 1 1000); do grep -q 'running, incarnation' log && break; sleep 0.02; done; "
+                 "url=$(sed -n 's/.*remote interface at //p' log); exec 2>&1; %s; wait $job", folder, script);
+}
+
+START_TEST(a_job_is_asked_by_its_url)
+{
+    ck_assert_int_eq(with_remote_job("weir status $url; weir status -o json $url; export WEIR_TOKEN=" TOKEN "; "
+                                     "weir checkpoint $url; echo checkpoint $?; weir rescale $url -p 2; echo rescale $?; "
+                                     "weir stop $url; echo stop $?"), 0);
+    expect("name                     far\n");
+    expect("\"state\": \"RUNNING\"");
+    expect("checkpointId ");
+    expect("checkpoint 0\n");
+    expect("rescale 0\n");
+    expect("stop 0\n");
+}
+END_TEST
+
+START_TEST(a_job_elsewhere_wants_its_token_to_be_changed)
+{
+    ck_assert_int_eq(with_remote_job("weir checkpoint $url; echo without $?; WEIR_TOKEN=wrong weir cancel $url; echo wrong $?; "
+                                     "WEIR_TOKEN=" TOKEN " weir cancel $url; echo right $?"), 0);
+    expect("WEIR_TOKEN takes the token");
+    expect("without 7\n");
+    expect("wrong 7\n");
+    expect("right 0\n");
+    ck_assert_ptr_null(strstr(output, TOKEN));
+}
+END_TEST
+
+START_TEST(a_url_where_nobody_answers_is_told)
+{
+    ck_assert_int_eq(shell(WEIR " status http://127.0.0.1:1 2>&1"), 7);
+    expect("Connection refused");
+    ck_assert_int_eq(shell(WEIR " status http://:x 2>&1"), 2);
+    expect("is no URL such as");
+}
+END_TEST
+
+/* ---- Pages -------------------------------------------------------------------------------------------------------- */
+
+/* Of each key there is a row, as the build makes it. */
+START_TEST(the_reference_page_has_every_key)
+{
+    struct weir_config_key key;
+    char row[200];
+    ck_assert_int_eq(shell("cat " WEIR_BINARY_DIR "/man/configuration.md"), 0);
+    for (size_t i = 0; weir_config_key_at(i, &key); i++) {
+        (void)snprintf(row, sizeof row, "| `%s` | %s |", key.name, key.sentence);
+        expect(row);
+    }
+    ck_assert_int_eq(shell("cat " WEIR_BINARY_DIR "/man/weir.yaml.5"), 0);
+    for (size_t i = 0; weir_config_key_at(i, &key); i++) {
+        (void)snprintf(row, sizeof row, ".B %s\n%s\n", key.name, key.sentence);
+        expect(row);
+    }
+}
+END_TEST
+
+START_TEST(manual_pages_are_well_formed)
+{
+    ck_assert_int_eq(shell(WEIR " config list -o man > '%s/weir.yaml.5'", process_folder()), 0);
+    if (shell("command -v groff") != 0) return;
+    ck_assert_int_eq(shell("for page in " WEIR_SOURCE_DIR "/config/man/*.[137] '%s/weir.yaml.5'; do "
+                           "groff -man -Tutf8 -ww -z \"$page\" 2>&1; done", process_folder()), 0);
+    ck_assert_str_eq(output, "");
+}
+END_TEST
+
+/* In weir.1 each has its paragraph. */
+START_TEST(every_verb_is_in_the_manual)
+{
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+        ck_assert_msg(shell("grep -E '^\\.BI? \"?%s' " WEIR_SOURCE_DIR "/config/man/weir.1", verbs[i]) == 0, "%s", verbs[i]);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_set_timeout(tests, 60);
@@ -232,6 +321,12 @@ static void add(TCase *tests)
     tcase_add_test(tests, bash_completes_verbs_commands_and_options);
     tcase_add_test(tests, zsh_and_fish_accept_their_scripts);
     tcase_add_test(tests, every_verb_has_help_and_refuses_what_it_does_not_know);
+    tcase_add_test(tests, a_job_is_asked_by_its_url);
+    tcase_add_test(tests, a_job_elsewhere_wants_its_token_to_be_changed);
+    tcase_add_test(tests, a_url_where_nobody_answers_is_told);
+    tcase_add_test(tests, the_reference_page_has_every_key);
+    tcase_add_test(tests, manual_pages_are_well_formed);
+    tcase_add_test(tests, every_verb_is_in_the_manual);
 }
 
 int main(void) { return unit_main("the weir command", add); }
