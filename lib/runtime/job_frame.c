@@ -314,10 +314,11 @@ static void make_room(struct buffer *frame, uint64_t bytes)
     (void)buffer_reserve(frame, (size_t)bytes + MANIFEST_BYTES);
 }
 
+/* Until tasks run there is none, and a worker may still be making the list. */
 static uint64_t acks_bytes(const struct weir_job *job)
 {
     uint64_t bytes = 0;
-    for (size_t i = 0; i < job->acks.count; i++) bytes += deltas_bytes(job->acks.items[i]);
+    for (size_t i = 0; job->tasks_started > 0 && i < job->acks.count; i++) bytes += deltas_bytes(job->acks.items[i]);
     return bytes;
 }
 
