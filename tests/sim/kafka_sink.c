@@ -202,6 +202,7 @@ static enum weir_code writer_prepare(void *opaque, uint64_t epoch, struct weir_o
             return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "out of memory");
     }
     weir_output_totals_clear(&writer->totals);
+    producer_wait_no_more(writer->producer, writer->waker);
     producer_release(writer->producer);
     writer->producer = NULL;
     writer->epoch = epoch + 1;
@@ -235,6 +236,7 @@ static void writer_close(void *opaque)
         model_record_drop(&held->record);
         free(held);
     }
+    producer_wait_no_more(writer->producer, writer->waker);
     producer_release(writer->producer);
     weir_output_totals_clear(&writer->totals);
     free(writer);

@@ -114,6 +114,16 @@ void producer_await_room(struct producer *producer, struct weir_waker waker)
     producer->waiting[producer->waiting_count++] = waker;
 }
 
+void producer_wait_no_more(struct producer *producer, struct weir_waker waker)
+{
+    for (size_t i = 0; producer != NULL && i < producer->waiting_count; i++) {
+        if (producer->waiting[i].user != waker.user) continue;
+        producer->waiting[i] = producer->waiting[--producer->waiting_count];
+        waker.wake(waker.user);
+        return;
+    }
+}
+
 static void wake_waiting(struct producer *producer)
 {
     for (size_t i = 0; i < producer->waiting_count; i++) producer->waiting[i].wake(producer->waiting[i].user);

@@ -42,6 +42,9 @@ void producer_send(struct producer *producer, const char *topic, int32_t partiti
 size_t producer_queued(const struct producer *producer);
 /* `waker` is called once, when something that was queued has been sent. */
 void producer_await_room(struct producer *producer, struct weir_waker waker);
+/* Who waited is about to leave: it is woken, so that others with the same waker ask again, and not a second time. NULL for
+ * `producer` is fine. */
+void producer_wait_no_more(struct producer *producer, struct weir_waker waker);
 /* Requests of the transaction protocol that ended without an answer since it was opened (R5). */
 uint32_t producer_unanswered(const struct producer *producer);
 /* A failure of records that were sent, which no call has reported yet. */
