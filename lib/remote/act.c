@@ -88,7 +88,9 @@ static void look_at_rescale(const struct weir_remote *remote, struct trigger *tr
 {
     struct weir_job_status status = { .size = sizeof status };
     weir_job_status(remote->job, &status);
-    if (trigger->restarting && status.running) done(trigger);
+    if (!trigger->restarting || !status.running) return;
+    if (status.parallelism == trigger->parallelism) done(trigger);
+    else fail(trigger, "the job goes on as it was, because the checkpoint to rescale it by failed: its log says why");
 }
 
 static void look(const struct weir_remote *remote, struct trigger *trigger)

@@ -397,6 +397,7 @@ static weir_graph *broadcast_graph(void)
 /* Nor is what comes behind. */
 static void expect_no_overtaking(weir_graph *graph)
 {
+    local_job_set("source.max-batch-records", "100"); /* what is under way has room behind the dam */
     dam_let(100);
     weir_job *job = local_job_create(graph);
     wait_until_all_stand(job);
