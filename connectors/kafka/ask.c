@@ -277,34 +277,48 @@ static bool allows_writing(const rd_kafka_AclBinding_t *rule)
            (operation == RD_KAFKA_ACL_OPERATION_WRITE || operation == RD_KAFKA_ACL_OPERATION_ALL);
 }
 
-enum weir_code kafka_ask_id_rule(struct kafka_client *client, const char *transactional_id, bool *is_allowed,
-                                 const volatile bool *cancelled, struct weir_error *error)
+/* Access rules for one resource, or for all with `name` NULL: how many there are, and whether one allows writing. Where the
+ * brokers keep none, librdkafka 2.8 says that there are none, and nothing of the reason. */
+static enum weir_code ask_rules(struct kafka_client *client, rd_kafka_ResourceType_t type, const char *name, size_t *count,
+                                bool *is_allowed, const volatile bool *cancelled, struct weir_error *error)
 {
     char text[256];
     rd_kafka_event_t *event;
     rd_kafka_AclBindingFilter_t *filter = rd_kafka_AclBindingFilter_new(
-        RD_KAFKA_RESOURCE_TRANSACTIONAL_ID, transactional_id, RD_KAFKA_RESOURCE_PATTERN_MATCH, NULL, NULL,
+        type, name, name == NULL ? RD_KAFKA_RESOURCE_PATTERN_ANY : RD_KAFKA_RESOURCE_PATTERN_MATCH, NULL, NULL,
         RD_KAFKA_ACL_OPERATION_ANY, RD_KAFKA_ACL_PERMISSION_TYPE_ANY, text, sizeof text);
-    *is_allowed = true;
     if (filter == NULL) return weir_error_set(error, WEIR_FAILED, WEIR_REMEDY_STOP, "access rules: %s", text);
+    *count = 0;
+    *is_allowed = false;
     struct request request = request_begin(client, RD_KAFKA_ADMIN_OP_DESCRIBEACLS, cancelled);
     rd_kafka_DescribeAcls(client->handle, filter, request.options, request.queue);
     enum weir_code code = kafka_await(client, request.queue, ANSWER_TIMEOUT_MS, cancelled, &event, error);
     if (code == WEIR_OK) {
         const rd_kafka_resp_err_t reason = rd_kafka_event_error(event);
-        size_t count = 0;
-        const rd_kafka_AclBinding_t **rules =
-            reason == RD_KAFKA_RESP_ERR_NO_ERROR
-                ? rd_kafka_DescribeAcls_result_acls(rd_kafka_event_DescribeAcls_result(event), &count)
-                : NULL;
-        *is_allowed = reason != RD_KAFKA_RESP_ERR_NO_ERROR; /* SECURITY_DISABLED: no rules are kept here */
-        for (size_t i = 0; i < count; i++) *is_allowed |= allows_writing(rules[i]);
-        if (reason != RD_KAFKA_RESP_ERR_NO_ERROR && reason != RD_KAFKA_RESP_ERR_SECURITY_DISABLED)
+        if (reason == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            const rd_kafka_AclBinding_t **rules =
+                rd_kafka_DescribeAcls_result_acls(rd_kafka_event_DescribeAcls_result(event), count);
+            for (size_t i = 0; i < *count; i++) *is_allowed |= allows_writing(rules[i]);
+        } else if (reason != RD_KAFKA_RESP_ERR_SECURITY_DISABLED) {
             code = kafka_error(error, client, reason, rd_kafka_event_error_string(event), "access rules");
+        }
         rd_kafka_event_destroy(event);
     }
     request_end(&request);
     rd_kafka_AclBinding_destroy(filter);
+    return code;
+}
+
+enum weir_code kafka_ask_id_rule(struct kafka_client *client, const char *transactional_id, bool *is_allowed,
+                                 const volatile bool *cancelled, struct weir_error *error)
+{
+    size_t count;
+    bool unused;
+    enum weir_code code =
+        ask_rules(client, RD_KAFKA_RESOURCE_TRANSACTIONAL_ID, transactional_id, &count, is_allowed, cancelled, error);
+    if (code != WEIR_OK || count > 0) return code;
+    code = ask_rules(client, RD_KAFKA_RESOURCE_ANY, NULL, &count, &unused, cancelled, error);
+    *is_allowed = count == 0; /* no rules are kept, or nobody has made any */
     return code;
 }
 

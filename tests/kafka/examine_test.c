@@ -48,6 +48,7 @@ START_TEST(a_job_that_can_run_is_valid_and_untouched)
     expect(answer, "\"errors\": 0");
     expect(answer, "\"valid\": true");
     expect(answer, "\"topic-created\"");
+    expect_none(answer, "-rule\""); /* this broker keeps no rules */
     (void)snprintf(ledger, sizeof ledger, "%s-ledger", job.job);
     ck_assert(!broker_has_topic(ledger));
 }
