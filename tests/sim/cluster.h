@@ -69,6 +69,7 @@ struct request {
     enum model_error error; /* set by act */
     uint32_t references;
     bool is_answered;
+    const bool *is_given_up; /* by who asked, and still waits; NULL = never */
     struct sched_event answered;
     struct sched_process *process;
 };

@@ -175,15 +175,17 @@ void crash_point_pass(enum crash_point point)
     if (life != NULL) pass_moment(life, names[point], lives.moments.points);
 }
 
-/* Requests that take ids over end the transactions of others, of the same job. */
+/* Requests that take ids over end the transactions of others, of the same job; those of an attempt that was given up, also
+ * those of their own process. */
 static void note_takeover(const struct request *request, bool is_late)
 {
     uint32_t whose = ORACLE_JOBS;
+    const bool is_given_up = is_late || (request->is_given_up != NULL && *request->is_given_up);
     for (uint32_t i = 0; i < lives.count; i++)
         if (lives.items[i].process == request->process) whose = lives.items[i].whose;
     for (uint32_t i = 0; i < lives.count; i++) {
         struct life *life = &lives.items[i];
-        if (life->whose == whose && !life->is_over && (is_late || life->process != request->process))
+        if (life->whose == whose && !life->is_over && (is_given_up || life->process != request->process))
             life->was_taken_over = true;
     }
 }

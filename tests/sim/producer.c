@@ -275,6 +275,7 @@ static bool perform(struct producer *producer, const struct call *call, struct t
     enum model_error reason = MODEL_OK;
     while (!producer->is_abandoned) {
         struct transaction_request *request = call->make(producer, call->arguments);
+        request->base.is_given_up = &producer->is_abandoned;
         const enum call_result result =
             cluster_call(call->connection, &request->base, producer->options.request_timeout_us);
         if (result == CALL_UNANSWERED && call->is_transactional) producer->unanswered++;
