@@ -424,6 +424,8 @@ enum weir_code job_restore_checkpoint(struct weir_job *job, struct store *store,
 /* Tasks and channels for open epoch `epoch`; `was_complete`: of a job whose last words are said, and which has no new
  * input. Environment thread during a restore, else job thread. */
 enum weir_code job_make_tasks(struct weir_job *job, uint64_t epoch, bool was_complete, struct weir_error *error);
+/* The operator's state in one of its subtasks, whose task is made. */
+struct shard *job_shard_of(const struct weir_job *job, const struct job_keyed *keyed, uint32_t subtask);
 void job_start_tasks(struct weir_job *job, uint64_t epoch);
 void job_cancel_tasks(struct weir_job *job);
 void job_destroy_tasks(struct weir_job *job);

@@ -124,6 +124,11 @@ enum weir_code job_make_tasks(struct weir_job *job, uint64_t epoch, bool was_com
     return code;
 }
 
+struct shard *job_shard_of(const struct weir_job *job, const struct job_keyed *keyed, uint32_t subtask)
+{
+    return chain_shard(task_chain(job->tasks.items[job->vertex_first[keyed->vertex] + subtask]), keyed->stage);
+}
+
 /* ---- Letters to tasks ----------------------------------------------------------------------------------------------- */
 
 static struct letter_to_task *letter_new(enum letter_type type, uint64_t epoch)

@@ -330,7 +330,6 @@ static enum weir_code write_base(struct weir_job *job, struct job_keyed *keyed, 
     struct store_base *file = NULL;
     struct buffer states;
     struct job_base *base = vec_push(&keyed->bases);
-    struct task *task = job->tasks.items[job->vertex_first[keyed->vertex] + subtask];
     buffer_init(&states);
     if (base == NULL || !job_states_encode(keyed, &states)) {
         buffer_deinit(&states);
@@ -339,7 +338,7 @@ static enum weir_code write_base(struct weir_job *job, struct job_keyed *keyed, 
     *base = job_base_of(job, keyed, subtask, 0);
     enum weir_code code = store_base_create(job->store, &file, error);
     if (code == WEIR_OK) code = store_base_append(file, (struct weir_bytes){ states.data, states.size }, error);
-    if (code == WEIR_OK) code = write_units(file, chain_shard(task_chain(task), keyed->stage), error);
+    if (code == WEIR_OK) code = write_units(file, job_shard_of(job, keyed, subtask), error);
     if (code == WEIR_OK) code = store_base_finish(file, &base->file, error);
     if (code != WEIR_OK) store_base_abandon(file);
     buffer_deinit(&states);

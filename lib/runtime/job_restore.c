@@ -62,11 +62,10 @@ static enum weir_code apply_units(struct restoring *restoring, struct weir_bytes
 {
     struct weir_job *job = restoring->job;
     const struct job_keyed *keyed = restoring->keyed;
-    const uint32_t first = job->vertex_first[keyed->vertex];
     for (uint32_t i = 0; i < job->plan->vertices[keyed->vertex].parallelism; i++) {
-        struct shard *shard = chain_shard(task_chain(job->tasks.items[first + i]), keyed->stage);
         if (!is_wanted(restoring, i)) continue;
-        const enum weir_code code = shard_apply(shard, units, restoring->mapping, restoring->mapping_count, error);
+        const enum weir_code code = shard_apply(job_shard_of(job, keyed, i), units, restoring->mapping,
+                                                restoring->mapping_count, error);
         if (code != WEIR_OK) return weir_error_wrap(error, "operator '%s'", keyed->spec->name), code;
     }
     return WEIR_OK;
@@ -83,9 +82,9 @@ static void say_what_is_gone(struct weir_job *job)
 {
     for (size_t i = 0; i < job->shards.count; i++) {
         const struct job_keyed *keyed = &job->keyed.items[job->shards.items[i].keyed];
-        struct task *task = job->tasks.items[job->vertex_first[keyed->vertex] + job->shards.items[i].subtask];
+        struct shard *shard = job_shard_of(job, keyed, job->shards.items[i].subtask);
         for (uint32_t k = 0; k < keyed->spec->state_count; k++)
-            if (keyed->gone_ms[k] != 0) shard_set_gone(chain_shard(task_chain(task), keyed->stage), k, keyed->gone_ms[k]);
+            if (keyed->gone_ms[k] != 0) shard_set_gone(shard, k, keyed->gone_ms[k]);
     }
 }
 
@@ -250,9 +249,8 @@ static enum weir_code shards_restored(struct restoring *restoring, uint64_t epoc
     struct weir_job *job = restoring->job;
     for (size_t i = 0; i < job->shards.count; i++) {
         const struct job_keyed *keyed = &job->keyed.items[job->shards.items[i].keyed];
-        struct task *task = job->tasks.items[job->vertex_first[keyed->vertex] + job->shards.items[i].subtask];
-        const enum weir_code code =
-            shard_restored(chain_shard(task_chain(task), keyed->stage), epoch, job->generation, error);
+        struct shard *shard = job_shard_of(job, keyed, job->shards.items[i].subtask);
+        const enum weir_code code = shard_restored(shard, epoch, job->generation, error);
         if (code != WEIR_OK) return code;
         if (is_founding(restoring)) continue;
         /* What this start had to replay counts, or a job that is restarted often would never write a base. */

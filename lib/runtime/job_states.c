@@ -191,7 +191,7 @@ static bool deal_out_state(struct weir_job *job, const struct job_keyed *keyed, 
     struct task *const *tasks = job->tasks.items + job->vertex_first[keyed->vertex];
     struct state_parcel all;
     state_parcel_init(&all);
-    for (uint32_t i = 0; i < count; i++) shards[i] = chain_shard(task_chain(tasks[i]), keyed->stage);
+    for (uint32_t i = 0; i < count; i++) shards[i] = job_shard_of(job, keyed, i);
     bool good = state_deal_out(shards, count, count_before, state, &all);
     const bool is_union = keyed->spec->states[state].kind == WEIR_STATE_OPERATOR_UNION;
     for (uint32_t i = 0; good && is_union && i < count; i++)

@@ -225,8 +225,7 @@ void job_stores_use(struct weir_job *job)
     for (size_t i = 0; i < job->shards.count; i++) {
         const struct job_keyed *keyed = &job->keyed.items[job->shards.items[i].keyed];
         if (keyed->spec->state_count == 0) continue;
-        struct task *task = job->tasks.items[job->vertex_first[keyed->vertex] + job->shards.items[i].subtask];
-        struct shard *shard = chain_shard(task_chain(task), keyed->stage);
+        struct shard *shard = job_shard_of(job, keyed, job->shards.items[i].subtask);
         shard_report_to(shard, &job->holdings);
         if (!is_on_disk(job)) continue;
         const struct job_store *opened = &job->stores.open.items[next++];
