@@ -65,8 +65,8 @@ void arena_reset(struct arena *arena)
 
 static struct arena_chunk *chunk_create(size_t size)
 {
-    if (size > SIZE_MAX - sizeof(struct arena_chunk)) return NULL;
-    struct arena_chunk *chunk = malloc(sizeof *chunk + size);
+    if (size > SIZE_MAX - sizeof(struct arena_chunk) - ARENA_PADDING) return NULL;
+    struct arena_chunk *chunk = malloc(sizeof *chunk + size + ARENA_PADDING);
     if (chunk != NULL) chunk->size = size;
     return chunk;
 }

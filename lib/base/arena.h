@@ -7,6 +7,9 @@
 #include <stdint.h>
 #include <string.h>
 
+/* So many bytes from the beginning of anything that an arena handed out may be read, whatever its size. */
+#define ARENA_PADDING 16
+
 struct arena_chunk;
 
 struct arena {

@@ -161,11 +161,11 @@ static enum weir_code emit_accumulator(struct weir_task *task, const void *accum
     return emit_value(task, stage_text_of_i64(*(const int64_t *)accumulator, text));
 }
 
-/* NULL after a failure. */
-static inline void *add(struct weir_task *task, const struct weir_record *record)
+/* NULL after a failure. `reference`, `is_padded`: as shard_value_at wants them. */
+static inline void *add(struct weir_task *task, const struct weir_record *record, uint32_t reference, bool is_padded)
 {
     enter_key(task, record);
-    void *accumulator = shard_value_plain(task->shard, 0, record->key, record->key_hash);
+    void *accumulator = shard_value_at(task->shard, 0, record->key, record->key_hash, reference, is_padded);
     if (UNLIKELY(accumulator == NULL)) {
         stage_no_memory(task, "the accumulator of a key");
         return NULL;
@@ -176,17 +176,75 @@ static inline void *add(struct weir_task *task, const struct weir_record *record
     return NULL;
 }
 
+static inline enum weir_code emit_added(struct weir_task *task, const void *accumulator, bool emits_each)
+{
+    if (UNLIKELY(accumulator == NULL)) return task->chain->error.code;
+    return emits_each ? emit_accumulator(task, accumulator) : WEIR_OK;
+}
+
+static inline enum weir_code aggregate(struct weir_task *task, const struct weir_record *record, bool emits_each)
+{
+    const uint32_t reference = shard_find_plain(task->shard, 0, record->key_hash);
+    return emit_added(task, add(task, record, reference, false), emits_each);
+}
+
 static enum weir_code aggregate_receive_each(void *receiver, const struct weir_record *record)
 {
-    struct weir_task *task = receiver;
-    const void *accumulator = add(task, record);
-    return LIKELY(accumulator != NULL) ? emit_accumulator(task, accumulator) : task->chain->error.code;
+    return aggregate(receiver, record, true);
 }
 
 static enum weir_code aggregate_receive_on_commit(void *receiver, const struct weir_record *record)
 {
+    return aggregate(receiver, record, false);
+}
+
+/* ---- Groups ------------------------------------------------------------------------------------------------------ */
+
+/* What the keys of a group lead to, with one question to the store behind the shard. */
+static void load(const struct weir_task *task, const struct weir_record *records, uint32_t count)
+{
+    struct state_key keys[STAGE_GROUP_RECORDS];
+    if (LIKELY(!shard_asks_store(task->shard))) return;
+    for (uint32_t i = 0; i < count; i++)
+        keys[i] = (struct state_key){ .key = records[i].key, .hash = records[i].key_hash };
+    shard_load(task->shard, 0, keys, count);
+}
+
+static enum weir_code aggregate_receive_group(void *receiver, const struct weir_record *records, uint32_t count)
+{
     struct weir_task *task = receiver;
-    return LIKELY(add(task, record) != NULL) ? WEIR_OK : task->chain->error.code;
+    const bool emits_each = task->spec->emit == WEIR_EMIT_EACH;
+    uint32_t references[STAGE_GROUP_RECORDS];
+    load(task, records, count);
+    shard_find_records(task->shard, 0, records, count, references);
+    for (uint32_t i = 0; i < count; i++) {
+        const enum weir_code code = emit_added(task, add(task, &records[i], references[i], true), emits_each);
+        if (UNLIKELY(code != WEIR_OK)) return code;
+    }
+    return WEIR_OK;
+}
+
+/* Of operators with states of their own the first one is thought of. */
+static enum weir_code receive_group(void *receiver, const struct weir_record *records, uint32_t count)
+{
+    struct weir_task *task = receiver;
+    stage_receive_fn *receive = keyed_receive(task->spec, 0);
+    uint32_t hashes[STAGE_GROUP_RECORDS];
+    load(task, records, count);
+    for (uint32_t i = 0; i < count; i++) hashes[i] = records[i].key_hash;
+    shard_fetch(task->shard, 0, hashes, count);
+    for (uint32_t i = 0; i < count; i++) {
+        const enum weir_code code = receive(task, &records[i]);
+        if (UNLIKELY(code != WEIR_OK)) return code;
+    }
+    return WEIR_OK;
+}
+
+stage_receive_group_fn *keyed_receive_group(const struct operator_spec *spec)
+{
+    if (!operator_is_keyed(spec) || spec->state_count == 0 || state_kind_is_own(spec->states[0].kind)) return NULL;
+    if (spec->kind == OPERATOR_AGGREGATE) return aggregate_receive_group;
+    return spec->kind == OPERATOR_KEYED_CO_PROCESS ? NULL : receive_group;
 }
 
 stage_receive_fn *keyed_receive(const struct operator_spec *spec, uint32_t port)

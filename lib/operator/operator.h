@@ -1,7 +1,8 @@
 /* Operators: what a node of the graph does, and chains: operators of one task joined by calls.
  *
  *   operator.h   struct operator_spec: kind, callbacks, states, outputs; made by the graph builder, never changed after
- *   chain.h      a chain of operators as one subtask runs it; emit is a call to the next stage
+ *   chain.h      a chain of operators as one subtask runs it; emit is a call to the next stage. chain_make.c joins the
+ *                stages, chain.c does what a task asks of them
  *   stage.h      one operator in one subtask: what callbacks know as their task, and how stages call each other
  *   stateless.c  map, filter, process, co_process        keyed.c   key_by, keyed_process, reduce, aggregate, keyed co
  *   state_calls.h  what callbacks do with their states: state_calls.c values, state_collections.c lists and maps

@@ -72,6 +72,13 @@ static enum weir_code emit_to_side(struct weir_task *task, const struct weir_out
                       to->name == NULL ? "?" : to->name);
 }
 
+/* Once nothing that was emitted before waits any more. */
+static inline bool has_failed(struct weir_task *task)
+{
+    if (task->group != NULL && task->chain->error.code == WEIR_OK) stage_hand_over(task->group);
+    return task->chain->error.code != WEIR_OK;
+}
+
 static inline void set_time(struct weir_record *out, const struct weir_record *in, int64_t time_ms)
 {
     if (LIKELY(time_ms == 0)) {
@@ -99,7 +106,7 @@ static enum weir_code emit_foreign(weir_task *task, const struct weir_emit_optio
 enum weir_code weir_emit_(weir_task *task, const struct weir_emit_options *options)
 {
     if (UNLIKELY(options->size != sizeof *options)) return emit_foreign(task, options);
-    if (UNLIKELY(task->chain->error.code != WEIR_OK)) return task->chain->error.code;
+    if (UNLIKELY(has_failed(task))) return task->chain->error.code;
     const struct weir_record *in = task->record;
     struct weir_record out;
     out.key = bytes_copy(weir_is_set(options->key) ? &options->key : &in->key);
@@ -116,6 +123,19 @@ enum weir_code weir_keyed_emit_(weir_keyed_task *task, const struct weir_emit_op
     return weir_emit_(&task->task, options);
 }
 
+/* Never of an empty whole. */
+static inline bool lies_in(struct weir_bytes whole, struct weir_bytes part)
+{
+    const size_t offset = (size_t)((uintptr_t)part.data - (uintptr_t)whole.data);
+    return offset < whole.size && part.size <= whole.size - offset;
+}
+
+/* What lies in a record of the batch is there as long as the batch. */
+static inline bool may_wait(const struct weir_record *in, struct weir_bytes key, struct weir_bytes value)
+{
+    return lies_in(in->value, key) && (value.size == 0 || lies_in(in->value, value));
+}
+
 static __attribute__((noinline)) enum weir_code emit_pair_slow(weir_task *task, struct weir_bytes key,
                                                               struct weir_bytes value)
 {
@@ -130,14 +150,20 @@ enum weir_code weir_emit_pair(weir_task *task, struct weir_bytes key, struct wei
     if (UNLIKELY(!is_whole || task->rekeyed.receive == NULL || task->chain->error.code != WEIR_OK))
         return emit_pair_slow(task, key, value);
     const struct weir_record *in = task->record;
-    struct weir_record out;
-    out.key = key;
-    out.value = value;
-    out.time_ms = in->time_ms;
-    out.time_type = in->time_type;
-    out.headers = NULL;
-    out.key_hash = hash_key_inline(key);
-    return task->rekeyed.receive(task->rekeyed.receiver, &out);
+    struct stage_group *group = task->group;
+    struct weir_record single, *out = &single;
+    if (group != NULL) {
+        if (LIKELY(may_wait(in, key, value))) out = &group->records[group->count];
+        else stage_hand_over(group);
+    }
+    out->key = key;
+    out->value = value;
+    out->time_ms = in->time_ms;
+    out->time_type = in->time_type;
+    out->headers = NULL;
+    out->key_hash = hash_key_inline(key);
+    if (out == &single) return task->rekeyed.receive(task->rekeyed.receiver, out);
+    return ++group->count == STAGE_GROUP_RECORDS ? stage_hand_over(group) : WEIR_OK;
 }
 
 enum weir_code weir_keyed_emit_pair(weir_keyed_task *task, struct weir_bytes key, struct weir_bytes value)
@@ -147,7 +173,7 @@ enum weir_code weir_keyed_emit_pair(weir_keyed_task *task, struct weir_bytes key
 
 enum weir_code weir_forward(weir_task *task, const struct weir_record *record)
 {
-    if (UNLIKELY(task->chain->error.code != WEIR_OK)) return task->chain->error.code;
+    if (UNLIKELY(has_failed(task))) return task->chain->error.code;
     return stage_emit(task, record);
 }
 

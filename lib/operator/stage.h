@@ -19,6 +19,7 @@
 struct coalesce;
 
 typedef enum weir_code stage_receive_fn(void *receiver, const struct weir_record *record);
+typedef enum weir_code stage_receive_group_fn(void *receiver, const struct weir_record *records, uint32_t count);
 
 struct stage_output {
     stage_receive_fn *receive;
@@ -31,6 +32,17 @@ struct stage_fan {
     struct stage_output outputs[];
 };
 
+/* What a stage has made of parts of its batch for a keyed stage of the same chain and has not handed on yet: in a group, the
+ * lookups of keys wait for memory together (text: 0.77 and 0.84 of the bare loop instead of 0.72; 10 M keys: 1.28 instead of
+ * 0.90). Keys lie in the batch and are not empty. Groups are empty when chain_process returns. */
+enum { STAGE_GROUP_RECORDS = 32 };
+struct stage_group {
+    stage_receive_group_fn *receive;
+    void *receiver;
+    uint32_t count;
+    struct weir_record records[STAGE_GROUP_RECORDS];
+};
+
 /* A router as a receiver. */
 struct stage_router {
     struct router *router;
@@ -41,6 +53,7 @@ struct weir_task {
     /* What every emit touches. */
     struct stage_output main;
     struct stage_output rekeyed; /* behind a key_by on the record's own key that `main` leads to; unset = it does not */
+    struct stage_group *group;   /* on the way to `rekeyed`; NULL = what is emitted goes there at once */
     const struct weir_record *record;
     struct chain *chain;
     const struct operator_spec *spec;
@@ -105,6 +118,8 @@ struct chain {
     struct stage_router *routers;
     struct stage_output *entries;
     struct chain_ahead *entries_ahead;
+    uint32_t group_count;
+    struct stage_group **groups; /* of the stages that have one */
     struct arena arena; /* the arrays above, and fans */
 
     /* Where an emission on commit, or a finish, goes on after it was blocked. */
@@ -134,6 +149,14 @@ static inline enum weir_code stage_emit_own(struct weir_task *task, struct weir_
     return task->rekeyed.receive(task->rekeyed.receiver, record);
 }
 
+/* The code of the chain's failure, if one came of it. */
+static inline enum weir_code stage_hand_over(struct stage_group *group)
+{
+    const uint32_t count = group->count;
+    group->count = 0;
+    return count == 0 ? WEIR_OK : group->receive(group->receiver, group->records, count);
+}
+
 /* Behind the coalescing table of a keyed_process that emits on commit. */
 static inline enum weir_code stage_emit_coalesced(struct weir_task *task, const struct weir_record *record)
 {
@@ -157,6 +180,9 @@ struct weir_bytes stage_text_of_i64(int64_t number, char text[static STAGE_I64_T
 stage_receive_fn *stateless_receive(enum operator_kind kind, uint32_t port);
 stage_receive_fn *keyed_receive(const struct operator_spec *spec, uint32_t port);
 
+/* keyed.c: how records with keys and hashes come in a group; NULL = one by one. */
+stage_receive_group_fn *keyed_receive_group(const struct operator_spec *spec);
+
 /* state_calls.c: the state_migrate_fn of a stage's shard; `user` is the stage. */
 struct weir_bytes stage_migrate(void *user, uint32_t state, uint32_t version, struct weir_bytes value);
 
@@ -165,8 +191,20 @@ bool keyed_coalesce_open(struct weir_task *task);
 /* Emits what changed in the epoch, from *position on. False when blocked or failed: call again when there is room. */
 bool keyed_emit_on_commit(struct weir_task *task, size_t *position);
 
+static inline bool stage_emits_on_commit(const struct weir_task *task)
+{
+    return operator_is_keyed(task->spec) && task->spec->emit == WEIR_EMIT_ON_COMMIT;
+}
+
+/* A batch, or what is called like one, begins: the clock is read anew when somebody asks. */
+void chain_begin_time(struct chain *chain);
 /* What weir_now_ms answers. */
 int64_t chain_now_ms(struct chain *chain);
+
+/* A failure that is no operator's. */
+enum weir_code chain_fail_for_memory(struct chain *chain, const char *what);
+/* chain_make.c: how records get to a target. */
+struct stage_output chain_join(struct chain *chain, const struct chain_target *target);
 
 /* Has the chain no room for another record, or failed? Asks everybody, and lowers the flag when nobody minds. */
 enum chain_result chain_look(struct chain *chain);

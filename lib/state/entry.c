@@ -34,6 +34,8 @@ static void block_destroy(struct entries *entries, struct block *block)
     free(block);
 }
 
+const unsigned char entry_mask[32] = { [0 ... 15] = 0xff };
+
 /* ---- Names ------------------------------------------------------------------------------------------------------- */
 
 static bool is_parted(uint32_t shape)

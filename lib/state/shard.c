@@ -282,7 +282,9 @@ void *shard_value(struct shard *shard, uint32_t state, const struct state_key *k
 {
     CHECK_HOT(state < shard->state_count && shard->states[state].declaration.value_size_bytes > 0);
     const bool is_plain = !weir_is_set(key->name_space) && !weir_is_set(key->element) && !weir_is_null(key->key);
-    void *value = is_plain ? shard_value_fast(shard, state, key->key, key->hash) : NULL;
+    void *value = NULL;
+    if (LIKELY(is_plain))
+        value = shard_value_fast(shard, state, key->key, shard_find_plain(shard, state, key->hash), false);
     return LIKELY(value != NULL) ? value : value_slow(shard, state, key);
 }
 
