@@ -7,10 +7,10 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 
 enum { NAME_SHOWN_MAX = 15 };
 
@@ -121,17 +121,13 @@ struct weir_waker waker_public(struct waker *waker)
 static int64_t system_monotonic_us(void *user)
 {
     (void)user;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    return clock_us(CLOCK_MONOTONIC);
 }
 
 static int64_t system_wall_ms(void *user)
 {
     (void)user;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return clock_wall_ms();
 }
 
 /* Asks the system each time: no state to share between threads. Tasks seed a generator of their own from it. */

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "main/clock.h"
+#include "base/clock.h"
 
 enum {
     ANSWER_MAX = 8192,
@@ -382,10 +382,8 @@ static int take_name(struct control *control, const char *directory, const char 
 static int listen_unnamed(struct control *control, const char *directory, char path[CONTROL_PATH_MAX])
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
     const int length = snprintf(path, CONTROL_PATH_MAX, "%s/%ld.%05x", directory, (long)getpid(),
-                                (unsigned)now.tv_nsec >> 10);
+                                (unsigned)clock_us(CLOCK_MONOTONIC) & 0xfffff);
     if (length < 0 || (size_t)length >= sizeof address.sun_path) return ENAMETOOLONG;
     memcpy(address.sun_path, path, strlen(path) + 1);
     if (bind(control->listener, (const struct sockaddr *)&address, sizeof address) != 0) return errno;

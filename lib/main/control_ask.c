@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "main/clock.h"
+#include "base/clock.h"
 #include "main/control.h"
 
 enum { LINE_MAX_BYTES = 8192, SOCKETS_ASKED_MAX = 1024 };

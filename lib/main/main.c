@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "main/clock.h"
+#include "base/clock.h"
 #include "main/control.h"
 #include "main/notify.h"
 #include "main/options.h"

@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "main/clock.h"
+#include "base/clock.h"
 
 struct progress {
     pthread_mutex_t mutex; /* lines of several threads do not mix */
@@ -97,9 +97,7 @@ static void write_line(struct progress *progress, const struct weir_log_line *li
 {
     static const char *const colors[] = { "\033[31m", "\033[33m", "", "\033[2m" };
     char text[LOG_LINE_MAX];
-    struct timespec wall;
-    clock_gettime(CLOCK_REALTIME, &wall);
-    const size_t size = log_format(text, progress->form, (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000, line);
+    const size_t size = log_format(text, progress->form, clock_wall_ms(), line);
     clear_live_line(progress);
     const char *color = progress->colors ? colors[line->level] : "";
     if (color[0] == '\0') (void)fwrite(text, 1, size, stderr);

@@ -1,17 +1,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "remote/json.h"
 #include "remote/routes.h"
-
-static int64_t wall_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* Flink's words. */
 static const char *state_of(const struct weir_remote *remote, const struct weir_job_status *status)
@@ -71,7 +64,7 @@ void read_jobs(struct weir_remote *remote, const struct request *request, struct
 
 static void put_job_head(const struct weir_remote *remote, const struct weir_job_status *status, struct json *json)
 {
-    const int64_t now = wall_ms();
+    const int64_t now = clock_wall_ms();
     json_text(json, "jid", remote->name);
     json_text(json, "name", remote->name);
     json_text(json, "state", state_of(remote, status));
@@ -327,7 +320,7 @@ void read_vertex(struct weir_remote *remote, const struct request *request, stru
     json_begin(&json);
     json_object(&json, NULL);
     put_vertex(remote, index, &vertex, status_of(remote).max_parallelism, &json);
-    json_i64(&json, "now", wall_ms());
+    json_i64(&json, "now", clock_wall_ms());
     json_end(&json);
     answer_json(answer, 200, &json);
 }
@@ -345,7 +338,7 @@ void read_backpressure(struct weir_remote *remote, const struct request *request
     json_object(&json, NULL);
     json_text(&json, "status", "ok");
     json_text(&json, "backpressureLevel", rates_level(rates.backpressured));
-    json_i64(&json, "end-timestamp", wall_ms());
+    json_i64(&json, "end-timestamp", clock_wall_ms());
     json_array(&json, "subtasks");
     for (uint32_t i = 0; i < vertex.parallelism; i++) {
         rates = rates_find(&remote->rates, index, i);

@@ -3,17 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "remote/routes.h"
 #include "remote/server.h"
-
-static int64_t clock_us(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
 
 static void destroy(struct weir_remote *remote)
 {
@@ -34,7 +27,7 @@ enum weir_code weir_remote_start_(const struct weir_remote_options *given, weir_
     if (remote == NULL) return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "no memory for the remote interface");
     remote->options = options;
     remote->job = options.job;
-    remote->started_ms = clock_us(CLOCK_REALTIME) / 1000;
+    remote->started_ms = clock_wall_ms();
     (void)snprintf(remote->name, sizeof remote->name, "%s", options.name);
     (void)snprintf(remote->program, sizeof remote->program, "%s", options.program == NULL ? options.name : options.program);
     pthread_mutex_init(&remote->mutex, NULL);

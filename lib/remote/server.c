@@ -14,9 +14,9 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "remote/routes.h"
 
 enum { TICK_MS = 1000, CONNECTIONS_MIN = 4 };
@@ -45,15 +45,6 @@ struct upload {
     bool is_too_long;
     char body[REMOTE_BODY_MAX];
 };
-
-static int64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static int64_t now_ms(void) { return now_us() / 1000; }
 
 /* ---- Connections ---------------------------------------------------------------------------------------------------- */
 
@@ -84,7 +75,7 @@ static void come(struct server *server, struct MHD_Connection *connection, void 
     for (uint32_t i = 0; info != NULL && i < server->client_max; i++) {
         struct client *client = &server->clients[i];
         if (client->descriptor >= 0) continue;
-        *client = (struct client){ .descriptor = info->connect_fd, .since_ms = now_ms() };
+        *client = (struct client){ .descriptor = info->connect_fd, .since_ms = clock_now_ms() };
         server->client_count++;
         *place = client;
         return;
@@ -108,12 +99,12 @@ static void touch(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct client *client = info == NULL ? NULL : info->socket_context;
-    if (client != NULL && client->since_ms != INT64_MAX) client->since_ms = now_ms();
+    if (client != NULL && client->since_ms != INT64_MAX) client->since_ms = clock_now_ms();
 }
 
 static void cut_off_the_slow(struct server *server)
 {
-    const int64_t now = now_ms();
+    const int64_t now = clock_now_ms();
     for (uint32_t i = 0; i < server->client_max; i++) {
         struct client *client = &server->clients[i];
         if (client->descriptor >= 0 && client->since_ms != INT64_MAX && now - client->since_ms > REMOTE_REQUEST_MS)
@@ -248,14 +239,14 @@ static void tick(struct server *server)
     struct weir_remote *remote = server->remote;
     cut_off_the_slow(server);
     pthread_mutex_lock(&remote->mutex);
-    if (remote->job != NULL) rates_measure(&remote->rates, remote->job, now_us());
+    if (remote->job != NULL) rates_measure(&remote->rates, remote->job, clock_us(CLOCK_MONOTONIC));
     pthread_mutex_unlock(&remote->mutex);
 }
 
 static int timeout_ms(struct server *server)
 {
     MHD_UNSIGNED_LONG_LONG wanted_ms;
-    const int64_t left_ms = server->tick_ms - now_ms();
+    const int64_t left_ms = server->tick_ms - clock_now_ms();
     const int tick_ms = left_ms < 0 ? 0 : (int)left_ms;
     if (MHD_get_timeout(server->daemon, &wanted_ms) == MHD_YES && wanted_ms < (unsigned)tick_ms) return (int)wanted_ms;
     return tick_ms;
@@ -269,9 +260,9 @@ static void *run(void *argument)
     while (!atomic_load(&server->stopping)) {
         (void)poll(descriptors, 2, timeout_ms(server));
         (void)MHD_run(server->daemon);
-        if (now_ms() < server->tick_ms) continue;
+        if (clock_now_ms() < server->tick_ms) continue;
         tick(server);
-        server->tick_ms = now_ms() + TICK_MS;
+        server->tick_ms = clock_now_ms() + TICK_MS;
     }
     return NULL;
 }
@@ -379,7 +370,7 @@ enum weir_code server_start(struct weir_remote *remote, struct server **made, st
     if (server == NULL) return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "no memory for the remote interface");
     server->remote = remote;
     server->listener = server->wakeup = -1;
-    server->tick_ms = now_ms() + TICK_MS;
+    server->tick_ms = clock_now_ms() + TICK_MS;
     server->client_max = count_places(remote->options.config);
     server->clients = malloc(server->client_max * sizeof *server->clients);
     for (uint32_t i = 0; server->clients != NULL && i < server->client_max; i++) server->clients[i].descriptor = -1;
