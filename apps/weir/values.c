@@ -8,27 +8,12 @@
 
 /* ---- Bytes ------------------------------------------------------------------------------------------------------- */
 
-/* The length of the UTF-8 character at `at`; 0 = it is none (overlong forms and surrogates among them). */
-static size_t utf8_size(const unsigned char *at, size_t left)
-{
-    const unsigned first = at[0];
-    const size_t size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-    if (size == 0 || size > left) return 0;
-    for (size_t i = 1; i < size; i++)
-        if ((at[i] & 0xc0) != 0x80) return 0;
-    if (first == 0xe0 && at[1] < 0xa0) return 0;
-    if (first == 0xed && at[1] > 0x9f) return 0;
-    if (first == 0xf0 && at[1] < 0x90) return 0;
-    if (first == 0xf4 && at[1] > 0x8f) return 0;
-    return size;
-}
-
 static bool is_text(struct weir_bytes bytes)
 {
     const unsigned char *data = (const unsigned char *)bytes.data;
     size_t size;
     for (size_t i = 0; i < bytes.size; i += size) {
-        size = utf8_size(data + i, bytes.size - i);
+        size = weir_utf8_size((struct weir_bytes){ bytes.data + i, bytes.size - i });
         const bool is_control = data[i] < 0x20 || data[i] == 0x7f;
         if (size == 0 || (is_control && strchr("\t\n\r", data[i]) == NULL) || data[i] == 0) return false;
     }

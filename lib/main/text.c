@@ -5,24 +5,6 @@
 
 enum { ESCAPE_MAX = 8 };
 
-static bool continues(unsigned char byte) { return (byte & 0xc0) == 0x80; }
-
-size_t text_character(const char *start, size_t left)
-{
-    const unsigned char *at = (const unsigned char *)start;
-    if (left == 0) return 0;
-    if (at[0] < 0x80) return 1;
-    const size_t size = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
-    if (at[0] < 0xc2 || at[0] > 0xf4 || size > left) return 0;
-    for (size_t i = 1; i < size; i++)
-        if (!continues(at[i])) return 0;
-    if (at[0] == 0xe0 && at[1] < 0xa0) return 0; /* overlong */
-    if (at[0] == 0xed && at[1] > 0x9f) return 0; /* surrogates */
-    if (at[0] == 0xf0 && at[1] < 0x90) return 0; /* overlong */
-    if (at[0] == 0xf4 && at[1] > 0x8f) return 0; /* above U+10FFFF */
-    return size;
-}
-
 /* Those of ASCII, and the other row of them, which terminals obey as well. */
 static bool is_control(const unsigned char *at, size_t size)
 {
@@ -60,7 +42,7 @@ size_t text_escape(char *out, size_t room, struct weir_bytes text, enum text_for
     while (taken < text.size) {
         char escape[ESCAPE_MAX];
         const char *at = text.data + taken;
-        const size_t size = text_character(at, text.size - taken);
+        const size_t size = weir_utf8_size((struct weir_bytes){ at, text.size - taken });
         const struct weir_bytes piece = form_of((const unsigned char *)at, size, form, escape);
         if (piece.size > room - used) break;
         memcpy(out + used, piece.data, piece.size);

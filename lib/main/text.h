@@ -13,7 +13,5 @@ enum text_form {
 
 /* Writes as much of `text` as fits into out[0, room), in whole characters, and no NUL. Answers how many bytes that are. */
 size_t text_escape(char *out, size_t room, struct weir_bytes text, enum text_form form);
-/* Bytes of the UTF-8 character that begins there, 0 when none does: no overlong forms, no surrogates. */
-size_t text_character(const char *at, size_t left);
 
 #endif

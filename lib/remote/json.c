@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "weir/weir.h"
+
 void json_begin(struct json *json)
 {
     *json = (struct json){ .file = NULL };
@@ -24,26 +26,12 @@ bool json_finish(struct json *json, char **text, size_t *size)
     return good;
 }
 
-/* The length of the UTF-8 character at `at`; 0 = it is none (overlong forms and surrogates among them). */
-static size_t utf8_size(const unsigned char *at)
-{
-    const unsigned first = at[0];
-    const size_t size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-    for (size_t i = 1; i < size; i++)
-        if ((at[i] & 0xc0) != 0x80) return 0; /* the NUL at the end, too */
-    if (first == 0xe0 && at[1] < 0xa0) return 0;
-    if (first == 0xed && at[1] > 0x9f) return 0;
-    if (first == 0xf0 && at[1] < 0x90) return 0;
-    if (first == 0xf4 && at[1] > 0x8f) return 0;
-    return size;
-}
-
 static void put_quoted(FILE *file, const char *text)
 {
-    const unsigned char *at = (const unsigned char *)text;
+    const unsigned char *at = (const unsigned char *)text, *const end = at + strlen(text);
     (void)fputc('"', file);
-    while (*at != '\0') {
-        const size_t size = utf8_size(at);
+    while (at < end) {
+        const size_t size = weir_utf8_size((struct weir_bytes){ (const char *)at, (size_t)(end - at) });
         if (*at == '"' || *at == '\\') (void)fprintf(file, "\\%c", *at);
         else if (*at < 0x20 || *at == 0x7f) (void)fprintf(file, "\\u%04x", *at);
         else if (size == 0) (void)fputs("\\ufffd", file);

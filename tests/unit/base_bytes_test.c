@@ -95,6 +95,33 @@ START_TEST(logs_through_the_environment_only)
 }
 END_TEST
 
+/* Each character of the plane and its neighbours, as an encoder writes it; and what no encoder writes. */
+static size_t encode(uint32_t code, char out[4])
+{
+    if (code < 0x80) return (out[0] = (char)code, 1);
+    if (code < 0x800) return (out[0] = (char)(0xc0 | code >> 6), out[1] = (char)(0x80 | (code & 0x3f)), 2);
+    const size_t size = code < 0x10000 ? 3 : 4;
+    for (size_t i = size; i-- > 1; code >>= 6) out[i] = (char)(0x80 | (code & 0x3f));
+    out[0] = (char)((size == 3 ? 0xe0 : 0xf0) | code);
+    return size;
+}
+
+START_TEST(every_character_of_utf8_has_its_size_and_nothing_else_has)
+{
+    static const char *const none[] = { "\x80", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
+                                        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "\xe2\x82", "\xc3(", "\xf0\x9f\x98(" };
+    ck_assert_uint_eq(weir_utf8_size(WEIR_EMPTY), 0);
+    for (uint32_t code = 0; code < 0x110000; code++) {
+        char bytes[4];
+        const size_t size = encode(code, bytes);
+        const bool is_half = code >= 0xd800 && code < 0xe000;
+        unit_expect(weir_utf8_size((struct weir_bytes){ bytes, size }) == (is_half ? 0 : size));
+        if (size > 1) unit_expect(weir_utf8_size((struct weir_bytes){ bytes, size - 1 }) == 0);
+    }
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) ck_assert_uint_eq(weir_utf8_size(weir_text(none[i])), 0);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_test(tests, null_empty_and_unset_are_three_things);
@@ -102,6 +129,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, null_and_unset_have_no_tokens);
     tcase_add_loop_test(tests, reads_whole_decimal_numbers_only, 0, (int)(sizeof numbers / sizeof numbers[0]));
     tcase_add_test(tests, logs_through_the_environment_only);
+    tcase_add_test(tests, every_character_of_utf8_has_its_size_and_nothing_else_has);
 }
 
 int main(void)

@@ -85,7 +85,7 @@ static void expect_line(const char *line, size_t size)
 {
     unit_expect(size > 0 && line[size - 1] == '\n' && strlen(line) == size);
     for (size_t at = 0, step; at + 1 < size; at += step) {
-        step = text_character(line + at, size - 1 - at);
+        step = weir_utf8_size((struct weir_bytes){ line + at, size - 1 - at });
         unit_expect(step > 0);
         unit_expect((unsigned char)line[at] >= 0x20 && line[at] != 0x7f);
     }

@@ -100,6 +100,10 @@ static inline bool weir_bytes_token(struct weir_bytes *rest, char separator, str
     return stop > at;
 }
 
+/* How many bytes the UTF-8 character at the front of `bytes` has, 1 to 4; 0 = none is there, or what is no UTF-8: overlong
+ * forms and halves of surrogates among them (Unicode 15, table 3-7). */
+WEIR_API size_t weir_utf8_size(struct weir_bytes bytes);
+
 /* Decimal text to a number; the whole of `bytes` must be the number. */
 WEIR_API bool weir_bytes_to_i64(struct weir_bytes bytes, int64_t *number);
 
