@@ -75,6 +75,22 @@ const char *process_path(const char *format, ...)
     return path->text;
 }
 
+/* ---- Lines of the shell --------------------------------------------------------------------------------------------- */
+
+int process_shell(char *out, size_t *size, const char *format, va_list arguments)
+{
+    char *command;
+    ck_assert_int_ge(vasprintf(&command, format, arguments), 0);
+    FILE *file = popen(command, "re");
+    ck_assert_ptr_nonnull(file);
+    *size = fread(out, 1, *size - 1, file);
+    out[*size] = '\0';
+    const int status = pclose(file);
+    ck_assert_msg(WIFEXITED(status), "%s", command);
+    free(command);
+    return WEXITSTATUS(status);
+}
+
 /* ---- Starting ------------------------------------------------------------------------------------------------------- */
 
 static void redirect(const char *path, int descriptor)

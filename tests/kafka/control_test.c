@@ -1,6 +1,7 @@
 /* A running job is asked for a checkpoint, another parallelism and its end, as `weir` asks it. */
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -276,16 +277,20 @@ END_TEST
 
 static char shown[200000];
 
+static int WEIR_PRINTF(1, 2) shell(const char *format, ...)
+{
+    size_t size = sizeof shown;
+    va_list arguments;
+    va_start(arguments, format);
+    const int status = process_shell(shown, &size, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
 static const char *show_ledger(const char *environment, const char *what, const char *options, const char *job)
 {
-    char command[1024];
-    (void)snprintf(command, sizeof command, "%s " WEIR_BINARY_DIR "/apps/weir ledger %s %s --brokers %s %s", environment, what,
-                   job, broker_address(), options);
-    FILE *file = popen(command, "r");
-    ck_assert_ptr_nonnull(file);
-    shown[fread(shown, 1, sizeof shown - 1, file)] = '\0';
-    const int status = pclose(file);
-    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s", shown);
+    ck_assert_msg(shell("%s " WEIR_BINARY_DIR "/apps/weir ledger %s %s --brokers %s %s", environment, what, job,
+                        broker_address(), options) == 0, "%s", shown);
     return shown;
 }
 

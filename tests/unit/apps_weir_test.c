@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness/process.h"
@@ -18,18 +17,12 @@ static char output[200000];
 /* Runs a command of the shell; stdout goes to `output`. Answers the exit status. */
 static int WEIR_PRINTF(1, 2) shell(const char *format, ...)
 {
-    char command[4096];
+    size_t size = sizeof output;
     va_list arguments;
     va_start(arguments, format);
-    const int size = vsnprintf(command, sizeof command, format, arguments);
+    const int status = process_shell(output, &size, format, arguments);
     va_end(arguments);
-    ck_assert(size > 0 && (size_t)size < sizeof command);
-    FILE *file = popen(command, "r");
-    ck_assert_ptr_nonnull(file);
-    output[fread(output, 1, sizeof output - 1, file)] = '\0';
-    const int status = pclose(file);
-    ck_assert_msg(WIFEXITED(status), "%s", command);
-    return WEXITSTATUS(status);
+    return status;
 }
 
 static void expect(const char *text)
