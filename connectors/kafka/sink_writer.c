@@ -43,6 +43,7 @@ struct writer {
     struct handle *handle; /* on which it is open; NULL = holding */
     struct sink_queue held;
     uint64_t records;      /* of the epoch, handed over */
+    uint64_t dead_letters; /* of the epoch */
     uint64_t bytes;
     bool was_refused;      /* somebody waits for room in the queue */
 
@@ -314,6 +315,7 @@ static enum weir_code write_dead_letter(struct writer *writer, const struct weir
                               "sink '%s': key and headers of a record alone are too large for dead letter topic '%s'",
                               writer->sink->context.operator_name, writer->sink->dead_letters->name);
     else code = write_to(writer, index, &letter, size, error);
+    writer->dead_letters += code == WEIR_OK;
     free(headers);
     return code;
 }
@@ -411,7 +413,8 @@ enum weir_code sink_writer_prepare(void *opaque, uint64_t epoch, struct weir_out
         if (!report_target(&writer->targets[i], totals)) return out_of_memory(writer, error);
     let_handle_go(writer);
     writer->epoch++;
-    writer->records = writer->bytes = 0;
+    totals->dead_letters += writer->dead_letters;
+    writer->records = writer->bytes = writer->dead_letters = 0;
     return WEIR_OK;
 }
 

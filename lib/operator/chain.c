@@ -249,6 +249,8 @@ static void snapshot_shard(struct weir_task *task, uint64_t epoch, bool is_part,
     if (shard_generation(task->shard) > snapshot->generation) snapshot->generation = shard_generation(task->shard);
     snapshot->state_bytes += shard_state_bytes(task->shard);
     snapshot->state_reads += shard_store_reads(task->shard);
+    snapshot->cache_hits += shard_cache_hits(task->shard);
+    snapshot->cache_misses += shard_cache_misses(task->shard);
 }
 
 static void prepare_writer(struct weir_task *task, uint64_t epoch, struct chain_snapshot *snapshot)

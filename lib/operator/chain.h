@@ -93,6 +93,7 @@ struct chain_snapshot {
     struct buffer *deltas;             /* per stage; empty without state, or when unchanged */
     struct weir_output_totals totals;  /* of all sinks of the chain */
     uint64_t state_entries, state_bytes, state_reads;
+    uint64_t cache_hits, cache_misses; /* since the shards were made, as state_reads */
     uint64_t generation;               /* the highest that a shard of the chain has given */
     int64_t clock_ms;                  /* the latest time that the chain has seen */
 };

@@ -268,6 +268,7 @@ static void notify(struct weir_job *job, const struct commit_action *action)
     note_transaction_end(job, action->epoch);
     job->records_out_committed += closing->records_out;
     job->attempt_records_out += closing->records_out;
+    metrics_add(&job->metrics.dead_letters, closing->dead_letters);
     job->epochs++;
     job->rewrite_mirrors = false;
     job->founded |= action->epoch == 0;

@@ -181,7 +181,7 @@ struct job_closing {
     struct store_chain parts;        /* early parts of the epoch, in the order of the chain */
     VEC(struct weir_ledger_range) ranges;
     struct weir_splits moved;        /* positions for the transaction */
-    uint64_t records_out;            /* of this epoch */
+    uint64_t records_out, dead_letters; /* of this epoch */
     int64_t barrier_us;
     uint32_t append_try;
 };

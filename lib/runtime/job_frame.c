@@ -43,7 +43,7 @@ static void begin_closing(struct weir_job *job, uint64_t epoch)
     closing->ranges.count = 0;
     weir_splits_clear(&closing->moved);
     closing->epoch = epoch;
-    closing->records_out = 0;
+    closing->records_out = closing->dead_letters = 0;
     closing->append_try = 0;
     closing->barrier_us = epoch == 0 ? 0 : job->barrier_us;
     memset(&closing->manifest, 0, sizeof(closing->manifest));
@@ -243,6 +243,7 @@ static bool add_totals(struct weir_job *job)
             if (!weir_output_totals_add(&job->totals, total->name, total->count, total->digest)) return false;
         }
         job->closing.records_out += job->acks.items[i]->records_out;
+        job->closing.dead_letters += totals->dead_letters;
     }
     job->closing.records_out -= job->attempt_records_out; /* the tasks count from their beginning */
     job_states_age(job);

@@ -204,6 +204,8 @@ static double of_subtask(enum metric_id id, const struct weir_subtask *numbers, 
     case METRIC_STATE_ENTRIES: return (double)numbers->state_entries;
     case METRIC_STATE_BYTES: return (double)numbers->state_bytes;
     case METRIC_STATE_READS: return (double)metrics_get(&metrics->state_reads);
+    case METRIC_CACHE_HITS: return (double)metrics_get(&metrics->cache_hits);
+    case METRIC_CACHE_MISSES: return (double)metrics_get(&metrics->cache_misses);
     default: CHECK(!"a metric of subtasks"); return 0;
     }
 }
@@ -211,7 +213,7 @@ static double of_subtask(enum metric_id id, const struct weir_subtask *numbers, 
 /* All series of one metric stand together, as Prometheus wants it. */
 static void tell_subtasks(const weir_job *job, const struct telling *telling)
 {
-    for (int id = METRIC_RECORDS_IN; id <= METRIC_STATE_READS; id++)
+    for (int id = METRIC_RECORDS_IN; id <= METRIC_CACHE_MISSES; id++)
         for (uint32_t v = 0; v < job->plan->vertex_count; v++)
             for (uint32_t i = 0; i < job->plan->vertices[v].parallelism; i++) {
                 char subtask[16];
@@ -256,6 +258,7 @@ static void tell_checkpoints(const weir_job *job, const struct weir_job_status *
              (double)metrics_get(&metrics->aborts[i]));
     tell_one(telling, METRIC_RENEWED, (double)metrics_get(&metrics->renewed));
     tell_one(telling, METRIC_COMMITTED, (double)status->records_out);
+    tell_one(telling, METRIC_DEAD_LETTERS, (double)metrics_get(&metrics->dead_letters));
 }
 
 static void tell_process(const struct telling *telling)

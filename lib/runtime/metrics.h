@@ -51,6 +51,10 @@
       "Bytes of state in memory at the last checkpoint.")                                                              \
     X(STATE_READS, "weir_subtask_state_reads_total", COUNTER, "", METRICS_SUBTASK, METRICS_EACH_SUBTASK,               \
       "Reads of state that was not in memory, up to the last checkpoint.")                                             \
+    X(CACHE_HITS, "weir_subtask_cache_hits_total", COUNTER, "", METRICS_SUBTASK, METRICS_EACH_SUBTASK,                 \
+      "Values of records to come that memory had, where others lie on disk; up to the last checkpoint.")               \
+    X(CACHE_MISSES, "weir_subtask_cache_misses_total", COUNTER, "", METRICS_SUBTASK, METRICS_EACH_SUBTASK,             \
+      "Values of records to come that had to be asked for on disk; up to the last checkpoint.")                        \
     X(LAG, "weir_source_lag_records", GAUGE, "", "source", "split", NULL,                                              \
       "one for each split, 1000 for each subtask at most", "Records that wait in a part of a source.")                 \
     X(EPOCH, "weir_checkpoint_epoch", GAUGE, "", METRICS_NONE, METRICS_ONE, "The last epoch that was committed.")      \
@@ -79,6 +83,8 @@
       "Producers that were made anew because a request had been repeated or not been answered.")                       \
     X(COMMITTED, "weir_sink_records_committed_total", COUNTER, "", METRICS_NONE, METRICS_ONE,                          \
       "Records whose transaction was committed.")                                                                      \
+    X(DEAD_LETTERS, "weir_sink_dead_letters_total", COUNTER, "", METRICS_NONE, METRICS_ONE,                            \
+      "Of these, records that went to a dead letter topic, because their own does not take them.")                     \
     X(CPU, "process_cpu_seconds_total", COUNTER, "seconds", METRICS_NONE, METRICS_ONE, "Time on a processor, user and system.") \
     X(RESIDENT, "process_resident_memory_bytes", GAUGE, "bytes", METRICS_NONE, METRICS_ONE, "Memory that is resident.") \
     X(VIRTUAL, "process_virtual_memory_bytes", GAUGE, "bytes", METRICS_NONE, METRICS_ONE, "Memory that is mapped.")    \
@@ -134,7 +140,7 @@ struct metrics_split {
 struct metrics_task {
     _Alignas(64) _Atomic uint64_t records_in;
     _Atomic uint64_t bytes_in, records_out, bytes_out;
-    _Atomic uint64_t state_entries, state_bytes, state_reads;
+    _Atomic uint64_t state_entries, state_bytes, state_reads, cache_hits, cache_misses;
     _Atomic uint64_t beat_us; /* monotonic: the task went round; 0 = it is still opening, which may take its time */
     /* Twice the microseconds spent so; of what it does now, twice (those minus the time when it began) plus 1. So each is
      * one number, and rises for every reader. None is odd: there is no task. */
@@ -165,7 +171,7 @@ struct metrics_job {
     _Atomic uint64_t log_bytes, base_bytes;
     _Atomic uint64_t transaction_begun_us; /* of the oldest that is open; 0 = none */
     _Atomic uint64_t committed_us;         /* the last commit; 0 = none yet */
-    _Atomic uint64_t checkpoints, checkpoints_failed, renewed, aborts[METRICS_CODES];
+    _Atomic uint64_t checkpoints, checkpoints_failed, renewed, dead_letters, aborts[METRICS_CODES];
     struct metrics_histogram checkpoint, transaction, phases[WEIR_PHASES];
 
     /* Set when the job is created. */

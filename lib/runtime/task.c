@@ -82,7 +82,9 @@ struct task {
     struct {
         uint64_t records, bytes;
     } sent_before;               /* by earlier tasks of the same metrics */
-    uint64_t state_reads_before; /* the same */
+    struct {
+        uint64_t reads, hits, misses;
+    } state_before;              /* the same */
 
     _Atomic uint64_t records_in, bytes_in, records_out, lag, gap_max_us, state_entries, state_bytes, state_reads;
 };
@@ -102,7 +104,9 @@ enum weir_code task_create(const struct task_options *options, struct task **mad
     task->options.sinks = task->sinks;
     task->sent_before.records = metrics_get(&options->metrics->records_out);
     task->sent_before.bytes = metrics_get(&options->metrics->bytes_out);
-    task->state_reads_before = metrics_get(&options->metrics->state_reads);
+    task->state_before.reads = metrics_get(&options->metrics->state_reads);
+    task->state_before.hits = metrics_get(&options->metrics->cache_hits);
+    task->state_before.misses = metrics_get(&options->metrics->cache_misses);
     task->epoch = options->epoch;
     task->finish_epoch = UINT64_MAX;
     task->waits_for_commit = options->waits_for_commit;
@@ -603,18 +607,26 @@ static void write_snapshot(struct task *task)
     task->writing = NULL;
 }
 
+static void note_state(struct task *task, const struct chain_snapshot *snapshot)
+{
+    struct metrics_task *metrics = task->options.metrics;
+    atomic_store_explicit(&task->state_entries, snapshot->state_entries, memory_order_relaxed);
+    atomic_store_explicit(&task->state_bytes, snapshot->state_bytes, memory_order_relaxed);
+    atomic_store_explicit(&task->state_reads, snapshot->state_reads, memory_order_relaxed);
+    metrics_set(&metrics->state_entries, snapshot->state_entries);
+    metrics_set(&metrics->state_bytes, snapshot->state_bytes);
+    metrics_set(&metrics->state_reads, task->state_before.reads + snapshot->state_reads);
+    metrics_set(&metrics->cache_hits, task->state_before.hits + snapshot->cache_hits);
+    metrics_set(&metrics->cache_misses, task->state_before.misses + snapshot->cache_misses);
+}
+
 /* All that the acknowledgement says of the barrier, but for the changes, which are still to be written down. */
 static bool fill_ack(struct task *task, struct letter_from_task *ack)
 {
     ack->records_out = chain_records_out(task->chain);
     ack->ended = task->ended;
     ack->begun_us = task->emission_us;
-    atomic_store_explicit(&task->state_entries, ack->snapshot.state_entries, memory_order_relaxed);
-    atomic_store_explicit(&task->state_bytes, ack->snapshot.state_bytes, memory_order_relaxed);
-    atomic_store_explicit(&task->state_reads, ack->snapshot.state_reads, memory_order_relaxed);
-    metrics_set(&task->options.metrics->state_entries, ack->snapshot.state_entries);
-    metrics_set(&task->options.metrics->state_bytes, ack->snapshot.state_bytes);
-    metrics_set(&task->options.metrics->state_reads, task->state_reads_before + ack->snapshot.state_reads);
+    note_state(task, &ack->snapshot);
     return task->reader == NULL ||
            task->options.vertex->source->source.type->reader_positions(task->reader, &ack->positions);
 }

@@ -102,6 +102,8 @@ void shard_report_to(struct shard *shard, struct holdings *holdings)
 
 bool shard_asks_store(const struct shard *shard) { return shard->holds_units && may_have(shard); }
 uint64_t shard_store_reads(const struct shard *shard) { return shard->cache.reads; }
+uint64_t shard_cache_hits(const struct shard *shard) { return shard->cache.hits; }
+uint64_t shard_cache_misses(const struct shard *shard) { return shard->cache.misses; }
 uint64_t shard_evictions(const struct shard *shard) { return shard->cache.evictions; }
 
 uint64_t shard_state_bytes(const struct shard *shard)
@@ -254,6 +256,8 @@ void shard_load(struct shard *shard, uint32_t state, const struct state_key *key
         if (shard_find(shard, &unit) == SLAB_NONE)
             wanted[wanted_count++] = (struct store_wanted){ .state = state, .key = keys[i] };
     }
+    shard->cache.hits += count - wanted_count;
+    shard->cache.misses += wanted_count;
     if (wanted_count == 0) return;
     shard->cache.reads += wanted_count;
     buffer_clear(&shard->cache.values);

@@ -52,6 +52,7 @@ struct cache {
     struct buffer head;   /* name of the last head of that walk, */
     uint64_t head_generation; /* and its generation */
     uint64_t reads;
+    uint64_t hits, misses; /* of what was looked for ahead */
     uint64_t evictions;
     struct holdings *holdings; /* NULL = nobody wants to know; with or without a store */
     uint64_t charged;

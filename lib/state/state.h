@@ -237,6 +237,10 @@ uint64_t shard_entry_count(const struct shard *shard);   /* units in memory: hea
 uint64_t shard_bytes(const struct shard *shard);         /* memory held */
 uint64_t shard_state_bytes(const struct shard *shard);   /* the same, or what the store holds, if that is more */
 uint64_t shard_store_reads(const struct shard *shard);   /* units and runs of elements that the tables did not have */
+/* What shard_load found in the tables, and did not, one for each key. Only where the store has something alone: nothing is
+ * counted on the way of a record, and nothing without a store. */
+uint64_t shard_cache_hits(const struct shard *shard);
+uint64_t shard_cache_misses(const struct shard *shard);
 uint64_t shard_evictions(const struct shard *shard);
 uint64_t shard_changed_bytes(const struct shard *shard); /* what a snapshot or a part would append now */
 uint64_t shard_epoch(const struct shard *shard);         /* the open one */

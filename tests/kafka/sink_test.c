@@ -452,6 +452,7 @@ START_TEST(record_too_large_goes_to_the_dead_letter_topic)
     write_text(&run, "k", large_value());
     end_epoch(&run, 0);
     ck_assert_uint_eq(run.totals.count, 2);
+    ck_assert_uint_eq(run.totals.dead_letters, 1);
     struct broker_records seen = read_committed(letters, 0), good = read_committed(topic, 0);
     ck_assert_uint_eq(good.count, 1);
     ck_assert_uint_eq(seen.count, 1);

@@ -131,6 +131,29 @@ START_TEST(what_fits_is_never_read)
 }
 END_TEST
 
+/* Each key that is looked for ahead is a hit or a miss, where there can be a miss. */
+START_TEST(what_is_looked_for_ahead_is_a_hit_or_a_miss)
+{
+    uint64_t missed = 0;
+    count_all(500);
+    ck_assert(shard_asks_store(shard));
+    for (uint32_t i = 0; i < KEYS; i++) {
+        const struct state_key key = key_of(i);
+        const uint64_t reads = shard_store_reads(shard), hits = shard_cache_hits(shard), misses = shard_cache_misses(shard);
+        shard_load(shard, TOTAL, &key, 1);
+        ck_assert_uint_eq(shard_cache_misses(shard) - misses, shard_store_reads(shard) - reads);
+        ck_assert_uint_eq(shard_cache_hits(shard) + shard_cache_misses(shard), hits + misses + 1);
+        missed += shard_cache_misses(shard) - misses;
+        shard_load(shard, TOTAL, &key, 1); /* now it is there */
+        ck_assert_uint_eq(shard_cache_hits(shard) + shard_cache_misses(shard), hits + misses + 2);
+        ck_assert_uint_eq(shard_cache_misses(shard) - misses, shard_store_reads(shard) - reads);
+        if (i % 500 == 0) close_epoch();
+    }
+    ck_assert_uint_gt(missed, KEYS / 2); /* it holds far less than all of them */
+    ck_assert_uint_eq(shard_cache_misses(shard), missed);
+}
+END_TEST
+
 /* A start reads nothing that it has just been told, and writes it down when there is need. */
 START_TEST(what_was_replayed_stays_in_memory)
 {
@@ -255,6 +278,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, memory_stays_near_the_budget);
     tcase_add_test(tests, an_epoch_larger_than_the_budget_needs_memory_and_is_right);
     tcase_add_test(tests, what_fits_is_never_read);
+    tcase_add_test(tests, what_is_looked_for_ahead_is_a_hit_or_a_miss);
     tcase_add_test(tests, what_was_replayed_stays_in_memory);
     tcase_add_test(tests, what_expires_on_disk_is_not_seen_again);
     tcase_add_test(tests, a_damaged_store_is_a_failure_and_never_a_wrong_count);

@@ -211,6 +211,7 @@ struct weir_output_total {
 struct weir_output_totals {
     size_t count;
     struct weir_output_total *items;
+    uint64_t dead_letters; /* of all these, records that were meant for another output, which does not take them */
 };
 /* Adds to the row of `name`, made when missing. Rows are kept sorted by name (strcmp). False when out of
  * memory. */
