@@ -13,14 +13,14 @@ struct rates_of_subtask {
 };
 
 struct rates_row {
-    uint32_t vertex, subtask;
     struct weir_subtask last;
     struct rates_of_subtask now;
 };
 
 struct rates {
-    struct rates_row *rows;
-    uint32_t count;
+    struct rates_row *rows; /* vertex by vertex */
+    uint32_t *first;        /* row of each vertex, and behind the last one the number of rows */
+    uint32_t vertex_count;
     int64_t at_us; /* of `last` */
 };
 

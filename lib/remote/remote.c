@@ -11,6 +11,7 @@
 static void destroy(struct weir_remote *remote)
 {
     rates_reset(&remote->rates, NULL, 0);
+    routes_forget(remote);
     pthread_mutex_destroy(&remote->mutex);
     free(remote);
 }
@@ -47,6 +48,7 @@ void weir_remote_restarted(weir_remote *remote, weir_job *job)
     if (remote == NULL) return;
     pthread_mutex_lock(&remote->mutex);
     if (remote->job != NULL) act_settle(remote);
+    routes_forget(remote);
     remote->job = job;
     rates_reset(&remote->rates, job, clock_us(CLOCK_MONOTONIC));
     pthread_mutex_unlock(&remote->mutex);

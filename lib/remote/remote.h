@@ -40,6 +40,7 @@ enum {
     REMOTE_TRIGGERS_KEPT = 64,
     REMOTE_TRIGGER_ID_MAX = 33,
     REMOTE_PATH_MAX = 1024,
+    REMOTE_ROUTES_MAX = 32,
 };
 
 enum trigger_kind { TRIGGER_CHECKPOINT, TRIGGER_SAVEPOINT, TRIGGER_STOP, TRIGGER_RESCALE };
@@ -57,6 +58,14 @@ struct trigger {
     uint64_t epoch;
 };
 
+/* An answer that was given a moment ago. */
+struct kept {
+    char *text; /* NULL = none */
+    size_t size;
+    const char *type;
+    int64_t at_us;
+};
+
 struct weir_remote {
     /* Set at the start. */
     struct weir_remote_options options;
@@ -69,6 +78,7 @@ struct weir_remote {
     pthread_mutex_t mutex;
     weir_job *job; /* NULL = being started anew */
     struct rates rates;
+    struct kept kept[REMOTE_ROUTES_MAX]; /* of each route */
     struct trigger triggers[REMOTE_TRIGGERS_KEPT];
     uint64_t trigger_count;
 
@@ -90,6 +100,7 @@ struct answer {
 
 /* A request that is to be answered, all texts decoded. */
 struct request {
+    int64_t at_us; /* monotonic */
     const char *method;
     const char *path;
     const char *job, *vertex, *item; /* what stands in the path's places; "" = none */

@@ -8,37 +8,41 @@
 #include "remote/json.h"
 
 #define JOB "/v1/jobs/{job}"
+#define NEEDS_JOB ROUTE_NEEDS_JOB
+#define KEPT ROUTE_IS_KEPT
 
 static const struct route table[] = {
-    { "GET", "/", GUARD_NOTHING, false, read_dashboard },
-    { "GET", "/livez", GUARD_NOTHING, false, read_livez },
-    { "GET", "/readyz", GUARD_NOTHING, false, read_readyz },
-    { "GET", "/metrics", GUARD_READ, false, read_prometheus },
-    { "GET", "/openapi.yaml", GUARD_NOTHING, false, read_openapi },
-    { "GET", "/v1/overview", GUARD_READ, false, read_overview },
-    { "GET", "/v1/jobs", GUARD_READ, false, read_jobs },
-    { "GET", "/v1/jobs/overview", GUARD_READ, false, read_jobs_overview },
-    { "GET", JOB, GUARD_READ, true, read_job },
-    { "PATCH", JOB, GUARD_WRITE, true, act_patch },
-    { "GET", JOB "/plan", GUARD_READ, true, read_plan },
-    { "GET", JOB "/config", GUARD_READ, true, read_config },
-    { "GET", JOB "/exceptions", GUARD_READ, true, read_exceptions },
-    { "GET", JOB "/metrics", GUARD_READ, true, read_metrics },
-    { "GET", JOB "/lag", GUARD_READ, true, read_lag },
-    { "GET", JOB "/vertices/{vertex}", GUARD_READ, true, read_vertex },
-    { "GET", JOB "/vertices/{vertex}/backpressure", GUARD_READ, true, read_backpressure },
-    { "GET", JOB "/vertices/{vertex}/watermarks", GUARD_READ, true, read_watermarks },
-    { "GET", JOB "/checkpoints", GUARD_READ, true, read_checkpoints },
-    { "POST", JOB "/checkpoints", GUARD_WRITE, true, act_checkpoint },
-    { "GET", JOB "/checkpoints/config", GUARD_READ, true, read_checkpoint_config },
-    { "GET", JOB "/checkpoints/details/{item}", GUARD_READ, true, read_checkpoint },
-    { "GET", JOB "/checkpoints/{item}", GUARD_READ, false, act_status },
-    { "POST", JOB "/savepoints", GUARD_WRITE, true, act_savepoint },
-    { "GET", JOB "/savepoints/{item}", GUARD_READ, false, act_status },
-    { "POST", JOB "/stop", GUARD_WRITE, true, act_stop },
-    { "POST", JOB "/rescale", GUARD_WRITE, true, act_rescale },
-    { "GET", JOB "/rescale/{item}", GUARD_READ, false, act_rescale_status },
+    { "GET", "/", GUARD_NOTHING, 0, read_dashboard },
+    { "GET", "/livez", GUARD_NOTHING, 0, read_livez },
+    { "GET", "/readyz", GUARD_NOTHING, 0, read_readyz },
+    { "GET", "/metrics", GUARD_READ, KEPT, read_prometheus },
+    { "GET", "/openapi.yaml", GUARD_NOTHING, 0, read_openapi },
+    { "GET", "/v1/overview", GUARD_READ, 0, read_overview },
+    { "GET", "/v1/jobs", GUARD_READ, 0, read_jobs },
+    { "GET", "/v1/jobs/overview", GUARD_READ, 0, read_jobs_overview },
+    { "GET", JOB, GUARD_READ, NEEDS_JOB | KEPT, read_job },
+    { "PATCH", JOB, GUARD_WRITE, NEEDS_JOB, act_patch },
+    { "GET", JOB "/plan", GUARD_READ, NEEDS_JOB | KEPT, read_plan },
+    { "GET", JOB "/config", GUARD_READ, NEEDS_JOB | KEPT, read_config },
+    { "GET", JOB "/exceptions", GUARD_READ, NEEDS_JOB | KEPT, read_exceptions },
+    { "GET", JOB "/metrics", GUARD_READ, NEEDS_JOB, read_metrics },
+    { "GET", JOB "/lag", GUARD_READ, NEEDS_JOB | KEPT, read_lag },
+    { "GET", JOB "/vertices/{vertex}", GUARD_READ, NEEDS_JOB, read_vertex },
+    { "GET", JOB "/vertices/{vertex}/backpressure", GUARD_READ, NEEDS_JOB, read_backpressure },
+    { "GET", JOB "/vertices/{vertex}/watermarks", GUARD_READ, NEEDS_JOB, read_watermarks },
+    { "GET", JOB "/checkpoints", GUARD_READ, NEEDS_JOB | KEPT, read_checkpoints },
+    { "POST", JOB "/checkpoints", GUARD_WRITE, NEEDS_JOB, act_checkpoint },
+    { "GET", JOB "/checkpoints/config", GUARD_READ, NEEDS_JOB, read_checkpoint_config },
+    { "GET", JOB "/checkpoints/details/{item}", GUARD_READ, NEEDS_JOB, read_checkpoint },
+    { "GET", JOB "/checkpoints/{item}", GUARD_READ, 0, act_status },
+    { "POST", JOB "/savepoints", GUARD_WRITE, NEEDS_JOB, act_savepoint },
+    { "GET", JOB "/savepoints/{item}", GUARD_READ, 0, act_status },
+    { "POST", JOB "/stop", GUARD_WRITE, NEEDS_JOB, act_stop },
+    { "POST", JOB "/rescale", GUARD_WRITE, NEEDS_JOB, act_rescale },
+    { "GET", JOB "/rescale/{item}", GUARD_READ, 0, act_rescale_status },
 };
+
+_Static_assert(sizeof table / sizeof table[0] <= REMOTE_ROUTES_MAX, "a place for what each route has answered");
 
 const struct route *routes_at(size_t index)
 {
@@ -173,6 +177,49 @@ static bool refuses(const struct weir_remote *remote, const struct route *route,
     return true;
 }
 
+/* ---- What was answered a moment ago ---------------------------------------------------------------------------------- */
+
+void routes_forget(struct weir_remote *remote)
+{
+    for (size_t i = 0; i < REMOTE_ROUTES_MAX; i++) {
+        free(remote->kept[i].text);
+        remote->kept[i].text = NULL;
+    }
+}
+
+/* Without memory for a copy it is made anew, or not kept. */
+static bool answer_again(const struct kept *kept, int64_t now_us, struct answer *answer)
+{
+    if (kept->text == NULL || now_us - kept->at_us > ROUTES_KEPT_US) return false;
+    char *copy = malloc(kept->size);
+    if (copy == NULL) return false;
+    memcpy(copy, kept->text, kept->size);
+    *answer = (struct answer){ .status = 200, .type = kept->type, .text = copy, .size = kept->size };
+    return true;
+}
+
+static void keep(struct kept *kept, int64_t now_us, const struct answer *answer)
+{
+    free(kept->text);
+    kept->text = answer->status == 200 ? malloc(answer->size) : NULL;
+    if (kept->text == NULL) return;
+    memcpy(kept->text, answer->text, answer->size);
+    kept->size = answer->size;
+    kept->type = answer->type;
+    kept->at_us = now_us;
+}
+
+static void answer_route(struct weir_remote *remote, const struct route *route, const struct request *request,
+                         struct answer *answer)
+{
+    struct kept *kept = &remote->kept[route - table];
+    const bool is_kept = (route->traits & ROUTE_IS_KEPT) != 0;
+    if (is_kept && answer_again(kept, request->at_us, answer)) return;
+    route->answer(remote, request, answer);
+    if (is_kept) keep(kept, request->at_us, answer);
+    if (route->right == GUARD_WRITE) routes_forget(remote);
+}
+
 void routes_answer(struct weir_remote *remote, struct request *request, struct answer *answer)
 {
     struct route_parts parts;
@@ -198,9 +245,9 @@ void routes_answer(struct weir_remote *remote, struct request *request, struct a
     pthread_mutex_lock(&remote->mutex);
     if (parts.job[0] != '\0' && strcmp(parts.job, remote->name) != 0)
         answer_problem(answer, 404, "no job '%s' runs here: this is '%s'", parts.job, remote->name);
-    else if (route->needs_job && remote->job == NULL)
+    else if ((route->traits & ROUTE_NEEDS_JOB) != 0 && remote->job == NULL)
         answer_problem(answer, 503, "the job is being started anew");
     else
-        route->answer(remote, request, answer);
+        answer_route(remote, route, request, answer);
     pthread_mutex_unlock(&remote->mutex);
 }

@@ -5,13 +5,18 @@
 
 #include "remote/remote.h"
 
-enum { ROUTES_PART_MAX = 256 };
+enum { ROUTES_PART_MAX = 256, ROUTES_KEPT_US = 100000 };
+
+enum route_trait {
+    ROUTE_NEEDS_JOB = 1, /* not while it is being started anew */
+    ROUTE_IS_KEPT = 2,   /* what it answers depends on the moment alone: whoever asks a moment later gets the same */
+};
 
 struct route {
     const char *method;
     const char *pattern; /* "/v1/jobs/{job}/plan" */
     enum guard_right right;
-    bool needs_job; /* not while it is being started anew */
+    unsigned traits;
     void (*answer)(struct weir_remote *remote, const struct request *request, struct answer *answer);
 };
 const struct route *routes_at(size_t index); /* NULL behind the last */
@@ -25,8 +30,12 @@ struct route_parts {
 const struct route *routes_find(const char *method, const char *path, struct route_parts *parts, int *status,
                                 char allow[64]);
 
-/* Answers a request that the guard lets in, with what it may do: the route's, or a problem. */
+/* Answers a request that the guard lets in, with what it may do: the route's, or a problem.
+ * What takes long to make is made ten times a second at most, however many ask, so that nobody waits long behind it, and
+ * whoever looks after /livez least of all. What is asked behind a change sees it. */
 void routes_answer(struct weir_remote *remote, struct request *request, struct answer *answer);
+/* Under the mutex: what is kept is of another job. */
+void routes_forget(struct weir_remote *remote);
 
 /* ---- read.c --------------------------------------------------------------------------------------------------------- */
 

@@ -179,8 +179,9 @@ static void answer_request(struct weir_remote *remote, struct MHD_Connection *co
                            const char *path, struct upload *upload, struct answer *answer)
 {
     struct request request = {
-        .method = method, .path = path, .body = { upload->body, upload->size }, .query = query_of,
-        .connection = connection, .right = guard_right_of(&remote->guard, header_of(connection, "Authorization")),
+        .at_us = clock_us(CLOCK_MONOTONIC), .method = method, .path = path, .body = { upload->body, upload->size },
+        .query = query_of, .connection = connection,
+        .right = guard_right_of(&remote->guard, header_of(connection, "Authorization")),
         .job = "", .vertex = "", .item = "",
     };
     if (upload->is_too_long)

@@ -11,7 +11,7 @@
 #include "harness/http.h"
 #include "harness/local_job.h"
 #include "harness/unit.h"
-#include "remote/remote.h"
+#include "remote/routes.h"
 #include "weir/generator.h"
 #include "weir/print.h"
 
@@ -598,6 +598,101 @@ START_TEST(a_thousand_connections_leave_room_for_one_more)
 }
 END_TEST
 
+/* All of them are taken in: some say nothing, some dribble, some have asked for much and do not read it. Whoever asks meanwhile
+ * is answered, by the probes as by what takes long, and the job goes on. */
+START_TEST(a_thousand_who_are_slow_hold_up_nobody)
+{
+    static const char *const halves[] = { "", "GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
+                                          "GET " JOB "/checkpoints HTTP/1.1\r\nHost: localhost\r\n\r\n" };
+    static int made[1000];
+    enum { ROOM = 1500 };
+    const int count = allow_descriptors(4 * ROOM) >= 4 * ROOM ? 1000 : 100;
+    close_all();
+    local_job_set("rest.connections", "1500");
+    open_all();
+    for (int i = 0; i < count; i++) {
+        const int small = 4096;
+        made[i] = http_connect(url);
+        ck_assert_int_ge(made[i], 0);
+        (void)setsockopt(made[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        (void)send(made[i], halves[i % 3], strlen(halves[i % 3]), MSG_NOSIGNAL);
+    }
+    for (int i = 0; i < 20; i++) {
+        expect_text("/livez", "alive");
+        expect_text(JOB "/checkpoints", "\"history\":");
+        expect_text("/metrics", "weir_job_running 1");
+    }
+    expect_progress();
+    if (count == 1000) ck_assert_uint_eq(remote->crowded_out, 0);
+    for (int i = 0; i < count; i++) close(made[i]);
+    expect_text("/livez", "alive");
+}
+END_TEST
+
+/* ---- What is made once for all who ask at a time --------------------------------------------------------------------- */
+
+static const char *no_query(void *connection, const char *key)
+{
+    (void)connection;
+    (void)key;
+    return NULL;
+}
+
+/* Free it. */
+static char *answer_at(int64_t at_us, const char *method, const char *path, int status)
+{
+    struct answer answer = { 0 };
+    struct request request = { .at_us = at_us, .method = method, .path = path, .query = no_query, .right = GUARD_WRITE,
+                               .job = "", .vertex = "", .item = "" };
+    routes_answer(remote, &request, &answer);
+    ck_assert_int_eq(answer.status, status);
+    char *text = strndup(answer.text, answer.size);
+    answer_clear(&answer);
+    return text;
+}
+
+static bool is_same(int64_t at_us, const char *before)
+{
+    char *now = answer_at(at_us, "GET", JOB "/checkpoints", 200);
+    const bool same = strcmp(now, before) == 0;
+    free(now);
+    return same;
+}
+
+static void await_another_checkpoint(void)
+{
+    const uint64_t epoch = local_job_status(job).epoch_committed;
+    while (local_job_status(job).epoch_committed < epoch + 2) continue;
+}
+
+START_TEST(what_takes_long_is_made_once_for_a_moment)
+{
+    char *first = answer_at(0, "GET", JOB "/checkpoints", 200);
+    await_another_checkpoint();
+    ck_assert(is_same(1, first));
+    ck_assert(is_same(ROUTES_KEPT_US, first));
+    ck_assert(!is_same(ROUTES_KEPT_US + 1, first));
+    free(first);
+}
+END_TEST
+
+START_TEST(who_has_changed_something_sees_it)
+{
+    char *first = answer_at(0, "GET", JOB "/checkpoints", 200);
+    await_another_checkpoint();
+    free(answer_at(1, "POST", JOB "/checkpoints", 202));
+    ck_assert(!is_same(1, first));
+    free(first);
+    first = answer_at(2, "GET", JOB "/checkpoints", 200);
+    weir_remote_restarted(remote, NULL);
+    free(answer_at(2, "GET", JOB "/checkpoints", 503));
+    weir_remote_restarted(remote, job);
+    await_another_checkpoint();
+    ck_assert(!is_same(2, first));
+    free(first);
+}
+END_TEST
+
 static atomic_bool leave;
 
 static void *ask_again_and_again(void *argument)
@@ -717,6 +812,9 @@ static void add(TCase *tests)
     tcase_add_test(tests, what_cannot_be_listened_at_is_said);
     tcase_add_test(tests, clients_that_vanish_harm_nobody);
     tcase_add_test(tests, a_thousand_connections_leave_room_for_one_more);
+    tcase_add_test(tests, a_thousand_who_are_slow_hold_up_nobody);
+    tcase_add_test(tests, what_takes_long_is_made_once_for_a_moment);
+    tcase_add_test(tests, who_has_changed_something_sees_it);
     tcase_add_test(tests, a_job_may_be_exchanged_while_many_ask);
     tcase_add_test(tests, metrics_are_as_prometheus_reads_them);
 }
