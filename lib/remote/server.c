@@ -233,6 +233,14 @@ static void end_request(void *user, struct MHD_Connection *connection, void **st
     touch(connection);
 }
 
+/* A NUL would end a text before its end: what has one stays as it was sent, and is the name of nothing. */
+static size_t unescape(void *user, struct MHD_Connection *connection, char *text)
+{
+    (void)user;
+    (void)connection;
+    return strstr(text, "%00") == NULL ? MHD_http_unescape(text) : strlen(text);
+}
+
 /* ---- The thread ----------------------------------------------------------------------------------------------------- */
 
 static void tick(struct server *server)
@@ -349,7 +357,8 @@ static bool start_daemon(struct server *server)
     server->daemon = MHD_start_daemon(
         MHD_USE_EPOLL, 0, NULL, NULL, take_request, server, MHD_OPTION_LISTEN_SOCKET, server->listener,
         MHD_OPTION_CONNECTION_LIMIT, server->client_max, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)REMOTE_IDLE_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REMOTE_HEADER_MAX, MHD_OPTION_NOTIFY_CONNECTION, come_or_go, server,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REMOTE_HEADER_MAX, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
+        MHD_OPTION_NOTIFY_CONNECTION, come_or_go, server,
         MHD_OPTION_NOTIFY_COMPLETED, end_request, server, MHD_OPTION_END);
     return server->daemon != NULL;
 }

@@ -195,6 +195,8 @@ START_TEST(what_is_not_there_is_not_found)
     expect_status(404, "GET", "/../../etc/passwd", "", NULL);
     expect_status(404, "GET", "/v1/jobs/..%2f..%2fetc%2fpasswd", "", NULL);
     expect_status(404, "GET", "/%2e%2e/etc/passwd", "", NULL);
+    expect_status(404, "GET", "/livez%00", "", NULL);
+    expect_status(404, "GET", JOB "%00/stop", "", NULL);
 }
 END_TEST
 

@@ -13,7 +13,9 @@
 #include "weir/print.h"
 
 #define TOKEN "write-write-write-write"
-#define HEADERS "Authorization: Bearer " TOKEN "\r\nContent-Type: application/json\r\n"
+#define TOKEN_LINE "Authorization: Bearer " TOKEN "\r\n"
+#define JSON "Content-Type: application/json\r\n"
+#define HEADERS TOKEN_LINE JSON
 
 static yaml_document_t file;
 static weir_job *job;
@@ -334,6 +336,180 @@ START_TEST(what_is_begun_fits_its_schema)
 }
 END_TEST
 
+/* ---- Requests that are drawn from the file --------------------------------------------------------------------------- */
+
+/* Whatever a client may take out of the file, and what it must not: parameters and bodies are drawn from their schemas, and now
+ * and then something is wrong with one thing. The server must answer as the file says, refuse what does not fit, and not
+ * refuse what does. */
+static uint64_t drawn;
+
+static uint32_t below(uint32_t limit) { return unit_random_below(&drawn, limit); }
+static bool chance(uint32_t percent) { return unit_chance(&drawn, percent); }
+
+/* Characters of all kinds, but for those that would end the request line or begin another part of the URL. */
+static void draw_text(FILE *out, uint32_t size_max, bool is_json)
+{
+    static const char plain[] = "abcXYZ019._-", odd[] = "~!$&'()*+,;=:@{}|^<>[]`";
+    static const char *const escaped[] = { "\\n", "\\u0000", "\\\"", "\\\\", "\\ud83d\\ude00", "\xc3\xa9" };
+    static const char *const encoded[] = { "%00", "%2f", "%2e%2e", "%c3%a9", "%ff", "%25" };
+    for (uint32_t n = below(size_max); n > 0; n--) {
+        if (chance(70)) (void)fputc(plain[below(sizeof plain - 1)], out);
+        else if (chance(50)) (void)fputc(odd[below(sizeof odd - 1)], out);
+        else (void)fputs(is_json ? escaped[below(6)] : encoded[below(6)], out);
+    }
+}
+
+static const char *choice_of(yaml_node_t *schema)
+{
+    yaml_node_t *choices = field(schema, "enum");
+    if (choices == NULL) return NULL;
+    const uint32_t count = (uint32_t)(choices->data.sequence.items.top - choices->data.sequence.items.start);
+    return text_of(yaml_document_get_node(&file, choices->data.sequence.items.start[below(count)]));
+}
+
+static void draw_value(FILE *out, yaml_node_t *schema)
+{
+    const char *type = text_of(field(schema, "type")), *choice = choice_of(schema);
+    if (strcmp(type, "boolean") == 0) (void)fputs(chance(50) ? "true" : "false", out);
+    else if (strcmp(type, "integer") == 0) (void)fprintf(out, "%u", 1 + below(chance(50) ? 8 : 100));
+    else if (choice != NULL) (void)fprintf(out, "\"%s\"", choice);
+    else (void)fputc('"', out), draw_text(out, 30, true), (void)fputc('"', out);
+}
+
+static void draw_wrong_value(FILE *out, yaml_node_t *schema)
+{
+    static const char *const wrong[] = { "{}", "[]", "1.5", "-1", "\"neither\"", "true", "0", "1e3", "[true]",
+                                         "99999999999999999999" };
+    const char *type = text_of(field(schema, "type"));
+    for (;;) {
+        const char *value = wrong[below(sizeof wrong / sizeof wrong[0])];
+        if (strcmp(type, "boolean") == 0 && strcmp(value, "true") == 0) continue;
+        if (strcmp(type, "string") == 0 && field(schema, "enum") == NULL && value[0] == '"') continue;
+        (void)fputs(value, out);
+        return;
+    }
+}
+
+static bool is_required(yaml_node_t *schema, const char *name)
+{
+    yaml_node_t *required = field(schema, "required");
+    for (yaml_node_item_t *item = required == NULL ? NULL : required->data.sequence.items.start;
+         item != NULL && item < required->data.sequence.items.top; item++)
+        if (strcmp(text_of(yaml_document_get_node(&file, *item)), name) == 0) return true;
+    return false;
+}
+
+enum flaw { FLAW_NONE, FLAW_VALUE, FLAW_FIELD, FLAW_MISSING, FLAW_SYNTAX, FLAWS };
+
+/* An object of the schema, with one flaw of this kind; where it cannot have that, FLAW_SYNTAX. Free it. */
+static char *draw_body(yaml_node_t *schema, enum flaw flaw)
+{
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    yaml_node_t *properties = field(schema, "properties");
+    bool is_flawed = false;
+    const char *comma = "";
+    (void)fputc('{', out);
+    for (yaml_node_pair_t *pair = properties->data.mapping.pairs.start; pair < properties->data.mapping.pairs.top; pair++) {
+        const char *name = text_of(yaml_document_get_node(&file, pair->key));
+        const bool required = is_required(schema, name), flaws_value = flaw == FLAW_VALUE && !is_flawed;
+        yaml_node_t *property = field(properties, name);
+        if (flaw == FLAW_MISSING && required) is_flawed = true;
+        if ((flaw == FLAW_MISSING && required) || (!required && !flaws_value && chance(50))) continue;
+        (void)fprintf(out, "%s\"%s\":", comma, name);
+        comma = ",";
+        if (flaws_value) draw_wrong_value(out, property), is_flawed = true;
+        else draw_value(out, property);
+    }
+    if (flaw == FLAW_FIELD) (void)fprintf(out, "%s\"other-%u\":1", comma, below(10)), is_flawed = true;
+    if (flaw == FLAW_NONE || is_flawed) (void)fputc('}', out);
+    else (void)fputs(&"},x[]"[1 + below(3)], out);
+    (void)fclose(out);
+    return text;
+}
+
+/* What the body's flaw, or having none of what is asked for, must lead to. */
+static void expect_judged(const char *what, int status, enum flaw flaw, bool has_right, bool is_json)
+{
+    if (!has_right) ck_assert_msg(status == 403 || status == 404, "%s: %d without a right", what, status);
+    else if (!is_json) ck_assert_msg(status == 415 || status == 404, "%s: %d as no JSON", what, status);
+    else if (flaw != FLAW_NONE) ck_assert_msg(status == 400 || status == 404, "%s: %d with a flaw", what, status);
+    else ck_assert_msg(status != 403 && status != 413 && status != 415, "%s: %d without a flaw", what, status);
+}
+
+static void draw_path(const char *pattern, char path[300])
+{
+    char names[3][120];
+    for (int i = 0; i < 3; i++) {
+        FILE *out = fmemopen(names[i], sizeof names[i], "w");
+        if (chance(70)) (void)fputs(i == 0 ? "test" : i == 1 ? "0" : "1", out);
+        else draw_text(out, 30, false);
+        (void)fclose(out);
+    }
+    fill(pattern, names[0], names[1], names[2], path);
+    if (chance(30) && strlen(path) < 150) {
+        FILE *out = fmemopen(path + strlen(path), 140, "w");
+        (void)fputs(chance(50) ? "?mode=" : "?get=", out);
+        draw_text(out, 20, false);
+        (void)fclose(out);
+    }
+}
+
+static void draw_request(const char *method, const char *pattern, yaml_node_t *operation)
+{
+    char path[300], what[400];
+    yaml_node_t *content = field(field(operation, "requestBody"), "content");
+    yaml_node_t *schema = field(field(content, "application/json"), "schema");
+    const bool reads = is_read(method), has_right = reads || chance(80), is_json = reads || chance(90);
+    enum flaw flaw = reads ? FLAW_NONE : (enum flaw)below(FLAWS);
+    /* What would end the job must not come to it. */
+    const bool ends = strcmp(method, "PATCH") == 0 || strstr(pattern, "/stop") != NULL;
+    if (ends && has_right && is_json && flaw == FLAW_NONE) flaw = FLAW_SYNTAX;
+    draw_path(pattern, path);
+    char *body = schema == NULL ? NULL : draw_body(schema, flaw);
+    if (strcmp(method, "PATCH") == 0) (void)snprintf(path, sizeof path, "/v1/jobs/test?mode=no");
+    const int status = expect_described(method, path, operation, !has_right ? JSON : is_json ? HEADERS : TOKEN_LINE, body);
+    (void)snprintf(what, sizeof what, "%s %s %.100s", method, path, body == NULL ? "" : body);
+    ck_assert_msg(status < 500 || status == 501, "%s: %d", what, status);
+    if (schema != NULL) expect_judged(what, status, flaw, has_right, is_json);
+    free(body);
+}
+
+START_TEST(whatever_is_drawn_from_the_file_is_answered_as_it_says)
+{
+    drawn = unit_seed();
+    for (int round = 0; round < 20; round++) walk(draw_request);
+    ck_assert(local_job_status(job).running);
+}
+END_TEST
+
+/* Methods that the file does not have for a path. */
+static void ask_otherwise(const char *method, const char *pattern, yaml_node_t *operation)
+{
+    static const char *const methods[] = { "PUT", "DELETE", "OPTIONS", "TRACE", "POST", "PATCH" };
+    char path[200];
+    (void)operation;
+    yaml_node_t *known = field(field(yaml_document_get_root_node(&file), "paths"), pattern);
+    if (!is_read(method)) return;
+    fill(pattern, "test", "0", "0", path);
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        if (field(known, i == 4 ? "post" : i == 5 ? "patch" : "") != NULL) continue;
+        struct http_answer answer = http_ask(weir_remote_url(remote), methods[i], path, HEADERS, NULL);
+        /* "overview" could be the name of a job, too. */
+        const bool is_name = strcmp(pattern, "/v1/jobs/overview") == 0 && answer.status == 404;
+        ck_assert_msg(answer.status == 405 || is_name, "%s %s: %d", methods[i], path, answer.status);
+        ck_assert(is_name || strstr(http_header(&answer, "Allow"), "GET") != NULL);
+        http_free(&answer);
+    }
+}
+
+START_TEST(a_method_that_is_not_described_is_not_allowed)
+{
+    walk(ask_otherwise);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, begin, end);
@@ -342,6 +518,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, what_is_asked_badly_gets_a_problem_that_is_described);
     tcase_add_test(tests, bodies_are_held_to_what_is_described);
     tcase_add_test(tests, what_is_begun_fits_its_schema);
+    tcase_add_test(tests, whatever_is_drawn_from_the_file_is_answered_as_it_says);
+    tcase_add_test(tests, a_method_that_is_not_described_is_not_allowed);
 }
 
 int main(void) { return unit_main("remote_openapi", add); }
