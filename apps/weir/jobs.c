@@ -225,7 +225,9 @@ static int run_cancel(int argc, char **argv) { return verb_ask_job(&verb_cancel,
 
 #define ABOUT_JOB                                                                                                      \
     "JOB is the name of a job that runs on this machine under this user, or its checkpoint directory; or a URL such\n"   \
-    "as http://localhost:8081, where a job has its rest.port. WEIR_TOKEN in the environment takes the token for that.\n" \
+    "as http://localhost:8081, where a job has its rest.port. WEIR_TOKEN in the environment takes the token for that;\n"  \
+    "for https:// WEIR_TLS_CA takes a file with the authority to trust instead of the system's, WEIR_TLS_CERTIFICATE and\n" \
+    "WEIR_TLS_KEY the files of a certificate to show.\n"                                                                \
     "-o json prints one object instead of lines.\n"                                                                    \
     "\n"                                                                                                               \
     "exit codes: 0 done, 2 usage, 7 no such job, or it does not answer; else as the job itself ended\n"

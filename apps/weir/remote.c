@@ -1,34 +1,37 @@
 #include "remote.h"
 
-#include <errno.h>
-#include <netdb.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <unistd.h>
 
 #include "weir/json.h"
+#include "wire.h"
 
-enum { HOST_MAX = 256, PATH_MAX_BYTES = 1024, REQUEST_MAX = 8192, ANSWER_MAX = 4 << 20, PATIENCE_S = 10, POLL_MS = 100 };
+enum { HOST_MAX = 256, PATH_MAX_BYTES = 1024, REQUEST_MAX = 8192, ANSWER_MAX = 4 << 20, POLL_MS = 100 };
+
+static const char http[] = "http://", https[] = "https://";
 
 struct remote {
+    bool is_secure;
     char host[HOST_MAX], port[16], job[80];
+    char url[HOST_MAX + 32]; /* without a path; behind "://" it is what the Host line says */
     struct weir_error *error;
     int status;   /* of the last answer */
     char *answer; /* whole; its body begins at `body` */
     char *body;
 };
 
-bool remote_is_url(const char *job) { return strncmp(job, "http://", 7) == 0; }
+static bool begins_with(const char *text, const char *start) { return strncmp(text, start, strlen(start)) == 0; }
+
+bool remote_is_url(const char *job) { return begins_with(job, http) || begins_with(job, https); }
 
 /* As http://localhost:8081, with or without the port and a '/' at the end; an IPv6 address in brackets. */
 static enum weir_code parse_url(struct remote *remote, const char *url)
 {
-    const char *at = url + 7, *end;
+    remote->is_secure = begins_with(url, https);
+    const char *at = strstr(url, "://") + 3, *end;
     const bool is_bracketed = *at == '[';
     if (is_bracketed) at++;
     end = at + strcspn(at, is_bracketed ? "]" : ":/");
@@ -42,6 +45,8 @@ static enum weir_code parse_url(struct remote *remote, const char *url)
         return weir_error_set(remote->error, WEIR_USAGE, WEIR_REMEDY_STOP, "'%s' is no URL such as http://localhost:8081", url);
     (void)snprintf(remote->host, sizeof remote->host, "%.*s", (int)(end - at), at);
     (void)snprintf(remote->port, sizeof remote->port, "%.*s", (int)port_size, port);
+    (void)snprintf(remote->url, sizeof remote->url, "%s%s%s%s:%s", remote->is_secure ? https : http, is_bracketed ? "[" : "",
+                   remote->host, is_bracketed ? "]" : "", remote->port);
     return WEIR_OK;
 }
 
@@ -49,61 +54,12 @@ static enum weir_code parse_url(struct remote *remote, const char *url)
 
 static enum weir_code WEIR_PRINTF(2, 3) no_answer(const struct remote *remote, const char *format, ...)
 {
-    char why[300];
+    char why[500];
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(why, sizeof why, format, arguments);
     va_end(arguments);
-    return weir_error_set(remote->error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "http://%s:%s: %s", remote->host, remote->port, why);
-}
-
-static int open_socket(const struct remote *remote)
-{
-    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
-    const struct timeval patience = { .tv_sec = PATIENCE_S };
-    struct addrinfo *addresses;
-    int descriptor = -1;
-    if (getaddrinfo(remote->host, remote->port, &hints, &addresses) != 0) return errno = EHOSTUNREACH, -1;
-    for (const struct addrinfo *at = addresses; descriptor < 0 && at != NULL; at = at->ai_next) {
-        descriptor = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC, at->ai_protocol);
-        if (descriptor < 0) continue;
-        (void)setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-        (void)setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-        if (connect(descriptor, at->ai_addr, at->ai_addrlen) == 0) break;
-        const int reason = errno;
-        close(descriptor);
-        descriptor = -1;
-        errno = reason;
-    }
-    freeaddrinfo(addresses);
-    return descriptor;
-}
-
-static bool send_all(int descriptor, const char *text, size_t size)
-{
-    while (size > 0) {
-        const ssize_t sent = send(descriptor, text, size, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR) continue;
-        if (sent <= 0) return false;
-        text += sent;
-        size -= (size_t)sent;
-    }
-    return true;
-}
-
-/* Until the other side closes. */
-static bool receive_all(int descriptor, char *answer)
-{
-    size_t used = 0;
-    for (;;) {
-        const ssize_t size = recv(descriptor, answer + used, ANSWER_MAX - 1 - used, 0);
-        if (size < 0 && errno == EINTR) continue;
-        if (size < 0) return false;
-        used += (size_t)size;
-        answer[used] = '\0';
-        if (size == 0) return used > 0;
-        if (used == ANSWER_MAX - 1) return errno = EMSGSIZE, false;
-    }
+    return weir_error_set(remote->error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "%s: %s", remote->url, why);
 }
 
 /* problem+json has a sentence. */
@@ -111,15 +67,26 @@ static enum weir_code refused(const struct remote *remote)
 {
     struct weir_json_line problem;
     const enum weir_code code = remote->status == 400 || remote->status == 404 ? WEIR_USAGE : WEIR_ENVIRONMENT;
-    const char *advice = remote->status == 401 || remote->status == 403 ? "; WEIR_TOKEN takes the token" : "";
+    const char *advice = remote->status != 401 && remote->status != 403 ? ""
+                         : strstr(remote->body, "certificate") != NULL  ? "; WEIR_TLS_CERTIFICATE and WEIR_TLS_KEY take one"
+                                                                        : "; WEIR_TOKEN takes the token";
     if (weir_json_read(&problem, remote->body, strlen(remote->body)) == NULL) {
         const struct weir_bytes detail = weir_json_find(&problem, "detail").bytes;
         if (detail.size > 0)
-            return weir_error_set(remote->error, code, WEIR_REMEDY_STOP, "http://%s:%s: %.*s%s", remote->host, remote->port,
-                                  (int)detail.size, detail.data, advice);
+            return weir_error_set(remote->error, code, WEIR_REMEDY_STOP, "%s: %.*s%s", remote->url, (int)detail.size,
+                                  detail.data, advice);
     }
-    return weir_error_set(remote->error, code, WEIR_REMEDY_STOP, "http://%s:%s answers with status %d%s", remote->host,
-                          remote->port, remote->status, advice);
+    return weir_error_set(remote->error, code, WEIR_REMEDY_STOP, "%s answers with status %d%s", remote->url,
+                          remote->status, advice);
+}
+
+static enum weir_code receive(struct remote *remote, const char *request, size_t size)
+{
+    struct wire wire;
+    const bool is_answered = wire_open(&wire, remote->host, remote->port, remote->is_secure) &&
+                             wire_send(&wire, request, size) && wire_receive(&wire, remote->answer, ANSWER_MAX);
+    wire_close(&wire);
+    return is_answered ? WEIR_OK : no_answer(remote, "%s", wire.why);
 }
 
 /* `body` NULL: none. The answer stays until the next request. */
@@ -128,18 +95,13 @@ static enum weir_code exchange(struct remote *remote, const char *method, const 
     char request[REQUEST_MAX];
     const char *token = getenv("WEIR_TOKEN");
     const int size = snprintf(request, sizeof request,
-                              "%s %s HTTP/1.1\r\nHost: %s:%s\r\nConnection: close\r\nAccept: application/json\r\n%s%s%s"
+                              "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nAccept: application/json\r\n%s%s%s"
                               "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                              method, path, remote->host, remote->port, token == NULL ? "" : "Authorization: Bearer ",
+                              method, path, strstr(remote->url, "://") + 3, token == NULL ? "" : "Authorization: Bearer ",
                               token == NULL ? "" : token, token == NULL ? "" : "\r\n", body == NULL ? (size_t)0 : strlen(body),
                               body == NULL ? "" : body);
     if (size < 0 || (size_t)size >= sizeof request) return no_answer(remote, "the request is too long");
-    const int descriptor = open_socket(remote);
-    if (descriptor < 0) return no_answer(remote, "%s", strerror(errno));
-    const bool is_answered = send_all(descriptor, request, (size_t)size) && receive_all(descriptor, remote->answer);
-    const int reason = errno;
-    close(descriptor);
-    if (!is_answered) return no_answer(remote, "no answer: %s", reason == EAGAIN ? "it takes too long" : strerror(reason));
+    if (receive(remote, request, (size_t)size) != WEIR_OK) return remote->error->code;
     char *end = strstr(remote->answer, "\r\n\r\n");
     if (sscanf(remote->answer, "HTTP/1.%*d %d", &remote->status) != 1 || end == NULL)
         return no_answer(remote, "whoever answers there does not speak HTTP");

@@ -1,5 +1,6 @@
-/* Jobs on other machines: a job that is named by a URL such as http://localhost:8081 is asked over HTTP (lib/remote). Tokens
- * come from the environment, WEIR_TOKEN, because a command line is seen by everybody on the machine. */
+/* Jobs on other machines: a job that is named by a URL such as http://localhost:8081 is asked over HTTP (lib/remote), or HTTPS
+ * (wire.h says whom it trusts). Tokens come from the environment, WEIR_TOKEN, because a command line is seen by everybody on the
+ * machine. */
 #ifndef WEIR_REMOTE_H
 #define WEIR_REMOTE_H
 

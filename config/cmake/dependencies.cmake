@@ -61,6 +61,11 @@ if(NOT WEIR_MICROHTTPD_FOUND)
   message(FATAL_ERROR "libmicrohttpd 0.9.75 or newer is missing. Run config/setup build.")
 endif()
 
+pkg_check_modules(WEIR_GNUTLS QUIET IMPORTED_TARGET gnutls>=3.7)
+if(NOT WEIR_GNUTLS_FOUND)
+  message(FATAL_ERROR "GnuTLS 3.7 or newer is missing. Run config/setup build.")
+endif()
+
 # An allocator made for threads halves the cost of a consumed record. Programs link it, the libraries never do.
 find_library(WEIR_ALLOCATOR NAMES tcmalloc_minimal tcmalloc jemalloc)
 if(NOT WEIR_ALLOCATOR)

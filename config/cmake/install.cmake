@@ -132,7 +132,7 @@ foreach(library IN LISTS weir_libraries)
   if(library STREQUAL "kafka")
     string(PREPEND pc_libs_private "${weir_kafka_libs_private} ")
   elseif(library STREQUAL "remote") # not Requires.private either: it would draw in what gnutls is made of
-    string(PREPEND pc_libs_private "-lmicrohttpd ")
+    string(PREPEND pc_libs_private "-lmicrohttpd -lgnutls ")
   endif()
   configure_file(config/cmake/pkg-config.pc.in ${PROJECT_BINARY_DIR}/package/${pc_name}.pc @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/package/${pc_name}.pc DESTINATION ${weir_pc_folder} COMPONENT development)

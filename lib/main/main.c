@@ -170,6 +170,16 @@ static void open_control(struct run *run)
     progress_note(run->progress, WEIR_LOG_WARN, error.code, text);
 }
 
+/* Of an error the start itself tells. */
+static void log_warning(void *user, const struct weir_finding *finding)
+{
+    struct run *run = user;
+    char text[1000];
+    if (finding->severity == WEIR_SEVERITY_ERROR) return;
+    (void)snprintf(text, sizeof(text), "%s: %s. %s", finding->check, finding->problem, finding->advice);
+    progress_note(run->progress, WEIR_LOG_WARN, WEIR_OK, text);
+}
+
 /* Before there is a job: what is wrong with it is wrong before anything is touched. */
 static enum weir_code open_remote(struct run *run, struct weir_error *error)
 {
@@ -181,6 +191,7 @@ static enum weir_code open_remote(struct run *run, struct weir_error *error)
     const enum weir_code code = weir_remote_start(&run->remote, error, .config = run->config, .name = run->parsed->job,
                                                   .program = run->parsed->program, .rescale = rescale_later, .user = run);
     if (code != WEIR_OK) return code;
+    weir_remote_examine(run->config, log_warning, run);
     (void)snprintf(text, sizeof(text), "remote interface at %s", weir_remote_url(run->remote));
     progress_note(run->progress, WEIR_LOG_INFO, WEIR_OK, text);
     return WEIR_OK;

@@ -1,6 +1,7 @@
 #include "main/validate.h"
 
 #include "main/text.h"
+#include "weir/remote.h"
 
 struct validation {
     const struct main_options *parsed;
@@ -79,6 +80,7 @@ int validate_job(const struct main_options *parsed, weir_graph *graph, const wei
     struct validation validation = { .parsed = parsed, .code = WEIR_OK };
     const struct weir_job_options options = { .size = sizeof(options), .name = parsed->job, .program = parsed->program };
     if (parsed->as_json) printf("{\"job\": \"%s\", \"findings\": [", parsed->job);
+    weir_remote_examine(config, take, &validation);
     if (weir_job_create(graph, config, &options, &job, &error) == WEIR_OK) {
         weir_job_examine(job, take, &validation);
         weir_job_destroy(job);

@@ -20,14 +20,16 @@ enum weir_code guard_init(struct guard *guard, const weir_config *config, bool i
         .read_token = weir_config_text(config, "rest.read-token"),
         .write_token = weir_config_text(config, "rest.write-token"),
         .allowed_hosts = weir_config_text(config, "rest.allowed-hosts"),
+        .wants_certificate = weir_config_bool(config, "security.ssl.rest.authentication-enabled"),
     };
     enum weir_code code = check_token("rest.read-token", guard->read_token, error);
     if (code == WEIR_OK) code = check_token("rest.write-token", guard->write_token, error);
     if (code != WEIR_OK) return code;
-    if (guard->read_token != NULL || is_loopback) return WEIR_OK;
+    if (guard->read_token != NULL || guard->wants_certificate || is_loopback) return WEIR_OK;
     return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
                           "rest.bind-address is '%s', where others than this machine can ask, and there is no "
-                          "rest.read-token: set one (rest.read-token.file takes it from a file), or listen on localhost",
+                          "rest.read-token: set one (rest.read-token.file takes it from a file), ask for certificates "
+                          "(security.ssl.rest.authentication-enabled), or listen on localhost",
                           weir_config_text(config, "rest.bind-address"));
 }
 
@@ -41,8 +43,9 @@ static bool is_same(const char *given, const char *token)
     return different == 0;
 }
 
-enum guard_right guard_right_of(const struct guard *guard, const char *authorization)
+enum guard_right guard_right_of(const struct guard *guard, const char *authorization, bool has_certificate)
 {
+    if (guard->wants_certificate && !has_certificate) return GUARD_NOTHING;
     static const char scheme[] = "Bearer ";
     const bool is_bearer = authorization != NULL && strncasecmp(authorization, scheme, sizeof scheme - 1) == 0;
     const char *given = is_bearer ? authorization + sizeof scheme - 1 : "";

@@ -8,13 +8,77 @@
 #include "remote/routes.h"
 #include "remote/server.h"
 
+enum { CERTIFICATE_WARNING_S = 14 * 86400 };
+
 static void destroy(struct weir_remote *remote)
 {
     rates_reset(&remote->rates, NULL, 0);
     routes_forget(remote);
+    tls_deinit(&remote->tls);
     pthread_mutex_destroy(&remote->mutex);
     free(remote);
 }
+
+/* ---- Looking at the configuration ----------------------------------------------------------------------------------- */
+
+struct examination {
+    weir_finding_fn *found;
+    void *user;
+};
+
+static void tell(const struct examination *examination, enum weir_severity severity, enum weir_code code, const char *check,
+                 const char *problem, const char *advice)
+{
+    const struct weir_finding finding = { .check = check, .severity = severity, .code = code, .problem = problem,
+                                          .advice = advice };
+    examination->found(examination->user, &finding);
+}
+
+static void examine_times(const struct examination *examination, const struct tls *tls, const char *path)
+{
+    const int64_t now_s = clock_us(CLOCK_REALTIME) / 1000000;
+    const bool is_over = tls->valid_until_s < now_s, is_early = tls->valid_from_s > now_s;
+    if (!is_over && !is_early && tls->valid_until_s - now_s > CERTIFICATE_WARNING_S) return;
+    const time_t at = is_early ? tls->valid_from_s : tls->valid_until_s;
+    struct tm parts;
+    char date[40], problem[400];
+    (void)strftime(date, sizeof date, "%Y-%m-%d %H:%M UTC", gmtime_r(&at, &parts));
+    (void)snprintf(problem, sizeof problem, "the certificate of %.200s %s %s", path,
+                   is_over ? "is not valid any more since" : is_early ? "is not valid before" : "expires at", date);
+    tell(examination, WEIR_SEVERITY_WARNING, WEIR_OK, "rest-certificate-time", problem,
+         is_early ? "Look at this machine's clock; clients refuse to speak to the job until then."
+                  : "Put a new one in its place and start the job anew; behind that time clients refuse to speak to it.");
+}
+
+static void examine_server(const struct examination *examination, const weir_config *config, const struct tls *tls,
+                           bool is_loopback)
+{
+    char problem[300];
+    if (tls->is_enabled) examine_times(examination, tls, weir_config_text(config, "security.ssl.rest.certificate"));
+    if (tls->is_enabled || is_loopback) return;
+    (void)snprintf(problem, sizeof problem,
+                   "rest.bind-address is '%.200s' without HTTPS: tokens and answers can be read on their way",
+                   weir_config_text(config, "rest.bind-address"));
+    tell(examination, WEIR_SEVERITY_WARNING, WEIR_OK, "rest-unencrypted", problem,
+         "Set security.ssl.rest.enabled with a certificate and its key, or listen on localhost behind a proxy that has them.");
+}
+
+void weir_remote_examine(const weir_config *config, weir_finding_fn *found, void *user)
+{
+    const struct examination examination = { found, user };
+    struct weir_error error;
+    struct guard guard;
+    struct tls tls = { 0 };
+    if (weir_config_text(config, "rest.port") == NULL) return;
+    const bool is_loopback = server_is_loopback(weir_config_text(config, "rest.bind-address"));
+    enum weir_code code = guard_init(&guard, config, is_loopback, &error);
+    if (code == WEIR_OK) code = tls_init(&tls, config, &error);
+    if (code == WEIR_OK) examine_server(&examination, config, &tls, is_loopback);
+    else tell(&examination, WEIR_SEVERITY_ERROR, code, "rest-refused", error.text, "Correct it, or leave rest.port out.");
+    tls_deinit(&tls);
+}
+
+/* ---- Life ----------------------------------------------------------------------------------------------------------- */
 
 enum weir_code weir_remote_start_(const struct weir_remote_options *given, weir_remote **made, struct weir_error *error)
 {
@@ -35,6 +99,7 @@ enum weir_code weir_remote_start_(const struct weir_remote_options *given, weir_
     rates_reset(&remote->rates, remote->job, clock_us(CLOCK_MONOTONIC));
     const bool is_loopback = server_is_loopback(weir_config_text(options.config, "rest.bind-address"));
     enum weir_code code = guard_init(&remote->guard, options.config, is_loopback, error);
+    if (code == WEIR_OK) code = tls_init(&remote->tls, options.config, error);
     if (code == WEIR_OK) code = server_start(remote, &remote->server, error);
     if (code == WEIR_OK) *made = remote;
     else destroy(remote);

@@ -4,6 +4,7 @@
  *   bytes ──> request ──> body, limits, time ──> who asks, whence ──> path and method ──> answer: JSON, text
  *
  *   server.c   the thread, connections and their limits, the life of a request
+ *   tls.h      certificates, the server's and its clients'
  *   guard.h    Host, Origin and tokens: may this request be answered at all?
  *   routes.h   the table of paths
  *   read.c     what GET answers about the job          act.c     what POST and PATCH begin, and how it went
@@ -31,6 +32,7 @@
 
 #include "remote/guard.h"
 #include "remote/rates.h"
+#include "remote/tls.h"
 
 enum {
     REMOTE_BODY_MAX = 16 * 1024,
@@ -70,6 +72,7 @@ struct weir_remote {
     /* Set at the start. */
     struct weir_remote_options options;
     struct guard guard;
+    struct tls tls;
     char name[72], program[72], url[300];
     int64_t started_ms; /* since 1970 */
 
@@ -109,6 +112,7 @@ struct request {
     const char *(*query)(void *connection, const char *key);
     void *connection;
     enum guard_right right; /* that whoever asks has */
+    bool has_certificate;
 };
 
 /* Errors as RFC 9457 has them: {"type": "about:blank", "title", "status", "detail"}. */

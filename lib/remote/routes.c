@@ -168,7 +168,9 @@ static bool refuses(const struct weir_remote *remote, const struct route *route,
                     struct answer *answer)
 {
     if (request->right >= route->right) return false;
-    if (request->right == GUARD_NOTHING)
+    if (remote->guard.wants_certificate && !request->has_certificate)
+        answer_problem(answer, 401, "a certificate is wanted that an authority in the file of security.ssl.rest.ca has signed");
+    else if (request->right == GUARD_NOTHING)
         answer_problem(answer, 401, "a token is wanted: Authorization: Bearer TOKEN");
     else if (remote->guard.write_token == NULL)
         answer_problem(answer, 403, "nothing can be changed here, because no rest.write-token is configured");

@@ -21,6 +21,9 @@
 
 enum { TICK_MS = 1000, CONNECTIONS_MIN = 4 };
 
+/* In GnuTLS's words. */
+static char priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+
 /* A connection. */
 struct client {
     int descriptor;   /* -1 = a free place */
@@ -175,13 +178,20 @@ static bool is_json(const char *type)
            (type[sizeof json - 1] == '\0' || type[sizeof json - 1] == ';' || type[sizeof json - 1] == ' ');
 }
 
+static bool shows_certificate(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    return info != NULL && tls_client_is_known(info->tls_session);
+}
+
 static void answer_request(struct weir_remote *remote, struct MHD_Connection *connection, const char *method,
                            const char *path, struct upload *upload, struct answer *answer)
 {
+    const bool has_certificate = remote->tls.asks_clients && shows_certificate(connection);
     struct request request = {
         .at_us = clock_us(CLOCK_MONOTONIC), .method = method, .path = path, .body = { upload->body, upload->size },
-        .query = query_of, .connection = connection,
-        .right = guard_right_of(&remote->guard, header_of(connection, "Authorization")),
+        .query = query_of, .connection = connection, .has_certificate = has_certificate,
+        .right = guard_right_of(&remote->guard, header_of(connection, "Authorization"), has_certificate),
         .job = "", .vertex = "", .item = "",
     };
     if (upload->is_too_long)
@@ -327,8 +337,9 @@ static bool name_url(struct server *server)
         getnameinfo((struct sockaddr *)&address, size, host, sizeof host, port, sizeof port,
                     NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         return false;
-    (void)snprintf(remote->url, sizeof remote->url, address.ss_family == AF_INET6 ? "http://[%s]:%s" : "http://%s:%s", host,
-                   port);
+    const bool is_six = address.ss_family == AF_INET6;
+    (void)snprintf(remote->url, sizeof remote->url, "%s://%s%s%s:%s", remote->tls.is_enabled ? "https" : "http",
+                   is_six ? "[" : "", host, is_six ? "]" : "", port);
     return true;
 }
 
@@ -354,12 +365,21 @@ static bool start_thread(struct server *server)
 
 static bool start_daemon(struct server *server)
 {
+    const struct tls *tls = &server->remote->tls;
+    struct MHD_OptionItem secure[] = {
+        { MHD_OPTION_HTTPS_MEM_CERT, 0, tls->certificate },
+        { MHD_OPTION_HTTPS_MEM_KEY, 0, (char *)(uintptr_t)tls->key },
+        { MHD_OPTION_HTTPS_PRIORITIES, 0, priorities },
+        { tls->asks_clients ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, tls->authorities },
+        { MHD_OPTION_END, 0, NULL },
+    };
+    if (!tls->is_enabled) secure[0].option = MHD_OPTION_END;
     server->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL, 0, NULL, NULL, take_request, server, MHD_OPTION_LISTEN_SOCKET, server->listener,
+        MHD_USE_EPOLL | (tls->is_enabled ? MHD_USE_TLS : 0), 0, NULL, NULL, take_request, server,
+        MHD_OPTION_LISTEN_SOCKET, server->listener, MHD_OPTION_ARRAY, secure,
         MHD_OPTION_CONNECTION_LIMIT, server->client_max, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)REMOTE_IDLE_S,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REMOTE_HEADER_MAX, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
-        MHD_OPTION_NOTIFY_CONNECTION, come_or_go, server,
-        MHD_OPTION_NOTIFY_COMPLETED, end_request, server, MHD_OPTION_END);
+        MHD_OPTION_NOTIFY_CONNECTION, come_or_go, server, MHD_OPTION_NOTIFY_COMPLETED, end_request, server, MHD_OPTION_END);
     return server->daemon != NULL;
 }
 

@@ -106,12 +106,21 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
     X("rest.port", I64, NULL, 0, 65535, NULL,                                                                          \
       "Where the job answers over HTTP; 0 = any port that is free. Not set: nowhere.")                                 \
     X("rest.bind-address", TEXT, "localhost", 0, 0, NULL,                                                              \
-      "The address where it answers; one that other machines can reach needs rest.read-token.")                        \
+      "The address where it answers; one that other machines can reach needs a read token or clients' certificates.")  \
     X("rest.read-token", TEXT, NULL, 0, 0, NULL, "What reading over HTTP takes; not set: nothing, from this machine.") \
     X("rest.write-token", TEXT, NULL, 0, 0, NULL, "What changing anything over HTTP takes; not set: nobody can.")      \
     X("rest.allowed-hosts", TEXT, NULL, 0, 0, NULL,                                                                    \
       "Names by which the machine is asked over HTTP, with commas between them; addresses and localhost always are.")  \
     X("rest.connections", I64, "256", 4, 65536, NULL, "Connections over HTTP at a time.")                              \
+    X("security.ssl.rest.enabled", BOOL, "false", 0, 0, NULL, "Answer over HTTPS, and no longer over HTTP.")           \
+    X("security.ssl.rest.certificate", TEXT, NULL, 0, 0, NULL,                                                         \
+      "File in PEM: the certificate to answer with, and behind it those that lead to its authority.")                  \
+    X("security.ssl.rest.key", TEXT, NULL, 0, 0, NULL,                                                                 \
+      "The certificate's key in PEM; security.ssl.rest.key.file names the file.")                                      \
+    X("security.ssl.rest.authentication-enabled", BOOL, "false", 0, 0, NULL,                                           \
+      "Whoever asks over HTTPS needs a certificate, too; only the page, its description and the probes are open.")     \
+    X("security.ssl.rest.ca", TEXT, NULL, 0, 0, NULL,                                                                  \
+      "File in PEM: the authorities that sign the certificates of those who ask.")                                     \
     X("start.takeover", BOOL, "false", 0, 0, NULL, "Take a job over that belongs to another store or plan.")           \
     X("start.position", CHOICE, "verify", 0, 0, "verify|ledger|group|start",                                           \
       "Which position counts where they differ; start: of a savepoint, its state, and positions as for a new job.")    \

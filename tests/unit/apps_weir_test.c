@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "harness/certificates.h"
 #include "harness/process.h"
 #include "harness/unit.h"
 #include "weir/weir.h"
@@ -213,21 +214,21 @@ END_TEST
 
 #define TOKEN "0123456789abcdef-test"
 
-/* Starts a long job that answers over HTTP, runs `script` with its address in $url, and waits for its end: the exit status of
- * the job. */
-static int with_remote_job(const char *script)
+/* Starts a long job that answers over HTTP, with `options` beside, runs `script` with its address in $url, and waits for its end:
+ * the exit status of the job. */
+static int with_remote_job(const char *options, const char *script)
 {
     const char *folder = process_folder();
     return shell("cd '%s'; export PATH=" WEIR_BINARY_DIR "/apps:$PATH; "
                  "sample-aggregating --records 3000000000 --bounded --job far --checkpoint-dir . -X rest.port=0 "
-                 "-X rest.write-token=" TOKEN " >out 2>log & job=$!; "
+                 "-X rest.write-token=" TOKEN " %s >out 2>log & job=$!; "
                  "for i in $(seq 1 1000); do grep -q 'running, incarnation' log && break; sleep 0.02; done; "
-                 "url=$(sed -n 's/.*remote interface at //p' log); exec 2>&1; %s; wait $job", folder, script);
+                 "url=$(sed -n 's/.*remote interface at //p' log); exec 2>&1; %s; wait $job", folder, options, script);
 }
 
 START_TEST(a_job_is_asked_by_its_url)
 {
-    ck_assert_int_eq(with_remote_job("weir status $url; weir status -o json $url; export WEIR_TOKEN=" TOKEN "; "
+    ck_assert_int_eq(with_remote_job("", "weir status $url; weir status -o json $url; export WEIR_TOKEN=" TOKEN "; "
                                      "weir checkpoint $url; echo checkpoint $?; weir rescale $url -p 2; echo rescale $?; "
                                      "weir stop $url; echo stop $?"), 0);
     expect("name                     far\n");
@@ -241,13 +242,40 @@ END_TEST
 
 START_TEST(a_job_elsewhere_wants_its_token_to_be_changed)
 {
-    ck_assert_int_eq(with_remote_job("weir checkpoint $url; echo without $?; WEIR_TOKEN=wrong weir cancel $url; echo wrong $?; "
+    ck_assert_int_eq(with_remote_job("", "weir checkpoint $url; echo without $?; "
+                                     "WEIR_TOKEN=wrong weir cancel $url; echo wrong $?; "
                                      "WEIR_TOKEN=" TOKEN " weir cancel $url; echo right $?"), 0);
     expect("WEIR_TOKEN takes the token");
     expect("without 7\n");
     expect("wrong 7\n");
     expect("right 0\n");
     ck_assert_ptr_null(strstr(output, TOKEN));
+}
+END_TEST
+
+/* Its name must be right, its authority known, and what it asks for shown. */
+START_TEST(a_job_is_asked_over_https)
+{
+    static const char options[] =
+        "-X security.ssl.rest.enabled=true -X security.ssl.rest.certificate=server.pem -X security.ssl.rest.key.file=server.key "
+        "-X security.ssl.rest.authentication-enabled=true -X security.ssl.rest.ca=ca.pem -X rest.bind-address=0.0.0.0";
+    static const char script[] =
+        "export WEIR_TOKEN=" TOKEN "; url=https://127.0.0.1:${url##*:}; weir status $url; echo unknown $?; "
+        "weir status http${url#https}; echo plain $?; "
+        "export WEIR_TLS_CA=ca.pem; weir status $url; echo bare $?; "
+        "export WEIR_TLS_CERTIFICATE=client.pem; weir status $url; echo half $?; "
+        "export WEIR_TLS_KEY=client.key; weir status $(echo $url | sed s/0.0.1:/0.0.2:/); echo name $?; "
+        "weir status $url; weir checkpoint $url; echo checkpoint $?; weir cancel $url; echo cancel $?";
+    certificates_make(process_folder());
+    ck_assert_int_eq(with_remote_job(options, script), 0);
+    expect("WEIR_TLS_CA takes a file with its authority.\nunknown 7\n");
+    expect("plain 7\n");
+    expect("WEIR_TLS_CERTIFICATE and WEIR_TLS_KEY take one\nbare 7\n");
+    expect("WEIR_TLS_CERTIFICATE and WEIR_TLS_KEY belong together, and one of them is not set\nhalf 7\n");
+    expect("does not match the expected.\nname 7\n");
+    expect("name                     far\n");
+    expect("checkpoint 0\n");
+    expect("cancel 0\n");
 }
 END_TEST
 
@@ -316,6 +344,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, every_verb_has_help_and_refuses_what_it_does_not_know);
     tcase_add_test(tests, a_job_is_asked_by_its_url);
     tcase_add_test(tests, a_job_elsewhere_wants_its_token_to_be_changed);
+    tcase_add_test(tests, a_job_is_asked_over_https);
     tcase_add_test(tests, a_url_where_nobody_answers_is_told);
     tcase_add_test(tests, the_reference_page_has_every_key);
     tcase_add_test(tests, manual_pages_are_well_formed);

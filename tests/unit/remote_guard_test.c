@@ -65,15 +65,15 @@ START_TEST(rights_come_from_tokens)
     const struct guard none = { 0 }, write_only = { .write_token = WRITE_TOKEN },
                        both = { .read_token = READ_TOKEN, .write_token = WRITE_TOKEN }, read_only = { .read_token = READ_TOKEN };
     const char *read_line = "Bearer " READ_TOKEN, *write_line = "bearer " WRITE_TOKEN;
-    ck_assert_int_eq(guard_right_of(&none, NULL), GUARD_READ);
-    ck_assert_int_eq(guard_right_of(&none, write_line), GUARD_READ);
-    ck_assert_int_eq(guard_right_of(&write_only, NULL), GUARD_READ);
-    ck_assert_int_eq(guard_right_of(&write_only, write_line), GUARD_WRITE);
-    ck_assert_int_eq(guard_right_of(&both, NULL), GUARD_NOTHING);
-    ck_assert_int_eq(guard_right_of(&both, read_line), GUARD_READ);
-    ck_assert_int_eq(guard_right_of(&both, write_line), GUARD_WRITE);
-    ck_assert_int_eq(guard_right_of(&read_only, read_line), GUARD_READ);
-    ck_assert_int_eq(guard_right_of(&read_only, write_line), GUARD_NOTHING);
+    ck_assert_int_eq(guard_right_of(&none, NULL, false), GUARD_READ);
+    ck_assert_int_eq(guard_right_of(&none, write_line, false), GUARD_READ);
+    ck_assert_int_eq(guard_right_of(&write_only, NULL, false), GUARD_READ);
+    ck_assert_int_eq(guard_right_of(&write_only, write_line, false), GUARD_WRITE);
+    ck_assert_int_eq(guard_right_of(&both, NULL, false), GUARD_NOTHING);
+    ck_assert_int_eq(guard_right_of(&both, read_line, false), GUARD_READ);
+    ck_assert_int_eq(guard_right_of(&both, write_line, false), GUARD_WRITE);
+    ck_assert_int_eq(guard_right_of(&read_only, read_line, false), GUARD_READ);
+    ck_assert_int_eq(guard_right_of(&read_only, write_line, false), GUARD_NOTHING);
 }
 END_TEST
 
@@ -86,7 +86,7 @@ START_TEST(a_token_that_is_nearly_right_is_wrong)
         "Bearer " READ_TOKEN " ",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
-        ck_assert_msg(guard_right_of(&guard, wrong[i]) == GUARD_NOTHING, "'%s'", wrong[i]);
+        ck_assert_msg(guard_right_of(&guard, wrong[i], false) == GUARD_NOTHING, "'%s'", wrong[i]);
 }
 END_TEST
 

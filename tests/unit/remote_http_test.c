@@ -509,6 +509,7 @@ START_TEST(no_secret_is_ever_shown)
     local_job_set("rest.write-token", canary);
     local_job_set("kafka.sasl.password", canary);
     local_job_set("kafka.ssl.key.pem", canary);
+    local_job_set("security.ssl.rest.key", canary);
     local_job_set("kafka.sasl.oauthbearer.client.secret", canary);
     open_all();
     char headers[100];

@@ -31,8 +31,13 @@ struct weir_remote_options {
     void *user;
 };
 
-/* WEIR_USAGE: something else than this machine may ask, and there is no token; or a token is too short. WEIR_ENVIRONMENT: the
- * port is taken. */
+/* Looks at rest. and security.ssl.rest. and hands over what is wrong, with which weir_remote_start would refuse, and what ought
+ * to be known: that what is sent can be read by others, that a certificate has expired, or soon will have. Nothing where
+ * rest.port is not set. `weir validate` prints all of it, weir_main logs the warnings. */
+WEIR_API void weir_remote_examine(const weir_config *config, weir_finding_fn *found, void *user);
+
+/* WEIR_USAGE: something else than this machine may ask, and there is neither a token nor certificates are asked for; a token is
+ * too short; keys that make no sense together. WEIR_ENVIRONMENT: the port is taken, or a certificate cannot be used. */
 WEIR_API enum weir_code weir_remote_start_(const struct weir_remote_options *options, weir_remote **remote,
                                            struct weir_error *error);
 #define weir_remote_start(remote, error, ...)                                                                          \
