@@ -360,7 +360,7 @@ END_TEST
 START_TEST(a_browser_shows_the_job)
 {
     char command[400], line[4000];
-    bool shows_state = false, shows_vertex = false;
+    bool shows_state = false, shows_vertex = false, shows_rate = false;
     if (getenv("WEIR_TEST_CHROMIUM") == NULL) {
         (void)fprintf(stderr, "WEIR_TEST_CHROMIUM does not name a browser: the page was not looked at in one\n");
         return;
@@ -373,9 +373,10 @@ START_TEST(a_browser_shows_the_job)
     while (fgets(line, sizeof line, page) != NULL) {
         shows_state |= strstr(line, "chip RUNNING") != NULL;
         shows_vertex |= strstr(line, "pass -&gt; out: ") != NULL;
+        shows_rate |= strstr(line, " /s</text>") != NULL;
     }
     ck_assert_int_eq(pclose(page), 0);
-    ck_assert(shows_state && shows_vertex);
+    ck_assert(shows_state && shows_vertex && shows_rate);
 }
 END_TEST
 
