@@ -358,6 +358,7 @@ static void evict(struct shard *shard, struct table *table, uint32_t tag, uint32
         shard->cache.has_all = false;
     }
     shard->cache.evictions++;
+    shard_forget_head(shard, reference);
     table_remove(table, tag, reference);
     entry_destroy(&shard->entries, reference);
 }

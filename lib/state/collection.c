@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+#include "base/hash_inline.h"
+
 enum {
     /* So few elements are dropped by the clear itself. */
     CLEAR_AT_ONCE = 16,
@@ -26,25 +28,58 @@ struct unit shard_head_unit(uint32_t state, const struct state_key *key, struct 
     return unit;
 }
 
-/* NULL when there is none. */
-static struct head *find_head(struct shard *shard, uint32_t state, const struct state_key *key)
+static inline bool is_plain(const struct state_key *key)
+{
+    return !weir_is_set(key->name_space) && !weir_is_null(key->key) && key->key.size <= ENTRY_NAME_MAX;
+}
+
+static __attribute__((noinline)) uint32_t look_for_head(struct shard *shard, uint32_t state, const struct state_key *key)
 {
     struct state_key name;
     const struct unit unit = shard_head_unit(state, key, &name);
-    const uint32_t reference = shard_look(shard, &unit);
-    if (reference == SLAB_NONE) return NULL;
-    struct entry *entry = entry_at(&shard->entries, reference);
-    return entry->flags & ENTRY_REMOVED ? NULL : entry_head(entry);
+    return shard_look(shard, &unit);
+}
+
+/* The head's entry, a tombstone too; SLAB_NONE when there is none. Of each state, the head that was asked for last is
+ * remembered: a record asks for that of its key several times, at each step of a walk for example. */
+static inline uint32_t find_head_entry(struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    uint32_t *const last = &shard->states[state].head;
+    if (LIKELY(is_plain(key))) {
+        const struct entries *entries = &shard->entries;
+        if (*last != SLAB_NONE && entry_is_plain_head(entry_at(entries, *last), state, key->key)) return *last;
+        const uint32_t found = shard_find_tag(shard, unit_tag_plain(state, key->hash), key->hash);
+        if (LIKELY(found != SLAB_NONE && entry_is_plain_head(entry_at(entries, found), state, key->key)))
+            return *last = found;
+    }
+    return *last = look_for_head(shard, state, key);
+}
+
+/* The same where it is alive. */
+static inline uint32_t find_live_head(struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    const uint32_t reference = find_head_entry(shard, state, key);
+    if (reference == SLAB_NONE) return SLAB_NONE;
+    return LIKELY(!(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)) ? reference : SLAB_NONE;
+}
+
+/* NULL when there is none. */
+static struct head *find_head(struct shard *shard, uint32_t state, const struct state_key *key)
+{
+    const uint32_t reference = find_live_head(shard, state, key);
+    return reference == SLAB_NONE ? NULL : entry_head(entry_at(&shard->entries, reference));
 }
 
 /* The head's entry; made, with a generation of its own, where there is none. SLAB_NONE when there is no memory. */
-static uint32_t open_head(struct shard *shard, const struct unit *unit, bool is_list)
+static uint32_t open_head(struct shard *shard, uint32_t state, const struct state_key *key)
 {
-    uint32_t reference = shard_look(shard, unit);
-    if (LIKELY(reference != SLAB_NONE) && LIKELY(!(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)))
-        return reference;
+    uint32_t reference = find_live_head(shard, state, key);
+    if (LIKELY(reference != SLAB_NONE)) return reference;
+    struct state_key name;
+    const struct unit unit = shard_head_unit(state, key, &name);
+    const bool is_list = shard_is_list(shard, state);
     const struct head head = { .generation = shard->generation + 1, .first = is_list, .next = is_list };
-    reference = shard_put(shard, unit, (struct weir_bytes){ (const char *)&head, sizeof head });
+    reference = shard_put(shard, &unit, (struct weir_bytes){ (const char *)&head, sizeof head });
     if (reference != SLAB_NONE) shard->generation++;
     return reference;
 }
@@ -53,6 +88,21 @@ static struct state_key element_name(const struct state_key *key, uint64_t gener
 {
     return (struct state_key){ .key = key->key, .name_space = key->name_space, .element = element,
                                .generation = generation, .hash = key->hash };
+}
+
+/* shard_find, for an element of a name that is a key alone, in a state where nothing expires: most are that, and are found
+ * without writing their names down first. For all others SLAB_NONE, too. */
+static inline uint32_t find_plain_element(const struct shard *shard, uint32_t state, const struct state_key *key,
+                                          uint64_t generation, struct weir_bytes element)
+{
+    const bool is_short = key->key.size + element.size <= ENTRY_NAME_MAX - ENTRY_PARTS_BYTES;
+    if (UNLIKELY(!is_plain(key) || !is_short || weir_is_null(element))) return SLAB_NONE;
+    const uint32_t first = unit_tag_first(state, key->hash);
+    const uint32_t tag = unit_tag_spread(unit_tag_last(first, hash_key_inline(element), generation));
+    const uint32_t found = shard_find_tag(shard, tag, key->hash);
+    if (UNLIKELY(found == SLAB_NONE)) return SLAB_NONE;
+    const struct entry *entry = entry_at(&shard->entries, found);
+    return LIKELY(entry_is_plain_element(entry, state, key->key, generation, element)) ? found : SLAB_NONE;
 }
 
 /* ---- What remains ------------------------------------------------------------------------------------------------ */
@@ -309,29 +359,37 @@ bool shard_is_empty(struct shard *shard, uint32_t state, const struct state_key 
 
 /* ---- Lists ------------------------------------------------------------------------------------------------------- */
 
+/* The list has one element more, and its head has room in the list of changes. */
+static void count_element(struct shard *shard, uint32_t state, const struct state_key *key, uint32_t reference)
+{
+    struct entry *entry = entry_at(&shard->entries, reference);
+    struct head *head = entry_head(entry);
+    if (LIKELY(entry->flags & shard->changed_flag)) {
+        shard->changed_bytes += delta_head_growth(head->next++ - head->first);
+        return;
+    }
+    struct state_key name;
+    const struct unit unit = shard_head_unit(state, key, &name);
+    shard_save(shard, entry, key->hash);
+    head->next++;
+    shard_note_change(shard, &unit, reference, 0);
+}
+
 uint32_t shard_list_add_entry(struct shard *shard, uint32_t state, const struct state_key *key, struct weir_bytes value)
 {
     CHECK(state < shard->state_count && shard_is_list(shard, state) && weir_is_set(value));
-    struct state_key name;
-    const struct unit unit = shard_head_unit(state, key, &name);
     collect_with_call(shard);
-    const uint32_t reference = open_head(shard, &unit, true);
+    const uint32_t reference = open_head(shard, state, key);
     if (reference == SLAB_NONE) return SLAB_NONE;
 
     char bytes[LIST_ELEMENT_BYTES];
-    struct entry *entry = entry_at(&shard->entries, reference);
-    struct head *head = entry_head(entry);
-    const struct state_key element = list_name(key, head, head->next, bytes);
-    const struct unit element_unit = shard_unit(shard, state, &element);
+    const struct head *head = entry_head(entry_at(&shard->entries, reference));
+    const struct state_key name = list_name(key, head, head->next, bytes);
+    const struct unit unit = shard_unit(shard, state, &name);
     /* The element's, and the head's. */
     if (!changes_reserve(&shard->changes, 2)) return SLAB_NONE;
-    const uint32_t added = shard_put(shard, &element_unit, value);
-    if (added == SLAB_NONE) return SLAB_NONE;
-
-    const size_t bytes_before = shard_pending_bytes(shard, &unit, entry);
-    shard_save(shard, entry, key->hash);
-    head->next++;
-    shard_note_change(shard, &unit, reference, bytes_before);
+    const uint32_t added = shard_put(shard, &unit, value);
+    if (added != SLAB_NONE) count_element(shard, state, key, reference);
     return added;
 }
 
@@ -343,6 +401,7 @@ bool shard_list_add(struct shard *shard, uint32_t state, const struct state_key 
 uint32_t shard_list_step(struct shard *shard, uint32_t state, const struct state_key *key, struct shard_cursor *cursor)
 {
     CHECK(state < shard->state_count && shard_is_list(shard, state));
+    if (cursor->generation != 0 && cursor->at == cursor->end) return SLAB_NONE;
     if (has_ttl(shard, state) && cursor->generation == 0) drop_front(shard, state, key, false);
     const struct head *head = find_head(shard, state, key);
     if (head == NULL) return SLAB_NONE;
@@ -351,9 +410,13 @@ uint32_t shard_list_step(struct shard *shard, uint32_t state, const struct state
     if (cursor->generation != head->generation) return SLAB_NONE;
     while (cursor->at < cursor->end) {
         char bytes[LIST_ELEMENT_BYTES];
-        const struct state_key name = list_name(key, head, cursor->at++, bytes);
+        const struct weir_bytes element = list_element_encode(cursor->at++, bytes);
+        uint32_t reference = find_plain_element(shard, state, key, head->generation, element);
+        if (LIKELY(reference != SLAB_NONE && !(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)))
+            return reference;
+        const struct state_key name = element_name(key, head->generation, element);
         const struct unit unit = shard_unit(shard, state, &name);
-        uint32_t reference = find_of_list(shard, state, &unit);
+        reference = find_of_list(shard, state, &unit);
         if (reference != SLAB_NONE && has_ttl(shard, state)) reference = shard_admit(shard, &unit, reference);
         if (reference != SLAB_NONE && !(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)) return reference;
     }
@@ -386,9 +449,11 @@ struct weir_bytes shard_map_get(struct shard *shard, uint32_t state, const struc
     CHECK(state < shard->state_count && shard_is_map(shard, state) && weir_is_set(key->element));
     struct head *head = find_head(shard, state, key);
     if (head == NULL) return (struct weir_bytes){ 0 };
+    uint32_t reference = find_plain_element(shard, state, key, head->generation, key->element);
+    if (LIKELY(reference != SLAB_NONE)) return shard_value_of(shard, entry_at(&shard->entries, reference));
     struct state_key name;
     const struct unit unit = map_unit(shard, state, key, head, &name);
-    uint32_t reference = shard_find(shard, &unit);
+    reference = shard_find(shard, &unit);
     if (reference != SLAB_NONE && has_ttl(shard, state)) {
         reference = shard_admit(shard, &unit, reference);
         if (head->order.count == 0) (void)clear_collection(shard, state, key);
@@ -401,10 +466,9 @@ uint32_t shard_map_put_entry(struct shard *shard, uint32_t state, const struct s
 {
     CHECK(state < shard->state_count && shard_is_map(shard, state));
     CHECK(weir_is_set(key->element) && weir_is_set(value));
-    struct state_key head_name, name;
-    const struct unit head_unit = shard_head_unit(state, key, &head_name);
+    struct state_key name;
     collect_with_call(shard);
-    const uint32_t head = open_head(shard, &head_unit, false);
+    const uint32_t head = open_head(shard, state, key);
     if (head == SLAB_NONE) return SLAB_NONE;
     const struct unit unit = map_unit(shard, state, key, entry_head(entry_at(&shard->entries, head)), &name);
     return shard_put(shard, &unit, value);
@@ -418,13 +482,17 @@ bool shard_map_put(struct shard *shard, uint32_t state, const struct state_key *
 void *shard_map_value(struct shard *shard, uint32_t state, const struct state_key *key)
 {
     CHECK_HOT(state < shard->state_count && shard_is_map(shard, state) && weir_is_set(key->element));
-    struct state_key head_name, name;
-    const struct unit head_unit = shard_head_unit(state, key, &head_name);
+    struct state_key name;
     collect_with_call(shard);
-    const uint32_t head = open_head(shard, &head_unit, false);
+    const uint32_t head = open_head(shard, state, key);
     if (head == SLAB_NONE) return NULL;
-    const struct unit unit = map_unit(shard, state, key, entry_head(entry_at(&shard->entries, head)), &name);
-    return shard_open_value(shard, &unit, shard_find(shard, &unit));
+    struct head *of = entry_head(entry_at(&shard->entries, head));
+    uint32_t reference = find_plain_element(shard, state, key, of->generation, key->element);
+    if (LIKELY(reference != SLAB_NONE) && LIKELY(shard_is_open(shard, entry_at(&shard->entries, reference))))
+        return entry_value_at(entry_at(&shard->entries, reference));
+    const struct unit unit = map_unit(shard, state, key, of, &name);
+    if (reference == SLAB_NONE) reference = shard_find(shard, &unit);
+    return shard_open_value(shard, &unit, reference);
 }
 
 bool shard_map_remove(struct shard *shard, uint32_t state, const struct state_key *key)

@@ -35,11 +35,21 @@ static char *put_varint(char *at, uint64_t number)
     return at;
 }
 
+/* Keys and numbers are short: a call for each would cost more than the copy. */
 static char *put_bytes(char *at, struct weir_bytes bytes)
 {
-    at = put_varint(at, bytes.size);
-    memcpy(at, bytes.data, bytes.size);
-    return at + bytes.size;
+    const size_t size = bytes.size;
+    at = put_varint(at, size);
+    if (LIKELY(size >= 8 && size <= 16)) {
+        uint64_t first, last;
+        memcpy(&first, bytes.data, 8);
+        memcpy(&last, bytes.data + size - 8, 8);
+        memcpy(at, &first, 8);
+        memcpy(at + size - 8, &last, 8);
+    } else {
+        memcpy(at, bytes.data, size);
+    }
+    return at + size;
 }
 
 static char *put_stamp(char *at, int64_t stamp_ms)
@@ -89,15 +99,19 @@ static bool has_stamp(const struct entry *entry)
     return UNLIKELY(entry_is_stamped(entry)) && !(entry->flags & ENTRY_REMOVED);
 }
 
-size_t delta_size(const struct entry *entry, uint32_t group, uint32_t version)
+size_t delta_head_growth(uint64_t count)
+{
+    return varint_size(count + 1) - varint_size(count);
+}
+
+size_t delta_size(const struct entry *entry, const struct state_key *key, uint32_t group, uint32_t version)
 {
     char head[HEAD_BYTES_MAX];
-    const struct state_key key = entry_key(entry);
     size_t size = 1 + varint_size(entry_state(entry)) + varint_size(group);
-    if (!weir_is_null(key.key)) size += bytes_size(key.key);
-    if (weir_is_set(key.name_space)) size += bytes_size(key.name_space);
-    if (key.generation > 0) size += varint_size(key.generation);
-    if (weir_is_set(key.element)) size += bytes_size(key.element);
+    if (!weir_is_null(key->key)) size += bytes_size(key->key);
+    if (weir_is_set(key->name_space)) size += bytes_size(key->name_space);
+    if (key->generation > 0) size += varint_size(key->generation);
+    if (weir_is_set(key->element)) size += bytes_size(key->element);
     if (UNLIKELY(entry->flags & ENTRY_OLD)) size += varint_size(version);
     if (has_stamp(entry)) size += ENTRY_STAMP_BYTES;
     if (has_value(entry)) size += bytes_size(value_of(entry, head));

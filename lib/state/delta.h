@@ -45,8 +45,11 @@ struct delta_unit {
     struct weir_bytes value; /* unset = removed */
 };
 
-/* Exactly what delta_write writes. `version` is that of a value that is ENTRY_OLD, and does not matter otherwise. */
-size_t delta_size(const struct entry *entry, uint32_t group, uint32_t version);
+/* Exactly what delta_write writes. `key` is the entry's name, which whoever has it need not take apart again. `version` is
+ * that of a value that is ENTRY_OLD, and does not matter otherwise. */
+size_t delta_size(const struct entry *entry, const struct state_key *key, uint32_t group, uint32_t version);
+/* What the head of a list takes more with one element more than `count`. */
+size_t delta_head_growth(uint64_t count);
 /* Answers the end of what it wrote. */
 char *delta_write(char *at, const struct entry *entry, uint32_t group, uint32_t version);
 

@@ -51,7 +51,8 @@ static size_t dump_entry(struct shard *shard, uint32_t group, const struct slot 
     const struct entry *entry = entry_at(&shard->entries, slot->reference);
     if ((entry->flags & ENTRY_REMOVED) || UNLIKELY(shard_has_expired(shard, entry))) return 0;
     const uint32_t version = shard_version_of(shard, entry);
-    const size_t size = delta_size(entry, shard->group_first + group, version);
+    const struct state_key key = entry_key(entry);
+    const size_t size = delta_size(entry, &key, shard->group_first + group, version);
     if (!buffer_reserve(out, size)) return SHARD_WALK_STOP;
     delta_write(out->data + out->size, entry, shard->group_first + group, version);
     out->size += size;

@@ -96,16 +96,19 @@ static void write_name(char *at, const struct unit *unit)
 bool entry_is_parted(const struct entry *entry, const struct state_key *wanted)
 {
     const struct weir_bytes name = entry_name(entry);
-    if (!is_parted(entry_shape(entry)))
-        return name.size == wanted->key.size && memcmp(name.data, wanted->key.data, name.size) == 0;
-    const uint32_t sizes[2] = { (uint32_t)wanted->key.size, (uint32_t)wanted->name_space.size };
-    if (memcmp(name.data, sizes, sizeof sizes) != 0) return false;
-    if (memcmp(name.data + sizeof sizes, &wanted->generation, sizeof wanted->generation) != 0) return false;
+    if (UNLIKELY(!is_parted(entry_shape(entry))))
+        return name.size == wanted->key.size && bytes_same(name.data, wanted->key.data, name.size);
+    uint32_t sizes[2];
+    uint64_t generation;
+    memcpy(sizes, name.data, sizeof sizes);
+    memcpy(&generation, name.data + sizeof sizes, sizeof generation);
+    if (generation != wanted->generation || sizes[0] != wanted->key.size || sizes[1] != wanted->name_space.size)
+        return false;
     const size_t element_size = name.size - ENTRY_PARTS_BYTES - sizes[0] - sizes[1];
     if (element_size != wanted->element.size) return false;
     const char *key = name.data + ENTRY_PARTS_BYTES, *name_space = key + sizes[0], *element = name_space + sizes[1];
-    return bytes_same(key, wanted->key.data, sizes[0]) && bytes_same(name_space, wanted->name_space.data, sizes[1]) &&
-           bytes_same(element, wanted->element.data, element_size);
+    return bytes_same(element, wanted->element.data, element_size) && bytes_same(key, wanted->key.data, sizes[0]) &&
+           bytes_same(name_space, wanted->name_space.data, sizes[1]);
 }
 
 /* ---- Creation and values ----------------------------------------------------------------------------------------- */
@@ -216,9 +219,10 @@ static bool set_in_new_block(struct entries *entries, struct entry *entry, struc
 static bool set_inline_again(struct entries *entries, uint32_t reference, struct weir_bytes value)
 {
     struct entry *entry = entry_at(entries, reference);
+    if (LIKELY(!(entry->flags & ENTRY_BLOCK))) return false;
     char *at = entry->data + entry_name_area(entry);
     const size_t capacity = slab_cell_bytes(&entries->slab, reference) - (size_t)(at - (char *)entry);
-    if (!(entry->flags & ENTRY_BLOCK) || value.size > capacity) return false;
+    if (value.size > capacity) return false;
     struct block *block = entry_block_at(at);
     memcpy(at, value.data, value.size);
     block_destroy(entries, block);

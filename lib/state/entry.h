@@ -103,12 +103,15 @@ static inline uint32_t unit_tag_spread(uint32_t hash)
     return hash ^ hash >> 15;
 }
 static inline uint32_t unit_tag_first(uint32_t state, uint32_t key_hash) { return key_hash + state * 0x85ebca6b; }
+static inline uint32_t unit_tag_last(uint32_t hash, uint32_t element_hash, uint64_t generation)
+{
+    return (hash ^ element_hash ^ (uint32_t)generation) * 0x27d4eb2f + 2;
+}
 static inline uint32_t unit_tag(uint32_t state, const struct state_key *key)
 {
     uint32_t hash = unit_tag_first(state, key->hash);
     if (UNLIKELY(weir_is_set(key->name_space))) hash = (hash ^ hash_key(key->name_space)) * 0xc2b2ae35 + 1;
-    if (UNLIKELY(weir_is_set(key->element)))
-        hash = (hash ^ hash_key(key->element) ^ (uint32_t)key->generation) * 0x27d4eb2f + 2;
+    if (UNLIKELY(weir_is_set(key->element))) hash = unit_tag_last(hash, hash_key(key->element), key->generation);
     return unit_tag_spread(hash);
 }
 /* unit_tag, of a name that is a key alone. */
@@ -264,6 +267,24 @@ static inline __attribute__((always_inline)) bool entry_is_plain(const struct en
     if (entry->identity != (state | (uint32_t)key.size << 16)) return false;
     if (is_padded && LIKELY(key.size <= 16)) return bytes_same_padded(entry->data, key.data, key.size);
     return bytes_same(entry->data, key.data, key.size);
+}
+
+/* The same for the head of a collection, and for its elements. */
+static inline bool entry_is_plain_head(const struct entry *entry, uint32_t state, struct weir_bytes key)
+{
+    return entry->identity == (state | (uint32_t)SHAPE_HEAD << 8 | (uint32_t)key.size << 16) &&
+           bytes_same(entry->data, key.data, key.size);
+}
+static inline bool entry_is_plain_element(const struct entry *entry, uint32_t state, struct weir_bytes key,
+                                          uint64_t generation, struct weir_bytes element)
+{
+    const uint32_t name_size = (uint32_t)(ENTRY_PARTS_BYTES + key.size + element.size);
+    if (entry->identity != (state | (uint32_t)(SHAPE_ELEMENT | SHAPE_GENERATION) << 8 | name_size << 16)) return false;
+    uint64_t parts[2]; /* the key's size, with that of no name space above it; the generation */
+    memcpy(parts, entry->data, sizeof parts);
+    const char *const name = entry->data + ENTRY_PARTS_BYTES;
+    return parts[0] == key.size && parts[1] == generation &&
+           bytes_same(name + key.size, element.data, element.size) && bytes_same(name, key.data, key.size);
 }
 
 /* A new entry with room for a value of `value_size` bytes (not written; entry_value_at says where). Its flags are

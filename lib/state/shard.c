@@ -135,6 +135,7 @@ uint32_t shard_find_or_create(struct shard *shard, const struct unit *unit, size
 
 void shard_discard(struct shard *shard, const struct unit *unit, uint32_t reference)
 {
+    shard_forget_head(shard, reference);
     table_remove(shard_table(shard, unit->key->hash), unit->tag, reference);
     entry_destroy(&shard->entries, reference);
 }
@@ -206,6 +207,17 @@ static uint32_t make_room(struct shard *shard, const struct unit *unit, uint32_t
     return shard_find_or_create(shard, unit, value_size, is_new);
 }
 
+/* A value of the same size in the cell of an entry that has changed in the open stretch: neither lists nor sizes change. */
+static bool put_over(struct shard *shard, const struct unit *unit, struct entry *entry, struct weir_bytes value)
+{
+    const uint8_t open = shard->changed_flag;
+    const uint8_t flags = entry->flags & (open | ENTRY_REMOVED | ENTRY_NULL | ENTRY_BLOCK | ENTRY_OLD);
+    if (flags != open || weir_is_null(value) || value.size != entry->value_size) return false;
+    memmove(entry_value_at(entry), value.data, value.size);
+    if (UNLIKELY(unit_is_stamped(unit))) entry_set_stamp(entry, shard->now_ms);
+    return true;
+}
+
 uint32_t shard_put(struct shard *shard, const struct unit *unit, struct weir_bytes value)
 {
     bool is_new;
@@ -214,6 +226,7 @@ uint32_t shard_put(struct shard *shard, const struct unit *unit, struct weir_byt
     if (reference != SLAB_NONE) reference = make_room(shard, unit, reference, value.size, &is_new);
     if (reference == SLAB_NONE) return SLAB_NONE;
     struct entry *entry = entry_at(&shard->entries, reference);
+    if (put_over(shard, unit, entry, value)) return reference;
     const size_t bytes_before = shard_pending_bytes(shard, unit, entry);
     shard_save(shard, entry, unit->key->hash);
     if (!shard_write(shard, unit, reference, value)) {

@@ -22,6 +22,7 @@ struct shard_state {
     struct order *by_element; /* one for each key group; NULL when not declared */
     int64_t gone_ms;          /* what was touched no later has expired, whatever is declared; INT64_MIN = nothing */
     VEC(uint32_t) versions;   /* of values that are ENTRY_OLD: an entry names one by its index */
+    uint32_t head;            /* of the collection that was asked for last: its entry; SLAB_NONE = unknown */
 };
 
 /* A collection that was cleared: its elements are dead, and still there. */
@@ -207,7 +208,7 @@ static inline uint32_t shard_version_of(const struct shard *shard, const struct 
 static inline size_t shard_pending_bytes(const struct shard *shard, const struct unit *unit, const struct entry *entry)
 {
     if (!(entry->flags & shard->changed_flag)) return 0;
-    return delta_size(entry, shard_group(shard, unit->key->hash), shard_version_of(shard, entry));
+    return delta_size(entry, unit->key, shard_group(shard, unit->key->hash), shard_version_of(shard, entry));
 }
 /* The entry has changed, and added `bytes_before` to the delta until then. There is room in the list of changes. */
 void shard_note_change(struct shard *shard, const struct unit *unit, uint32_t reference, size_t bytes_before);
@@ -215,6 +216,12 @@ void shard_note_change(struct shard *shard, const struct unit *unit, uint32_t re
 /* The unit's entry; made when there is none, as a tombstone that is in no list, with room for a value of `value_size`.
  * `*is_new` says which. SLAB_NONE when there is no memory. */
 uint32_t shard_find_or_create(struct shard *shard, const struct unit *unit, size_t value_size, bool *is_new);
+/* To be called before an entry is destroyed. */
+static inline void shard_forget_head(struct shard *shard, uint32_t reference)
+{
+    struct shard_state *state = &shard->states[entry_state(entry_at(&shard->entries, reference))];
+    if (state->head == reference) state->head = SLAB_NONE;
+}
 /* Removes an entry from the tables; it is in no list any more. */
 void shard_discard(struct shard *shard, const struct unit *unit, uint32_t reference);
 
