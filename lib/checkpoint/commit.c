@@ -438,6 +438,14 @@ static void renew_or_free(struct step *step, uint32_t handle)
     if (step->event->renew) act(step, COMMIT_DO_RENEW)->handle = handle;
 }
 
+/* Nobody has taken the ids over since these were made anew: the commit on another one shows it. Before, what is begun there
+ * could be a transaction that nobody ends, of a life that is over (tests/spin, R5_BETWEEN). */
+static void free_renewed(struct commit *commit)
+{
+    for (uint32_t i = 0; i < commit->options.ring_size; i++)
+        if (commit->handles[i] == COMMIT_HANDLE_RENEWED) commit->handles[i] = COMMIT_HANDLE_FREE;
+}
+
 static enum commit_answer on_committed(struct step *step)
 {
     struct commit *commit = step->commit;
@@ -446,6 +454,7 @@ static enum commit_answer on_committed(struct step *step)
     if (answer != COMMIT_TAKEN) return answer;
 
     closing->active = false;
+    free_renewed(commit);
     commit->parent = (struct commit_name){ commit->incarnation, closing->epoch };
     act_on(step, COMMIT_DO_NOTIFY, closing->epoch)->final = closing->final;
     if (closing->final) { /* FINISH makes all handles anew, so a renewal on its own is not needed */
@@ -465,7 +474,7 @@ static enum commit_answer on_renewed(struct step *step)
     if (commit->phase != COMMIT_RUNNING) return out_of_place(commit, COMMIT_RUNNING);
     if (handle >= commit->options.ring_size) return COMMIT_UNKNOWN;
     if (commit->handles[handle] != COMMIT_HANDLE_RENEWING) return COMMIT_UNKNOWN;
-    commit->handles[handle] = COMMIT_HANDLE_FREE;
+    commit->handles[handle] = commit->options.ring_size > 1 ? COMMIT_HANDLE_RENEWED : COMMIT_HANDLE_FREE;
     return COMMIT_TAKEN;
 }
 

@@ -33,7 +33,8 @@
  *   FLUSHED n, BEGUN n+1               PROCEED n+1     sinks may send what they held back              (R2)
  *   FLUSHED n                          OFFSETS n       COMMITTED n-1 came before SNAPSHOT n            (R1)
  *   READY n, DURABLE n                 COMMIT n        the decision                                    (R3)
- *   COMMITTED n                        NOTIFY n; RENEW when a request was repeated                     (R5)
+ *   COMMITTED n                        NOTIFY n; RENEW when a request was repeated; handles that were made anew
+ *                                      before are free                                                 (R5)
  *   COMMITTED n, PROCEED n+1 was sent  ALLOW n+1       the coordinator may send barrier n+1            (R1)
  *   APPEND_FAILED n                    APPEND n and FLUSH n once more, under another frame name
  *   COMMITTED 0 (founding)             START_TASKS 1
@@ -42,7 +43,7 @@
  *   1. One commit is in flight. SNAPSHOT n is only legal after ALLOW n; anything else is broken code (CHECK).
  *   2. COMMIT n follows READY n, and DURABLE n of the same try, where the decider needs a prepared frame.
  *   3. A handle is used by one epoch at a time, has at most one request unanswered (but for DISCARD), and gets none
- *      between COMMITTED with renew and its RENEWED.
+ *      between COMMITTED with renew and its RENEWED, and none after that until another handle has committed.
  *   4. A name (incarnation, epoch) is never used twice: after a roll-back the next epoch takes the next number, and a
  *      second founding takes another incarnation. So the open epoch is not always the parent's plus one.
  *   5. Every attempt ends in UNWINDING, with CANCEL_TASKS and DISCARD: in WAITING and ENDED nothing runs and no handle
@@ -210,7 +211,8 @@ struct commit_actions {
 
 struct commit_options {
     /* 1 to COMMIT_HANDLES_MAX handles, taking turns: epoch % ring_size (R2). At least 2 for a decider that may answer
-     * `renew`: what keeps a handle that was made anew from being another start's is the commit on the one before (R5). */
+     * `renew`: a handle that was made anew is used when another one has committed since, for then nobody has taken the ids
+     * over meanwhile (R5). */
     uint32_t ring_size;
     bool needs_prepared_frame; /* the decider's */
     /* One line for each event: what came, the phase it led to, what follows. May be NULL. */
@@ -218,7 +220,13 @@ struct commit_options {
     void *trace_user;
 };
 
-enum commit_handle { COMMIT_HANDLE_FREE, COMMIT_HANDLE_BEGINNING, COMMIT_HANDLE_BEGUN, COMMIT_HANDLE_RENEWING };
+enum commit_handle {
+    COMMIT_HANDLE_FREE,
+    COMMIT_HANDLE_BEGINNING,
+    COMMIT_HANDLE_BEGUN,
+    COMMIT_HANDLE_RENEWING,
+    COMMIT_HANDLE_RENEWED, /* and no other one has committed since */
+};
 
 /* What its handle has been asked for and has not answered. */
 enum commit_pending { COMMIT_PENDING_NOTHING, COMMIT_PENDING_FLUSH, COMMIT_PENDING_OFFSETS, COMMIT_PENDING_COMMIT };

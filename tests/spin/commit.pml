@@ -42,6 +42,7 @@
 #define R5 5
 #define R5_WAIT 51 /* nothing is committed while a handle is made anew */
 #define R5_LOOK 52 /* where no other id stands in between, making a handle anew means looking again */
+#define R5_BETWEEN 54 /* what was made anew is used when another id has committed since */
 #define R5_READ 53 /* a commit that was given up may have come through: the ledger tells */
 #define R6 6
 #define R7_AGE 7
@@ -65,6 +66,8 @@
 #define ZOMBIE 7   /* nothing is committed after a newer incarnation has announced itself */
 #define STRANDED 8 /* a life ends as fenced only if another start of the job took its ids */
 #define DONE 9     /* when faults are over, the next start comes to the end */
+#define ORPHAN 10  /* only who was killed leaves a transaction open in the end */
+#define STUCK 11   /* a life does not wait for a commit that is not under way */
 #ifndef ONLY
 #define ONLY 0
 #endif
@@ -85,7 +88,7 @@ mtype = { EMPTY, OPEN, COMMITTED };                                             
 mtype = { SEND_NOTHING, SEND_OUTPUT, SEND_RECORD, SEND_OFFSETS, SEND_COMMIT };          /* requests */
 mtype = { OK, FENCED, FAILED };                                                         /* answers */
 mtype = { IDLE, LOOKING, FENCING, READING, RESTORING, ANNOUNCING, RUNNING, UNWINDING, ENDED };  /* a life */
-mtype = { FREE, PRODUCED, CLOSING, FLUSHED, READY, RENEWING };                 /* a handle */
+mtype = { FREE, PRODUCED, CLOSING, FLUSHED, READY, RENEWING, RENEWED };        /* a handle */
 
 typedef Transaction {
     mtype state;
@@ -118,6 +121,7 @@ byte visible, begun, latest;                           /* inputs: bits; the firs
 byte starts, unanswered, timeouts, damages, strangers;
 bit has_begun, finished, faults_over;
 bit taken[3];                                          /* from the life on this machine, by another start */
+bit killed[3];                                         /* the last life on this machine */
 
 /* Of one step: put back by `done_with_it`, so that they do not tell states apart. */
 mtype request, answer;
@@ -202,6 +206,8 @@ inline time_out(k)
 
 /* ---- The network, time, the disk --------------------------------------------------------------------------------- */
 
+#define IS_EXCUSED(k) (t[k].state != OPEN || killed[t[k].owner])
+
 active proctype World()
 {
     byte k;
@@ -231,7 +237,8 @@ end:
         :: else -> break
         fi
     od;
-    HOLDS(DONE, finished || damages)
+    HOLDS(DONE, finished || damages);
+    HOLDS(ORPHAN, IS_EXCUSED(0) && IS_EXCUSED(1))
 }
 
 /* R9: LOOK shows that the ledger names another store, before anybody is fenced. */
@@ -247,7 +254,7 @@ end:
 
 #define NEXT (epoch % ring)
 #define IN_FLIGHT(k) (h[k].stage == CLOSING || h[k].stage == FLUSHED || h[k].stage == READY)
-#define AT_REST(k) (h[k].stage == FREE || h[k].stage == RENEWING)
+#define AT_REST(k) (h[k].stage == FREE || h[k].stage == RENEWING || h[k].stage == RENEWED)
 #define MAY_COMMIT(k) ((h[k].durable || !HAS(R3)) && (h[1 - k].stage != RENEWING || !HAS(R5_WAIT)))
 #define IS_OVER(seen) (HAS(R7_LOOK) && incarnation && seen > incarnation) /* R7: a newer start has announced itself */
 
@@ -281,6 +288,7 @@ inline settle()
             ring = 0; incarnation = 0; epoch = 0;
             phase = IDLE
         fi
+    :: phase == RUNNING -> HOLDS(STUCK, !has_tasks || h[NEXT].stage != RENEWED || !AT_REST(1 - NEXT))
     :: else
     fi;
     done_with_it()
@@ -438,6 +446,7 @@ inline on_committed()
     :: else ->
         forget(k);
         h[k].stage = (number -> RENEWING : FREE);
+        h[1 - k].stage = (h[1 - k].stage == RENEWED -> FREE : h[1 - k].stage);
         phase = RUNNING;
         if :: !has_tasks -> start_tasks() :: else fi
     fi
@@ -515,10 +524,17 @@ inline call()
     snapshot_if_allowed()
 }
 
+/* By then another start may have come, and be done: who commits on another id knows that none has. */
+inline renew(k)
+{
+    take_over(k);
+    h[k].stage = (HAS(R5_BETWEEN) && ring > 1 -> RENEWED : FREE)
+}
+
 inline start()
 {
     starts++;
-    taken[me] = 0;
+    taken[me] = 0; killed[me] = 0;
     if :: ring = 2 :: RING_MIN == 1 -> ring = 1 fi;
     phase = LOOKING
 }
@@ -547,15 +563,15 @@ end:
     :: atomic {
         if
         :: phase == IDLE && starts < LIVES + faults_over && !finished && (starts || me == 1) -> start()
-        :: phase != IDLE && !faults_over -> SAY("is killed\n"); phase = ENDED
+        :: phase != IDLE && !faults_over -> SAY("is killed\n"); killed[me] = 1; phase = ENDED
         :: phase == LOOKING -> look()
         :: phase == FENCING && (to_fence & 1) -> fence(0)
         :: phase == FENCING && (to_fence & 2) && (!(to_fence & 1) || !HAS(R8_FIRST)) -> fence(1)
         :: phase == READING -> read()
         :: IN_FLIGHT(0) && !h[0].durable -> append(0)
         :: IN_FLIGHT(1) && !h[1].durable -> append(1)
-        :: h[0].stage == RENEWING -> take_over(0); h[0].stage = FREE
-        :: h[1].stage == RENEWING -> take_over(1); h[1].stage = FREE
+        :: h[0].stage == RENEWING -> renew(0)
+        :: h[1].stage == RENEWING -> renew(1)
         :: phase == RUNNING && has_tasks && position == INPUTS && AT_REST(0) && AT_REST(1) -> finish()
         :: call()
         fi;

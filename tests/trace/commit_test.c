@@ -272,16 +272,44 @@ START_TEST(renews_a_handle_before_its_next_epoch)
     ON(DURABLE, .epoch = 43, .try_number = 1);
     ON(READY, .epoch = 43);
     ON(RENEWED, .handle = 0);
-    ON(BEGUN, .epoch = 44);
     ON(COMMITTED, .epoch = 43);
+    ON(BEGUN, .epoch = 44);
     expect("#1 COMMITTED 42 renew | NOTIFY 42, RENEW h0, ALLOW 43\n"
            "#1 SNAPSHOT 43 | APPEND 43, FLUSH 43 h1\n"
            "#1 FLUSHED 43 | OFFSETS 43 h1\n"
            "#1 DURABLE 43\n"
            "#1 READY 43\n"
-           "#1 RENEWED h0 | COMMIT 43 h1, BEGIN 44 h0\n"
-           "#1 BEGUN 44 | PROCEED 44\n"
-           "#1 COMMITTED 43 | NOTIFY 43, ALLOW 44\n");
+           "#1 RENEWED h0 | COMMIT 43 h1\n"
+           "#1 COMMITTED 43 | NOTIFY 43, BEGIN 44 h0\n"
+           "#1 BEGUN 44 | PROCEED 44, ALLOW 44\n");
+}
+END_TEST
+
+/* R5: somebody may have taken all ids over while one was made anew, and be done with them. Who is over must learn it before
+ * he begins a transaction, which would stay open until the brokers end it. */
+START_TEST(begins_nothing_on_a_renewed_handle_before_another_has_committed)
+{
+    run(2);
+    ON(SNAPSHOT, .epoch = 42);
+    ON(BEGUN, .epoch = 43);
+    ON(FLUSHED, .epoch = 42);
+    ON(DURABLE, .epoch = 42, .try_number = 1);
+    ON(READY, .epoch = 42);
+    forget();
+    ON(COMMITTED, .epoch = 42, .renew = true);
+    ON(RENEWED, .handle = 0);
+    ON(SNAPSHOT, .epoch = 43);
+    ON(FLUSHED, .epoch = 43);
+    ON(DURABLE, .epoch = 43, .try_number = 1);
+    ON(READY, .epoch = 43);
+    failed(WEIR_FENCED, WEIR_REMEDY_REPLAY);
+    expect("#1 COMMITTED 42 renew | NOTIFY 42, RENEW h0, ALLOW 43\n"
+           "#1 RENEWED h0\n"
+           "#1 SNAPSHOT 43 | APPEND 43, FLUSH 43 h1\n"
+           "#1 FLUSHED 43 | OFFSETS 43 h1\n"
+           "#1 DURABLE 43\n"
+           "#1 READY 43 | COMMIT 43 h1\n"
+           "#1 FAILED FENCED | RUNNING > UNWINDING | CANCEL_TASKS, DISCARD\n");
 }
 END_TEST
 
@@ -440,6 +468,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, commits_only_what_is_durable_and_flushed_and_has_its_offsets);
     tcase_add_test(tests, does_not_wait_for_frames_that_travel_in_the_transaction);
     tcase_add_test(tests, renews_a_handle_before_its_next_epoch);
+    tcase_add_test(tests, begins_nothing_on_a_renewed_handle_before_another_has_committed);
     tcase_add_test(tests, names_a_frame_anew_when_it_could_not_be_appended);
     tcase_add_test(tests, sends_record_and_offsets_again_when_the_append_fails_last);
     tcase_add_test(tests, frames_name_the_newest_committed_one_as_their_parent);

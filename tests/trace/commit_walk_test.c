@@ -4,7 +4,8 @@
  * What is checked
  *   commits     COMMIT n only after READY n and DURABLE n of the name that its ledger record and offsets carry
  *   chain       each frame names the newest committed one as its parent, and nothing else is in flight or in doubt
- *   handles     one epoch and one request at a time; none before RENEWED; none after DISCARD
+ *   handles     one epoch and one request at a time; none before RENEWED, nor before another one has committed since; none
+ *               after DISCARD
  *   names       no (incarnation, epoch) is begun twice
  *   tasks       started once for each attempt, on a committed frame; PROCEED after FLUSHED and BEGUN; then CANCEL
  *   ends        END once, and only when tasks are gone and handles given up; then silence
@@ -49,6 +50,7 @@ static struct world {
     uint64_t begun_last; /* the highest number begun under this incarnation, plus one */
     struct {
         bool asked, renewing, begun;
+        bool unproven; /* was made anew, and no other one has committed since */
         uint64_t epoch;
     } handles[COMMIT_HANDLES_MAX];
     bool closing; /* an epoch is between SNAPSHOT and COMMITTED */
@@ -106,6 +108,7 @@ static void check_handle_is_usable(const struct commit_action *action)
 {
     HOLDS(!world.handles[action->handle].asked);
     HOLDS(!world.handles[action->handle].renewing);
+    HOLDS(!world.handles[action->handle].unproven || world.commit.options.ring_size == 1);
 }
 
 static void check_begin(const struct commit_action *action)
@@ -227,7 +230,7 @@ static void check_action(const struct commit_action *action)
     case COMMIT_DO_NOTIFY: HOLDS(world.committed.epoch == action->epoch); tally.commits++; break;
     case COMMIT_DO_RENEW:
         HOLDS(!world.handles[action->handle].asked);
-        world.handles[action->handle].renewing = true;
+        world.handles[action->handle].renewing = world.handles[action->handle].unproven = true;
         tally.renewals++;
         break;
     case COMMIT_DO_FINISH: check_finish(); break;
@@ -304,6 +307,12 @@ static void fill_resolved(struct commit_event *event)
     event->parent = world.committed;
 }
 
+/* Nobody has taken the other ids over: this one's commit would have failed. */
+static void prove_others(uint32_t handle)
+{
+    for (uint32_t i = 0; i < world.commit.options.ring_size; i++) world.handles[i].unproven &= i == handle;
+}
+
 /* What the answer makes true. `live` = the machine still waits for it. */
 static struct commit_event answer(const struct request *request)
 {
@@ -350,6 +359,7 @@ static struct commit_event answer(const struct request *request)
         break;
     case COMMIT_ON_COMMITTED:
         world.handles[event.handle].asked = world.handles[event.handle].begun = false;
+        prove_others(event.handle);
         world.closing = false;
         decide_doubt(true);
         break;
