@@ -220,6 +220,18 @@ static bool ends_at_savepoint(const struct restart_facts *facts)
            strcmp(store, savepoint->store) == 0 && is_same_frame(&end.frame, &savepoint->frame.name);
 }
 
+/* The same before the fence, where the last record may be of a transaction that is not decided, or was aborted: then the
+ * ledger ends with the commit before. */
+static bool may_end_at_savepoint(const struct restart_facts *facts)
+{
+    const struct restart_savepoint *savepoint = facts->savepoint;
+    const struct weir_ledger_entry *pointer = pointer_of(facts);
+    if (ends_at_savepoint(facts)) return true;
+    return savepoint != NULL && savepoint->missing == NULL && pointer != NULL && pointer->exactly_once &&
+           pointer->kind == WEIR_LEDGER_COMMIT && strcmp(pointer->store, savepoint->store) == 0 &&
+           restart_compare(&pointer->parent, &savepoint->frame.name) == 0;
+}
+
 /* The beginning of the id is enough: a folder that is gone has no more of it in its name, nor has a mirror room for more. */
 static bool was_founded_from_savepoint(const struct restart_facts *facts)
 {
@@ -248,10 +260,10 @@ static enum weir_code stop_for_store(const struct restart_facts *facts, const ch
 
 /* A store or plan that is not ours (R9). The frame of another store is out of reach, so that a takeover has to say
  * where to begin. */
-static enum weir_code examine_owner(const struct restart_facts *facts, struct weir_error *error)
+static enum weir_code examine_owner(const struct restart_facts *facts, bool at_savepoint, struct weir_error *error)
 {
     const struct weir_ledger_entry *pointer = pointer_of(facts);
-    if (ends_at_savepoint(facts)) return WEIR_OK; /* another store, another plan: that is what savepoints are for */
+    if (at_savepoint) return WEIR_OK; /* another store, another plan: that is what savepoints are for */
     if (is_foreign(facts) && !facts->takeover) return stop_for_store(facts, "its ledger", pointer->store, error);
     if (is_foreign(facts) && !wants_fresh(facts) && !wants_group(facts))
         return STOP(error, WEIR_FOREIGN,
@@ -284,12 +296,13 @@ static enum weir_code examine_group(const struct restart_facts *facts, struct we
 }
 
 /* A savepoint that cannot be read, or that the job's own history has nothing to do with. */
-static enum weir_code examine_savepoint(const struct restart_facts *facts, bool has_history, struct weir_error *error)
+static enum weir_code examine_savepoint(const struct restart_facts *facts, bool has_history, bool at_savepoint,
+                                        struct weir_error *error)
 {
     const struct restart_savepoint *savepoint = facts->savepoint;
     if (savepoint == NULL || was_founded_from_savepoint(facts)) return WEIR_OK;
     if (savepoint->missing != NULL) return STOP(error, WEIR_ENVIRONMENT, "%s", savepoint->missing);
-    if (!has_history || ends_at_savepoint(facts) || wants_fresh(facts)) return WEIR_OK;
+    if (!has_history || at_savepoint || wants_fresh(facts)) return WEIR_OK;
     const struct weir_ledger_entry *pointer = pointer_of(facts);
     return STOP(error, WEIR_FOREIGN,
                 "job '%s' has a history of its own, up to checkpoint %" PRIu64 "/%" PRIu64 ", which did not begin with the "
@@ -313,17 +326,18 @@ static enum weir_code examine_dropped(const struct restart_facts *facts, struct 
                 facts->job, frame->incarnation, frame->epoch);
 }
 
-static enum weir_code examine_history(const struct restart_facts *facts, struct weir_error *error)
+static enum weir_code examine_history(const struct restart_facts *facts, bool at_savepoint, struct weir_error *error)
 {
     if (is_dropped(facts)) return examine_dropped(facts, error);
-    enum weir_code code = examine_owner(facts, error);
+    enum weir_code code = examine_owner(facts, at_savepoint, error);
     if (code == WEIR_OK) code = examine_group(facts, error);
-    if (code == WEIR_OK) code = examine_savepoint(facts, pointer_of(facts) != NULL, error);
+    if (code == WEIR_OK) code = examine_savepoint(facts, pointer_of(facts) != NULL, at_savepoint, error);
     return code;
 }
 
-enum weir_code restart_examine(const struct restart_facts *facts, struct restart_examination *examination,
-                               struct weir_error *error)
+/* `at_savepoint`: the history ends where the savepoint was taken. */
+static enum weir_code examine(const struct restart_facts *facts, bool at_savepoint,
+                              struct restart_examination *examination, struct weir_error *error)
 {
     *examination = (struct restart_examination){ 0 };
     const uint64_t incarnation = incarnation_named(facts);
@@ -331,18 +345,23 @@ enum weir_code restart_examine(const struct restart_facts *facts, struct restart
         return STOP(error, WEIR_FENCED,
                     "job '%s' was taken over by a newer start (incarnation %" PRIu64 ", this one is %" PRIu64 ")",
                     facts->job, incarnation, facts->own_incarnation);
-    const enum weir_code code = examine_history(facts, error);
+    const enum weir_code code = examine_history(facts, at_savepoint, error);
     if (code != WEIR_OK) return code;
     for (size_t i = 0; i < facts->entry_count; i++)
         if (facts->entries[i].handle_count > examination->handles_named)
             examination->handles_named = facts->entries[i].handle_count;
-    examination->warn =
-        (is_foreign(facts) || has_other_plan(facts)) && !ends_at_savepoint(facts) && !is_dropped(facts);
+    examination->warn = (is_foreign(facts) || has_other_plan(facts)) && !at_savepoint && !is_dropped(facts);
     if (examination->warn)
         (void)snprintf(examination->text, sizeof examination->text,
                        "--takeover ends the production of job '%s' by store %s, plan %016" PRIx64, facts->job,
                        pointer_of(facts)->store, pointer_of(facts)->plan_hash);
     return WEIR_OK;
+}
+
+enum weir_code restart_examine(const struct restart_facts *facts, struct restart_examination *examination,
+                               struct weir_error *error)
+{
+    return examine(facts, may_end_at_savepoint(facts), examination, error);
 }
 
 /* ---- After the fence --------------------------------------------------------------------------------------------- */
@@ -619,7 +638,7 @@ enum weir_code restart_decide(const struct restart_facts *facts, struct restart_
 {
     struct restart_examination examination;
     *decision = (struct restart_decision){ .verdict = RESTART_STOP };
-    const enum weir_code code = restart_examine(facts, &examination, error);
+    const enum weir_code code = examine(facts, ends_at_savepoint(facts), &examination, error);
     if (code != WEIR_OK) return code;
 
     if (facts->drops) return decide_drop(facts, decision);
@@ -640,7 +659,7 @@ enum weir_code restart_decide(const struct restart_facts *facts, struct restart_
     const bool has_mirrored = newest_mirrored(facts, &mirrored);
     if (pointer == NULL && !has_mirrored) return decide_without_frame(facts, decision, error);
     if (pointer == NULL) {
-        const enum weir_code lost = examine_savepoint(facts, true, error);
+        const enum weir_code lost = examine_savepoint(facts, true, ends_at_savepoint(facts), error);
         if (lost != WEIR_OK) return lost;
     }
 

@@ -113,7 +113,8 @@ struct restart_facts {
     uint32_t ring_size;
 
     /* The cluster's side. All decoded records of the ledger's tail, oldest first; the last one is the pointer. In
-     * restart_examine they may be uncommitted ones: a newer start counts even if it died before it could commit. */
+     * restart_examine they may be uncommitted ones: a newer start counts even if it died before it could commit. So the last
+     * commit may be none: who begins with a savepoint may go on when that was taken of the commit before. */
     const struct weir_ledger_entry *entries;
     size_t entry_count;
     const struct weir_mirror *mirrors;

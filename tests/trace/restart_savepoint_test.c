@@ -169,6 +169,30 @@ START_TEST(a_history_that_went_on_behind_the_savepoint_is_another)
 }
 END_TEST
 
+/* Before the fence the commit behind it may be one that was killed on its way: only a fence decides that. */
+START_TEST(a_commit_behind_the_savepoint_that_was_aborted_is_none)
+{
+    struct restart_examination examination;
+    nothing_on_the_cluster();
+    ledger_names(2);
+    ledger_names(3);
+    entries[1].parent = (struct weir_frame_name){ .incarnation = frames[2].name.incarnation,
+                                                  .epoch = frames[2].name.epoch };
+    group_equals(2);
+    begin_from(STORE, 2);
+    empty_store();
+    facts.store = OTHER_STORE;
+    ck_assert_msg(restart_examine(&facts, &examination, &error) == WEIR_OK, "%s", error.text);
+    ck_assert(!examination.warn);
+    ck_assert_int_eq(decide(), WEIR_FOREIGN); /* it was committed */
+    facts.entry_count = 1;                    /* it was aborted */
+    expect_founded_from_savepoint();
+    facts.entry_count = 2;
+    begin_from(STORE, 1); /* more than one has followed: it does not matter what became of the last */
+    expect_no_beginning(WEIR_FOREIGN, "belongs to another checkpoint store");
+}
+END_TEST
+
 START_TEST(a_savepoint_of_another_job_does_not_replace_a_history)
 {
     nothing_on_the_cluster();
@@ -248,6 +272,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, positions_that_are_given_for_a_founding_excuse_no_move_behind_it);
     tcase_add_test(tests, offsets_that_were_moved_behind_the_savepoint_stop_in_another_store_too);
     tcase_add_test(tests, a_history_that_went_on_behind_the_savepoint_is_another);
+    tcase_add_test(tests, a_commit_behind_the_savepoint_that_was_aborted_is_none);
     tcase_add_test(tests, a_savepoint_of_another_job_does_not_replace_a_history);
     tcase_add_test(tests, a_history_that_began_with_the_savepoint_goes_on);
     tcase_add_test(tests, a_savepoint_that_is_needed_and_missing_stops);
