@@ -22,6 +22,15 @@ enum weir_code sim_ask_topic(const char *topic, uint64_t *id, int32_t *partition
 enum weir_code sim_ask_offset(const struct model_place *place, int64_t spec, bool committed, int64_t patience_us,
                               int64_t *offset, struct weir_error *error);
 
+/* The newest records of a ledger, as many as one window holds, and the group's offsets: into event->records and ->mirrors, both
+ * for the caller to clear. `stable`: waits until no transaction is pending on them. */
+enum weir_code sim_ledger_tail(const char *ledger, bool committed, struct weir_decider_event *event,
+                               struct weir_error *error);
+enum weir_code sim_ledger_mirrors(const char *group, bool stable, struct weir_decider_event *event,
+                                  struct weir_error *error);
+/* There is one already, or there is one now. */
+enum weir_code sim_ledger_make(const char *ledger, struct weir_error *error);
+
 /* What one fetch brought, contents owned. */
 struct sim_fetched {
     size_t count;

@@ -8,12 +8,7 @@
 #include "round.h"
 #include "sim/connector.h"
 
-enum {
-    PATIENCE_US = 5000000,
-    REQUEST_TIMEOUT_US = 1000000,
-    PENDING_PAUSE_US = 10000,
-    LEDGER_WINDOW = 10,
-};
+enum { REQUEST_TIMEOUT_US = 1000000 };
 
 enum command_type { TAKE_OVER, BEGIN, FLUSH, OFFSETS, COMMIT, ANNOUNCE };
 
@@ -444,129 +439,12 @@ struct producer *sim_decider_acquire(struct sim_decider *decider, uint64_t epoch
 
 /* ---- The clerk --------------------------------------------------------------------------------------------------- */
 
-static struct weir_bytes copy_bytes(struct weir_bytes bytes)
-{
-    if (weir_is_null(bytes)) return WEIR_NULL;
-    char *copy = malloc(bytes.size + 1);
-    CHECK(copy != NULL);
-    memcpy(copy, bytes.data, bytes.size);
-    return (struct weir_bytes){ copy, bytes.size };
-}
-
-static void append_record(struct weir_decider_event *event, const struct model_record *from)
-{
-    struct weir_ledger_record *records = realloc(event->records, (event->record_count + 1) * sizeof *records);
-    CHECK(records != NULL);
-    event->records = records;
-    records[event->record_count++] = (struct weir_ledger_record){ .key = copy_bytes(from->key),
-                                                                  .value = copy_bytes(from->value),
-                                                                  .offset = from->offset };
-}
-
-/* All records of a stretch; false when nobody answers in time. */
-static bool read_stretch(const struct model_place *place, int64_t begin, int64_t end, bool committed,
-                         struct weir_decider_event *event, int64_t until_us)
-{
-    struct connection connection = { 0 };
-    for (int64_t at = begin; at < end;) {
-        struct sim_fetched fetched;
-        (void)sim_fetch(&connection, place, at, committed, 100, &fetched); /* without an answer it brings nothing */
-        for (size_t i = 0; i < fetched.count; i++)
-            if (fetched.records[i].offset < end) append_record(event, &fetched.records[i]);
-        const bool is_stuck = fetched.next == at;
-        at = fetched.next;
-        sim_fetched_clear(&fetched);
-        if (is_stuck) {
-            if (sched_now_us() > until_us) return false;
-            sched_pause(PENDING_PAUSE_US);
-        }
-    }
-    return true;
-}
-
-static enum weir_code read_tail(struct sim_decider *decider, bool committed, struct weir_decider_event *event,
-                                struct weir_error *error)
-{
-    uint64_t id;
-    int32_t partitions;
-    int64_t low, high;
-    const struct model_place place = { decider->ledger, 0 };
-    enum weir_code code = sim_ask_topic(decider->ledger, &id, &partitions, PATIENCE_US, error);
-    if (code != WEIR_OK || id == 0) return code;
-    code = sim_ask_offset(&place, MODEL_EARLIEST, false, PATIENCE_US, &low, error);
-    if (code == WEIR_OK) code = sim_ask_offset(&place, MODEL_LATEST, committed, PATIENCE_US, &high, error);
-    const int64_t until_us = sched_now_us() + PATIENCE_US;
-    for (int64_t window = LEDGER_WINDOW, end = high; code == WEIR_OK && event->record_count == 0 && end > low;
-         window *= 2) {
-        const int64_t from = end - low > window ? end - window : low;
-        if (!read_stretch(&place, from, end, committed, event, until_us))
-            code = weir_error_set(error, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY, "ledger: no answer");
-        end = from;
-    }
-    return code;
-}
-
-struct mirrors_request {
-    struct request base;
-    char group[SIM_TOPIC_SIZE];
-    bool stable;
-    size_t count;
-    struct weir_mirror *mirrors;
-};
-
-static void take_mirror(void *user, const struct model_offset *offset)
-{
-    struct mirrors_request *request = user;
-    if (offset->offset < 0) return;
-    struct weir_mirror *mirrors = realloc(request->mirrors, (request->count + 1) * sizeof *mirrors);
-    CHECK(mirrors != NULL);
-    request->mirrors = mirrors;
-    struct weir_mirror *mirror = &mirrors[request->count++];
-    memset(mirror, 0, sizeof *mirror);
-    sim_split_name(mirror->split, offset->topic, offset->partition);
-    mirror->position = offset->offset;
-    (void)snprintf(mirror->metadata, sizeof mirror->metadata, "%s", offset->metadata);
-}
-
-static void act_mirrors(struct request *base, struct kafka_model *model, int64_t now_ms)
-{
-    (void)now_ms;
-    struct mirrors_request *request = (struct mirrors_request *)base;
-    base->error = model_offset_fetch(model, request->group, request->stable, take_mirror, request);
-}
-
-static void clear_mirrors(struct request *base) { free(((struct mirrors_request *)base)->mirrors); }
-
-static enum weir_code read_mirrors(struct sim_decider *decider, bool stable, struct weir_decider_event *event,
-                                   struct weir_error *error)
-{
-    const int64_t until_us = sched_now_us() + PATIENCE_US;
-    do {
-        struct connection connection = { 0 };
-        struct mirrors_request *request = request_create(sizeof *request, act_mirrors, clear_mirrors);
-        (void)snprintf(request->group, sizeof request->group, "%s", decider->job);
-        request->stable = stable;
-        request->base.kind = REQUEST_MIRRORS;
-        const bool answered = cluster_call(&connection, &request->base, REQUEST_TIMEOUT_US) == CALL_ANSWERED;
-        const bool good = answered && request->base.error == MODEL_OK;
-        if (good) {
-            event->mirrors = request->mirrors;
-            event->mirror_count = request->count;
-            request->mirrors = NULL;
-        }
-        request_release(&request->base);
-        if (good) return WEIR_OK;
-        sched_pause(PENDING_PAUSE_US);
-    } while (sched_now_us() < until_us);
-    return weir_error_set(error, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY, "group '%s': no answer", decider->job);
-}
-
 static void inquire(struct sim_decider *decider, uint32_t attempt, bool committed)
 {
     struct weir_decider_event event = { .type = committed ? WEIR_DECIDER_READ : WEIR_DECIDER_LOOKED,
                                         .attempt = attempt };
-    enum weir_code code = read_tail(decider, committed, &event, &event.error);
-    if (code == WEIR_OK) code = read_mirrors(decider, committed, &event, &event.error);
+    enum weir_code code = sim_ledger_tail(decider->ledger, committed, &event, &event.error);
+    if (code == WEIR_OK) code = sim_ledger_mirrors(decider->job, committed, &event, &event.error);
     if (code != WEIR_OK) {
         const struct weir_error error = event.error;
         weir_decider_event_clear(&event);
@@ -576,32 +454,6 @@ static void inquire(struct sim_decider *decider, uint32_t attempt, bool committe
     post(decider, &event);
 }
 
-struct create_request {
-    struct request base;
-    char topic[SIM_TOPIC_SIZE * 2];
-};
-
-static void act_create(struct request *base, struct kafka_model *model, int64_t now_ms)
-{
-    (void)now_ms;
-    base->error = model_create_topic(model, ((struct create_request *)base)->topic, 1, true);
-}
-
-static enum weir_code make_ledger(struct sim_decider *decider, struct weir_error *error)
-{
-    const int64_t until_us = sched_now_us() + PATIENCE_US;
-    do {
-        struct connection connection = { 0 };
-        struct create_request *request = request_create(sizeof *request, act_create, NULL);
-        (void)snprintf(request->topic, sizeof request->topic, "%s", decider->ledger);
-        const bool answered = cluster_call(&connection, &request->base, REQUEST_TIMEOUT_US) == CALL_ANSWERED;
-        request_release(&request->base);
-        if (answered) return WEIR_OK;
-        sched_pause(PENDING_PAUSE_US);
-    } while (sched_now_us() < until_us);
-    return weir_error_set(error, WEIR_OUT_OF_PATIENCE, WEIR_REMEDY_RETRY, "ledger: no answer");
-}
-
 static void fence(struct sim_decider *decider, const struct inquiry *inquiry)
 {
     struct weir_decider_event event = { .type = WEIR_DECIDER_FAILED, .attempt = inquiry->attempt };
@@ -609,7 +461,7 @@ static void fence(struct sim_decider *decider, const struct inquiry *inquiry)
     if (inquiry->handles_named > count) count = inquiry->handles_named;
     if (!is_exactly_once(decider)) count = 1;
     CHECK(count <= ROUND_IDS_MAX);
-    if (make_ledger(decider, &event.error) == WEIR_OK)
+    if (sim_ledger_make(decider->ledger, &event.error) == WEIR_OK)
         take_all_over(decider, inquiry->attempt, count, WEIR_DECIDER_FENCED);
     else
         post(decider, &event);
