@@ -71,25 +71,6 @@ bool mishaps_are_pending(void) { return mishaps.phase == ANSWERED || mishaps_hav
 
 /* ---- What there is to be lost ------------------------------------------------------------------------------------ */
 
-static bool is_of_job(const char *transactional_id)
-{
-    const size_t size = strlen(mishaps.test->name);
-    return strncmp(transactional_id, mishaps.test->name, size) == 0 && transactional_id[size] == '-';
-}
-
-static void note_busy(void *is_busy, const struct model_transaction *transaction)
-{
-    if ((transaction->open || transaction->preparing) && is_of_job(transaction->transactional_id)) *(bool *)is_busy = true;
-}
-
-/* No request that is still under way can decide anything. */
-static bool is_quiet(void)
-{
-    bool is_busy = false;
-    model_each_transaction(cluster_model(), note_busy, &is_busy);
-    return !is_busy;
-}
-
 static int64_t offset_at(const struct place *place, int64_t spec)
 {
     const struct model_place at = { place->topic, place->partition };
@@ -679,7 +660,7 @@ bool mishaps_strike(void)
 {
     const struct mishap *mishap = &all[fate_below(sizeof all / sizeof all[0])];
     if (savepoints_count() > 0 && fate_percent(30)) mishap = &by_savepoint[fate_below(2)];
-    if (mishaps.phase != NONE || oracle_progress() < 2 || !is_quiet()) return false;
+    if (mishaps.phase != NONE || oracle_progress() < 2 || oracle_open_transaction() != NULL) return false;
     oracle_look();
     mishaps.choice = (struct mishap_choice){ .founds = false };
     if (!mishap->strike()) return false;

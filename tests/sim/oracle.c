@@ -700,17 +700,23 @@ static void check_group(void *user, const struct model_offset *offset)
     oracle_fail("the group stands at %s/%d, which the job does not read", offset->topic, (int)offset->partition);
 }
 
-static void check_transaction(void *user, const struct model_transaction *transaction)
+static void note_open(void *id, const struct model_transaction *transaction)
 {
-    (void)user;
     if (is_id_of(transaction->transactional_id, oracle->test) && (transaction->open || transaction->preparing))
-        oracle_fail("the transaction of '%s' is still open", transaction->transactional_id);
+        *(const char **)id = transaction->transactional_id;
+}
+
+const char *oracle_open_transaction(void)
+{
+    const char *id = NULL;
+    model_each_transaction(oracle->model, note_open, &id);
+    return id;
 }
 
 void oracle_check_end(void)
 {
     if (!oracle_has_caught_up()) oracle_fail("not all of the input was taken in");
-    model_each_transaction(oracle->model, check_transaction, NULL);
+    if (oracle_open_transaction() != NULL) oracle_fail("the transaction of '%s' is still open", oracle_open_transaction());
     if (!oracle->at_least_once && model_offset_fetch(oracle->model, oracle->test->name, true, check_group, NULL) != MODEL_OK)
         oracle_fail("the group's offsets are still pending");
     if (oracle_violation() == NULL) author_finish();

@@ -48,6 +48,9 @@ struct oracle_ends *oracle_ends(void);
 bool oracle_has_reached(const struct oracle_ends *ends);
 /* Where the newest commit stands in an input. False when it has none there. */
 bool oracle_position(const char *topic, int32_t partition, int64_t *position);
+/* The id of one of the job's transactions that is open, or decided and without its markers. NULL = there is none: no request
+ * that is still under way can decide anything. */
+const char *oracle_open_transaction(void);
 /* The frame of the newest commit. */
 struct weir_frame_name oracle_frame(void);
 /* The incarnation that has founded the history of that. */
