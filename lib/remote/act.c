@@ -216,7 +216,8 @@ void act_checkpoint(struct weir_remote *remote, const struct request *request, s
     struct weir_json_line line;
     char type[REMOTE_PATH_MAX];
     if (!read_body(request, known, &line, answer) || !text_of(&line, known[0], type, answer)) return;
-    if (type[0] != '\0' && strcmp(type, "CONFIGURED") != 0 && strcmp(type, "INCREMENTAL") != 0) {
+    const bool is_given = weir_json_find(&line, known[0]).type == WEIR_JSON_BYTES;
+    if (is_given && strcmp(type, "CONFIGURED") != 0 && strcmp(type, "INCREMENTAL") != 0) {
         answer_problem(answer, 400, "'checkpointType' must be CONFIGURED or INCREMENTAL: every checkpoint is incremental, and a "
                                     "savepoint is what holds everything");
         return;

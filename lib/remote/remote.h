@@ -112,7 +112,7 @@ struct request {
     const char *(*query)(void *connection, const char *key);
     void *connection;
     enum guard_right right; /* that whoever asks has */
-    bool has_certificate;
+    bool has_certificate, has_token; /* some token, right or wrong */
 };
 
 /* Errors as RFC 9457 has them: {"type": "about:blank", "title", "status", "detail"}. */

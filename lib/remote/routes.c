@@ -86,13 +86,15 @@ static bool matches(const char *pattern, const char *path, struct route_parts *p
     }
 }
 
-/* In the order of the table: a path that is written out comes before one with a place. */
+/* In the order of the table: a path that is written out comes before one with a place, and hides it. */
 const struct route *routes_find(const char *method, const char *path, struct route_parts *parts, int *status, char allow[64])
 {
     const bool is_head = strcmp(method, "HEAD") == 0;
+    const char *found = NULL;
     allow[0] = '\0';
     for (const struct route *route = table; route < table + sizeof table / sizeof table[0]; route++) {
-        if (!matches(route->pattern, path, parts)) continue;
+        if (found != NULL ? strcmp(route->pattern, found) != 0 : !matches(route->pattern, path, parts)) continue;
+        found = route->pattern;
         if (strcmp(route->method, is_head ? "GET" : method) == 0) return route;
         if (strstr(allow, route->method) == NULL) {
             const size_t used = strlen(allow);
@@ -170,10 +172,10 @@ static bool refuses(const struct weir_remote *remote, const struct route *route,
     if (request->right >= route->right) return false;
     if (remote->guard.wants_certificate && !request->has_certificate)
         answer_problem(answer, 401, "a certificate is wanted that an authority in the file of security.ssl.rest.ca has signed");
-    else if (request->right == GUARD_NOTHING)
-        answer_problem(answer, 401, "a token is wanted: Authorization: Bearer TOKEN");
-    else if (remote->guard.write_token == NULL)
+    else if (request->right != GUARD_NOTHING && remote->guard.write_token == NULL)
         answer_problem(answer, 403, "nothing can be changed here, because no rest.write-token is configured");
+    else if (request->right == GUARD_NOTHING || !request->has_token)
+        answer_problem(answer, 401, "a token is wanted: Authorization: Bearer TOKEN");
     else
         answer_problem(answer, 403, "this wants the write token: Authorization: Bearer TOKEN");
     return true;

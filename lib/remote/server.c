@@ -188,10 +188,11 @@ static void answer_request(struct weir_remote *remote, struct MHD_Connection *co
                            const char *path, struct upload *upload, struct answer *answer)
 {
     const bool has_certificate = remote->tls.asks_clients && shows_certificate(connection);
+    const char *authorization = header_of(connection, "Authorization");
     struct request request = {
         .at_us = clock_us(CLOCK_MONOTONIC), .method = method, .path = path, .body = { upload->body, upload->size },
         .query = query_of, .connection = connection, .has_certificate = has_certificate,
-        .right = guard_right_of(&remote->guard, header_of(connection, "Authorization"), has_certificate),
+        .has_token = authorization != NULL, .right = guard_right_of(&remote->guard, authorization, has_certificate),
         .job = "", .vertex = "", .item = "",
     };
     if (upload->is_too_long)

@@ -210,16 +210,20 @@ START_TEST(a_path_has_its_methods)
     expect_status(405, "POST", "/livez", "", NULL);
     expect_status(405, "PUT", JOB "/checkpoints", "", NULL);
     expect_status(405, "OPTIONS", JOB "/checkpoints", "", NULL);
+    answer = http_ask(url, "PATCH", "/v1/jobs/overview", WRITES, NULL); /* and no job of that name */
+    ck_assert_int_eq(answer.status, 405);
+    ck_assert_str_eq(http_header(&answer, "Allow"), "GET, HEAD");
+    http_free(&answer);
 }
 END_TEST
 
 START_TEST(nothing_is_changed_without_the_write_token)
 {
-    expect_status(403, "POST", JOB "/checkpoints", "", NULL);
-    expect_status(403, "POST", JOB "/savepoints", "", NULL);
-    expect_status(403, "POST", JOB "/stop", "", NULL);
-    expect_status(403, "POST", JOB "/rescale", JSON, "{\"parallelism\":2}");
-    expect_status(403, "PATCH", JOB, "", NULL);
+    expect_status(401, "POST", JOB "/checkpoints", "", NULL);
+    expect_status(401, "POST", JOB "/savepoints", "", NULL);
+    expect_status(401, "POST", JOB "/stop", "", NULL);
+    expect_status(401, "POST", JOB "/rescale", JSON, "{\"parallelism\":2}");
+    expect_status(401, "PATCH", JOB, "", NULL);
     expect_status(403, "POST", JOB "/stop", "Authorization: Bearer " READ_TOKEN "\r\n", NULL);
     ck_assert(local_job_status(job).running);
     ck_assert_uint_eq(asked, 0);

@@ -101,7 +101,7 @@ START_TEST(https_answers_and_http_does_not)
     ck_assert_int_eq(strncmp(weir_remote_url(remote), "https://127.0.0.1:", 18), 0);
     expect(200, "GET", "/livez", "", "alive");
     expect(200, "GET", JOB, "", "RUNNING");
-    expect(403, "POST", JOB "/stop", "", "write token");
+    expect(401, "POST", JOB "/stop", "", "a token is wanted");
     expect(202, "POST", JOB "/checkpoints", WRITES, "request-id");
     (void)snprintf(plain, sizeof plain, "http%s", weir_remote_url(remote) + 5);
     struct http_answer answer = http_ask(plain, "GET", "/livez", "", NULL);
@@ -129,7 +129,7 @@ START_TEST(a_certificate_lets_read_and_the_token_write)
     show("client.pem", "client.key");
     expect(200, "GET", "/v1/jobs", "", "RUNNING");
     expect(200, "GET", "/metrics", "", "weir_job_running 1");
-    expect(403, "POST", JOB "/stop", "", "write token");
+    expect(401, "POST", JOB "/stop", "", "a token is wanted");
     expect(202, "POST", JOB "/stop", WRITES, "request-id");
 }
 END_TEST
