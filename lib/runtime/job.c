@@ -732,14 +732,13 @@ static enum weir_code read_strategy(struct weir_job *job, struct weir_error *err
         options.interval_ms = weir_config_duration_ms(config, "restart-strategy.failure-rate.failure-rate-interval");
         options.delay_ms = weir_config_duration_ms(config, "restart-strategy.failure-rate.delay");
     } else {
-#define EXPONENTIAL "restart-strategy.exponential-delay."
-        options.attempts = (uint32_t)weir_config_i64(config, EXPONENTIAL "attempts-before-reset-backoff");
-        options.initial_ms = weir_config_duration_ms(config, EXPONENTIAL "initial-backoff");
-        options.max_ms = weir_config_duration_ms(config, EXPONENTIAL "max-backoff");
-        options.multiplier = config_f64(config, EXPONENTIAL "backoff-multiplier");
-        options.jitter = config_f64(config, EXPONENTIAL "jitter-factor");
-        options.reset_ms = weir_config_duration_ms(config, EXPONENTIAL "reset-backoff-threshold");
-#undef EXPONENTIAL
+        options.attempts =
+            (uint32_t)weir_config_i64(config, "restart-strategy.exponential-delay.attempts-before-reset-backoff");
+        options.initial_ms = weir_config_duration_ms(config, "restart-strategy.exponential-delay.initial-backoff");
+        options.max_ms = weir_config_duration_ms(config, "restart-strategy.exponential-delay.max-backoff");
+        options.multiplier = config_f64(config, "restart-strategy.exponential-delay.backoff-multiplier");
+        options.jitter = config_f64(config, "restart-strategy.exponential-delay.jitter-factor");
+        options.reset_ms = weir_config_duration_ms(config, "restart-strategy.exponential-delay.reset-backoff-threshold");
     }
     const enum weir_code code = strategy_options_check(&options, error);
     if (code == WEIR_OK) strategy_init(&job->strategy, &options);

@@ -30,6 +30,7 @@ static enum weir_code make_task(struct weir_job *job, uint32_t vertex, uint32_t 
         .environment = &job->environment,
         .job = &job->mailbox,
         .metrics = metrics_task_at(&job->metrics, vertex, subtask),
+        .source_batch_records = (uint32_t)weir_config_i64(job->config, "source.max-batch-records"),
         .buffer_timeout_us = weir_config_duration_ms(job->config, "execution.buffer-timeout") * 1000,
         .soft_limit_bytes = limits.soft_bytes / at->parallelism + 1,
         .delta_limit_bytes = limits.delta_bytes / at->parallelism + 1,

@@ -375,6 +375,7 @@ static enum task_result poll_source(struct task *task, int64_t *deadline_us)
     const struct weir_source_type *type = task->options.vertex->source->source.type;
     const int64_t now = now_us(task);
     batch_clear(task->source_batch);
+    task->source_batch->records_max = task->options.source_batch_records;
     const enum weir_poll poll = type->reader_poll(task->reader, task->source_batch, &error);
     look_at_lag(task, now);
     if (poll == WEIR_POLL_FAILED) {

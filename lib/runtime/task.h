@@ -46,6 +46,7 @@ struct task_options {
     struct mailbox *job;           /* where letters go */
     struct metrics_task *metrics;  /* borrowed; the task's thread writes it as long as it runs */
     void *source;                  /* opened source of the vertex, or NULL */
+    uint32_t source_batch_records; /* that it hands over at once: 1 to BATCH_RECORDS_MAX */
     void *const *sinks;            /* opened sinks per stage of the chain; copied */
     int64_t buffer_timeout_us;
     uint64_t soft_limit_bytes;  /* of changed state, kept records and output in an epoch; for this task alone */

@@ -84,7 +84,7 @@ void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, boo
     add_setting("ledger.commits-kept", 10 + fate_below(20), "");
     add_setting("pipeline.channel.capacity", 2 + fate_below(4), "");
     add_setting("source.discovery.interval", 20 + fate_below(fate_percent(50) ? 200 : 3000), "ms");
-    add_setting("source.max-batch-records", 1 + fate_below(60), "");
+    add_setting("source.max-batch-records", 1024 - fate_below(60), "");
     add_setting("restart-strategy.exponential-delay.initial-backoff", 10 + fate_below(100), "ms");
     add_setting("restart-strategy.exponential-delay.max-backoff", 500, "ms");
     lives.transaction_timeout_ms = fate_percent(50) ? 500 + (int64_t)fate_below(3000) : 60000;

@@ -138,6 +138,7 @@ static void start(uint64_t hard_limit_bytes)
     const struct task_options options = {
         .vertex = vertex, .max_parallelism = 4, .attempt = 1, .epoch = 1, .environment = &bed.environment,
         .job = &bed.mailbox, .metrics = &bed.metrics, .source = bed.source, .sinks = sinks, .buffer_timeout_us = 1000,
+        .source_batch_records = BATCH_RECORDS_MAX,
         .soft_limit_bytes = UINT64_MAX, .delta_limit_bytes = UINT64_MAX, .hard_limit_bytes = hard_limit_bytes,
     };
     ck_assert_int_eq(task_create(&options, &bed.task, &error), WEIR_OK);
