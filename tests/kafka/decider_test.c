@@ -335,6 +335,25 @@ START_TEST(ledger_that_would_expire_is_refused)
 }
 END_TEST
 
+/* One broker cannot hold two. */
+START_TEST(ledger_has_as_many_replicas_as_was_said)
+{
+    struct decider_rig rig;
+    const char *job = broker_name("job");
+    decider_rig_open(&rig, job, 1, _i == 0 ? "ledger.replication-factor=1" : "ledger.replication-factor=2");
+    rig.attempt = 1;
+    type->fence(rig.decider, 1, 0);
+    if (_i == 0) {
+        decider_rig_expect(&rig, WEIR_DECIDER_FENCED);
+    } else {
+        struct weir_decider_event event = decider_rig_await(&rig, WEIR_DECIDER_FAILED);
+        ck_assert_msg(strstr(event.error.text, "replication") != NULL, "%s", event.error.text);
+    }
+    ck_assert_int_eq(broker_has_topic(ledger_of(job)), _i == 0);
+    decider_rig_close(&rig);
+}
+END_TEST
+
 START_TEST(time_out_above_the_brokers_limit_is_a_usage_error)
 {
     struct decider_rig rig;
@@ -434,6 +453,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, finds_the_newest_commit_behind_many_aborted_ones);
     tcase_add_test(tests, anchors_are_the_ends_of_what_was_written);
     tcase_add_test(tests, ledger_that_would_expire_is_refused);
+    tcase_add_loop_test(tests, ledger_has_as_many_replicas_as_was_said, 0, 2);
     tcase_add_test(tests, time_out_above_the_brokers_limit_is_a_usage_error);
     tcase_add_test(tests, unreachable_cluster_may_be_tried_again);
     tcase_add_test(tests, at_least_once_commits_behind_what_was_flushed);

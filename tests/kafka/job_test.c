@@ -9,6 +9,7 @@
 #include "harness/broker.h"
 #include "harness/unit.h"
 #include "harness/words.h"
+#include "weir/connector.h"
 
 /* ---- Stopping ------------------------------------------------------------------------------------------------------- */
 
@@ -294,6 +295,52 @@ START_TEST(restarts_do_not_put_off_a_base)
 }
 END_TEST
 
+/* ---- The ledger ----------------------------------------------------------------------------------------------------- */
+
+/* A dozen commits, one behind the other. */
+static void make_commits(struct words_job *job)
+{
+    struct process process;
+    words_start(job, &process);
+    for (int i = 1; i <= 12; i++) {
+        char expected[32];
+        words_put(job->input, 0, "a");
+        (void)snprintf(expected, sizeof expected, "a=%d", i);
+        words_await(job->output, 1, expected);
+    }
+    process_stop(&process);
+}
+
+/* A ring of as many commits as it may keep, with anchors where they are wanted. */
+START_TEST(the_ledger_is_as_configured)
+{
+    char ledger[128];
+    int commits = 0, anchored = 0;
+    struct words_job job = words_job(1, 1);
+    words_set(&job, "-X", "ledger.commits-kept=10");
+    words_set(&job, "-X", _i == 0 ? "ledger.anchor-interval=0" : "ledger.anchor-interval=1ms");
+    make_commits(&job);
+    (void)snprintf(ledger, sizeof ledger, "%s-ledger", job.job);
+    struct broker_records records = broker_read(ledger, 0, 0, true);
+    for (size_t i = 0; i < records.count; i++) {
+        struct weir_ledger_entry entry;
+        struct weir_error error;
+        int place;
+        char key[64];
+        (void)snprintf(key, sizeof key, "%.*s", (int)records.items[i].key.size, records.items[i].key.data);
+        if (sscanf(key, "0/%d", &place) != 1) continue; /* a start */
+        ck_assert_msg(place >= 0 && place < 10, "%s", key);
+        ck_assert_msg(weir_ledger_decode(records.items[i].value, &entry, &error) == WEIR_OK, "%s", error.text);
+        commits++;
+        anchored += entry.anchor_count > 0;
+        weir_ledger_entry_clear(&entry);
+    }
+    ck_assert_int_gt(commits, 10);
+    ck_assert_int_eq(anchored > 0, _i == 1);
+    broker_records_free(&records);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_test(tests, sigterm_commits_what_was_read_and_exits_0);
@@ -308,6 +355,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, control_records_at_the_end_of_a_topic_are_passed);
     tcase_add_test(tests, a_pattern_may_match_nothing_yet);
     tcase_add_test(tests, restarts_do_not_put_off_a_base);
+    tcase_add_loop_test(tests, the_ledger_is_as_configured, 0, 2);
 }
 
 int main(void)
