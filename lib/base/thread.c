@@ -61,6 +61,14 @@ void thread_join(struct thread *thread)
     thread->started = false;
 }
 
+int64_t thread_processor_ns(const struct thread *thread)
+{
+    clockid_t clock;
+    struct timespec used;
+    if (pthread_getcpuclockid(thread->handle, &clock) != 0 || clock_gettime(clock, &used) != 0) return 0;
+    return (int64_t)used.tv_sec * 1000000000 + used.tv_nsec;
+}
+
 /*   AWAKE ──sleep──> ASLEEP ──wake: writes the eventfd──> WOKEN
  *     │  ^───────────── returns from poll ──────────────────┘ │
  *     │  ^───────────── sleep: returns at once ───────────────┘

@@ -18,6 +18,8 @@ struct thread {
  * system refuses. */
 bool thread_start(struct thread *thread, const char *name, void (*run)(void *argument), void *argument);
 void thread_join(struct thread *thread); /* does nothing when not started */
+/* Processor time that it has used so far. A thread that waits for a disk or a lock uses none. Any thread, before it is joined. */
+int64_t thread_processor_ns(const struct thread *thread);
 
 /* A wake-up that is remembered: an eventfd, with a word beside it so that waking somebody who is awake costs one atomic
  * exchange and no system call.

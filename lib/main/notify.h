@@ -3,9 +3,10 @@
  *   starting ── EXTEND_TIMEOUT_USEC ──> running: READY=1 ── WATCHDOG=1, STATUS=... ──> STOPPING=1
  *
  * A start takes as long as it takes: brokers may be away, a state large. So while the job is alive, the manager is asked for
- * more time. The watchdog is fed by progress and not by a timer: only while the job's thread goes round and no task has
- * been inside one call for half of $WATCHDOG_USEC (weir_job_is_alive). A task that never comes back from an operator's
- * code is therefore found, and the process is ended by the manager, which is as safe as kill -9.
+ * more time. The watchdog is fed by progress and not by a timer: only while the job's thread goes round, no task has
+ * been inside one call for half of $WATCHDOG_USEC, and what restores for it has not stood still for as long
+ * (weir_job_is_alive). A task that never comes back from an operator's code is therefore found, and a roll-back that hangs in
+ * a disk, and the process is ended by the manager, which is as safe as kill -9.
  *
  * Nothing here waits, and nobody who listens badly can hold a job up: what cannot be sent at once is dropped. Owner: main
  * thread. */

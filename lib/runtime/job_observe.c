@@ -130,6 +130,34 @@ static bool is_silent(uint64_t beat_us, int64_t now_us, int64_t patience_us)
     return now_us - (int64_t)beat_us > patience_us;
 }
 
+static bool workers_move(const struct weir_job *job, int64_t now_us, int64_t patience_us, char *why, size_t why_size)
+{
+    static const char *const names[METRICS_WORKERS] = { "environment", "log", "base" };
+    for (int i = 0; i < METRICS_WORKERS; i++) {
+        const uint64_t beat_us = metrics_get(&job->metrics.workers_beat_us[i]);
+        if (beat_us == 0 || !is_silent(beat_us, now_us, patience_us)) continue;
+        (void)snprintf(why, why_size, "the %s worker stands still in one call for %lld s: a disk or a broker does not answer",
+                       names[i], (long long)(now_us - (int64_t)beat_us) / 1000000);
+        return false;
+    }
+    return true;
+}
+
+static bool tasks_move(const struct weir_job *job, int64_t now_us, int64_t patience_us, char *why, size_t why_size)
+{
+    for (uint32_t v = 0; v < job->plan->vertex_count; v++)
+        for (uint32_t i = 0; i < job->plan->vertices[v].parallelism; i++) {
+            const struct metrics_task *metrics = metrics_task_at(&job->metrics, v, i);
+            const bool is_busy = (atomic_load_explicit(&metrics->times[METRICS_BUSY], memory_order_relaxed) & 1) != 0;
+            const uint64_t beat_us = metrics_get(&metrics->beat_us);
+            if (!is_busy || beat_us == 0 || !is_silent(beat_us, now_us, patience_us)) continue;
+            (void)snprintf(why, why_size, "subtask %u of '%s' has been inside one call for more than %lld s", i,
+                           job->plan->vertices[v].name, (long long)patience_us / 1000000);
+            return false;
+        }
+    return true;
+}
+
 bool weir_job_is_alive(const weir_job *job, int64_t patience_ms, char *why, size_t why_size)
 {
     const int64_t now = job_now_us(job), patience_us = patience_ms * 1000;
@@ -140,17 +168,8 @@ bool weir_job_is_alive(const weir_job *job, int64_t patience_ms, char *why, size
                        (long long)(now - (int64_t)beat_us) / 1000000);
         return false;
     }
-    for (uint32_t v = 0; v < job->plan->vertex_count; v++)
-        for (uint32_t i = 0; i < job->plan->vertices[v].parallelism; i++) {
-            const struct metrics_task *metrics = metrics_task_at(&job->metrics, v, i);
-            const bool is_busy = (atomic_load_explicit(&metrics->times[METRICS_BUSY], memory_order_relaxed) & 1) != 0;
-            const uint64_t round_us = metrics_get(&metrics->beat_us);
-            if (!is_busy || round_us == 0 || !is_silent(round_us, now, patience_us)) continue;
-            (void)snprintf(why, why_size, "subtask %u of '%s' has been inside one call for more than %lld s", i,
-                           job->plan->vertices[v].name, (long long)patience_ms / 1000);
-            return false;
-        }
-    return true;
+    if (beat_us != 0 && !workers_move(job, now, patience_us, why, why_size)) return false;
+    return tasks_move(job, now, patience_us, why, why_size);
 }
 
 /* ---- Metrics -------------------------------------------------------------------------------------------------------- */

@@ -27,11 +27,25 @@ static double percentile(const struct job_latency *latency, double share)
     return sorted[(uint32_t)((double)(latency->count - 1) * share)];
 }
 
+/* While it runs, nobody waits for a base, and a checkpoint that waits for its log has a time-out. A start and a roll-back wait
+ * for all of them, without one. */
+static void look_at_workers(struct weir_job *job, uint64_t now_us)
+{
+    struct worker *const workers[METRICS_WORKERS] = { job->environment_worker, job->log_writer, job->base_writer };
+    const bool is_running = job_is_running(job);
+    for (int i = 0; i < METRICS_WORKERS; i++) {
+        const bool has_moved = workers[i] == NULL || worker_has_moved(workers[i]);
+        if (has_moved || (is_running && i != METRICS_ENVIRONMENT)) metrics_set(&job->metrics.workers_beat_us[i], now_us);
+    }
+}
+
 /* What only this thread knows. Before tasks are started, shards and bases belong to the restore. */
 static void publish_metrics(struct weir_job *job)
 {
     uint64_t log_bytes = 0, base_bytes = 0;
-    metrics_set(&job->metrics.beat_us, (uint64_t)job_now_us(job));
+    const uint64_t now_us = (uint64_t)job_now_us(job);
+    metrics_set(&job->metrics.beat_us, now_us);
+    look_at_workers(job, now_us);
     metrics_set(&job->metrics.transaction_begun_us, (uint64_t)job_oldest_transaction_us(job));
     if (job->tasks_started == 0) return;
     for (size_t i = 0; i < job->shards.count; i++) log_bytes += job->shards.items[i].log_bytes;

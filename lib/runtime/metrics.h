@@ -165,9 +165,12 @@ bool metrics_times(const struct metrics_task *task, int64_t now_us, uint64_t tim
 
 enum { METRICS_CODES = WEIR_NO_MEMORY + 1 };
 
+enum metrics_worker { METRICS_ENVIRONMENT, METRICS_LOG_WRITER, METRICS_BASE_WRITER, METRICS_WORKERS };
+
 struct metrics_job {
     /* Writer: job thread. */
     _Alignas(64) _Atomic uint64_t beat_us; /* monotonic; 0 = it does not run */
+    _Atomic uint64_t workers_beat_us[METRICS_WORKERS]; /* the same of what works for it */
     _Atomic uint64_t log_bytes, base_bytes;
     _Atomic uint64_t transaction_begun_us; /* of the oldest that is open; 0 = none */
     _Atomic uint64_t committed_us;         /* the last commit; 0 = none yet */

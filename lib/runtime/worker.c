@@ -11,7 +11,8 @@ struct worker {
     struct mailbox *answers;
     bool (*idle)(void *user);
     void *user;
-    _Atomic bool stopping;
+    _Atomic bool stopping, is_busy;
+    int64_t processor_ns; /* at the last worker_has_moved */
 };
 
 void work_destroy(struct work *work)
@@ -27,6 +28,7 @@ static void run_worker(void *argument)
     struct worker *worker = argument;
     bool idle_has_more = true;
     while (!atomic_load(&worker->stopping)) {
+        atomic_store(&worker->is_busy, true);
         struct work *work = (struct work *)mailbox_take(&worker->mailbox);
         if (work != NULL) {
             work->error.code = WEIR_OK;
@@ -37,6 +39,7 @@ static void run_worker(void *argument)
         } else if (idle_has_more && worker->idle != NULL) {
             idle_has_more = worker->idle(worker->user);
         } else {
+            atomic_store(&worker->is_busy, false);
             waker_sleep(&worker->waker, -1);
         }
     }
@@ -60,6 +63,13 @@ failed:
 }
 
 void worker_submit(struct worker *worker, struct work *work) { mailbox_post(&worker->mailbox, &work->mail); }
+
+bool worker_has_moved(struct worker *worker)
+{
+    const int64_t before_ns = worker->processor_ns;
+    worker->processor_ns = thread_processor_ns(&worker->thread);
+    return worker->processor_ns != before_ns || !atomic_load(&worker->is_busy);
+}
 
 void worker_stop(struct worker *worker)
 {

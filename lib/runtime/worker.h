@@ -24,6 +24,8 @@ struct worker;
  * false (may be NULL). NULL when the system refuses. */
 struct worker *worker_start(const char *name, struct mailbox *answers, bool (*idle)(void *user), void *user);
 void worker_submit(struct worker *worker, struct work *work); /* takes `work` */
+/* Whether it is idle, or has used the processor since the last call: what hangs in a disk or in a lock does not. Job thread. */
+bool worker_has_moved(struct worker *worker);
 /* Waits for the work in hand, discards what is queued, joins. NULL is allowed. */
 void worker_stop(struct worker *worker);
 

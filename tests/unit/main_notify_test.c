@@ -1,10 +1,13 @@
 /* What a service manager hears, at the other end of its socket. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -213,6 +216,50 @@ START_TEST(a_task_that_hangs_in_an_operator_feeds_nothing)
 }
 END_TEST
 
+static _Atomic bool fails;
+
+static enum weir_code fail_once(weir_task *task, const struct weir_record *record)
+{
+    (void)record;
+    return atomic_exchange(&fails, false) ? weir_fail(task, "it was told to") : WEIR_OK;
+}
+
+/* A pipe in the place of the log: whoever opens it for reading waits for somebody who writes. */
+START_TEST(a_roll_back_that_hangs_in_the_store_feeds_nothing)
+{
+    char log[100], why[300];
+    local_job_begin();
+    local_job_set("start.bounded", "false");
+    listen_at(name);
+    open_with_watchdog("2000000");
+    FILE *sunk = fopen("/dev/null", "we");
+    ck_assert_ptr_nonnull(sunk);
+    weir_graph *graph = weir_graph_create();
+    weir_print(weir_flat_map(weir_generator(graph, .name = "numbers", .per_second = 1000), .name = "fails",
+                             .process = fail_once), .name = "out", .file = sunk);
+    weir_job *job = local_job_create(graph);
+    local_job_await_records(job, 100);
+    (void)snprintf(log, sizeof log, "%s/test/log-1-1", local_job.directory);
+    ck_assert_int_eq(unlink(log), 0);
+    ck_assert_int_eq(mkfifo(log, 0600), 0);
+    atomic_store(&fails, true);
+    do usleep(10000);
+    while (weir_job_is_alive(job, notify_patience_ms(&notify), why, sizeof why) || strstr(why, "environment worker") == NULL);
+    ck_assert(!local_job_status(job).running);
+    ck_assert_ptr_null(strstr(step_with(job, 1000000), "WATCHDOG"));
+    struct weir_error outcome;
+    while (!weir_job_wait(job, 10, &outcome)) { /* whoever comes writes nothing: what is read is damaged */
+        const int writer = open(log, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        if (writer >= 0) close(writer);
+    }
+    ck_assert_msg(outcome.code != WEIR_OK, "it went on");
+    weir_job_destroy(job);
+    (void)fclose(sunk);
+    notify_deinit(&notify);
+    local_job_end();
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, begin, end);
@@ -224,6 +271,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, the_watchdog_of_another_process_is_not_fed);
     tcase_add_loop_test(tests, a_socket_that_cannot_be_one_is_refused, 0, 4);
     tcase_add_test(tests, a_task_that_hangs_in_an_operator_feeds_nothing);
+    tcase_add_test(tests, a_roll_back_that_hangs_in_the_store_feeds_nothing);
 }
 
 int main(void) { return unit_main("notify", add); }

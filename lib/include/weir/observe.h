@@ -128,8 +128,9 @@ WEIR_API bool weir_job_failure_at(const weir_job *job, uint32_t index, struct we
 
 /* ---- Health -------------------------------------------------------------------------------------------------------- */
 
-/* Whether the job's loops make progress: the job thread has gone round lately, and no task has been inside one call for
- * longer than `patience_ms`. If not, `why` says which. True also before the start and behind the end. */
+/* Whether the job's loops make progress: the job thread has gone round lately, no task has been inside one call for longer than
+ * `patience_ms`, and what opens, looks up and restores for it (during a start or a roll-back, what writes, too) has not stood
+ * still in one for as long. If not, `why` says which. True also before the start and behind the end. */
 WEIR_API bool weir_job_is_alive(const weir_job *job, int64_t patience_ms, char *why, size_t why_size);
 
 #ifdef __cplusplus
