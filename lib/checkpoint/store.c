@@ -338,7 +338,6 @@ static enum weir_code examine(struct store *store, const struct store_options *o
     }
     store->is_empty = contents.file_count == 0;
     store->incarnation_max = contents.incarnation_max;
-    store->is_volatile = store->disk->is_volatile(store->disk->user, store->path);
     return WEIR_OK;
 }
 
@@ -394,11 +393,6 @@ const char *store_path(const struct store *store)
 bool store_is_empty(const struct store *store)
 {
     return store->is_empty;
-}
-
-bool store_is_volatile(const struct store *store)
-{
-    return store->is_volatile;
 }
 
 uint64_t store_incarnation_max(const struct store *store)

@@ -36,7 +36,6 @@ struct store {
     char job[72];
     char slot[16];
     bool is_empty;
-    bool is_volatile;
     uint64_t incarnation_max;
     uint64_t segment_bytes;
     /* Fixed by store_begin. */

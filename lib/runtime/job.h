@@ -399,6 +399,8 @@ void job_commit_lag(struct weir_job *job);
 
 /* Whether any connector has something to say. */
 bool job_has_examinations(const struct weir_job *job);
+/* Environment worker: logs what is worth a warning about where checkpoints lie. */
+void job_warn_of_checkpoints(const struct weir_job *job);
 /* Base writer: lets the connectors examine what they need. Fails with the first error that a start is refused for. */
 enum weir_code job_examine(struct work *work);
 

@@ -65,13 +65,7 @@ static enum weir_code open_store(struct weir_job *job, struct weir_error *error)
     if (job->store != NULL) return WEIR_OK;
     job_stores_note(job);
     const enum weir_code code = store_open(&options, &job->store, error);
-    if (code == WEIR_OK && store_is_volatile(job->store))
-        job_log(job, WEIR_LOG_WARN, "job '%s': the checkpoint directory '%s' lies in memory: it does not survive a reboot",
-                job->name, store_path(job->store));
-    if (code == WEIR_OK && job->in_memory)
-        job_log(job, WEIR_LOG_WARN,
-                "job '%s': checkpoints lie in the memory of this process (execution.checkpointing.storage: jobmanager) and "
-                "end with it", job->name);
+    if (code == WEIR_OK) job_warn_of_checkpoints(job);
     return code;
 }
 

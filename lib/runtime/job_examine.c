@@ -49,6 +49,15 @@ static void examine_connectors(const struct weir_job *job, struct weir_examinati
     if (job->decider_type->examine != NULL) job->decider_type->examine(&options, examination);
 }
 
+void job_warn_of_checkpoints(const struct weir_job *job)
+{
+    struct examine_verdict verdict = { .environment = &job->environment };
+    struct weir_examination examination;
+    examination_begin(&examination, examine_judge, &verdict);
+    examine_checkpoints(&examination, job->config, job->name);
+    examination_end(&examination);
+}
+
 enum weir_code job_examine(struct work *work)
 {
     struct weir_job *job = ((struct job_work *)work)->job;
