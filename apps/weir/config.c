@@ -106,7 +106,7 @@ static int list_keys(int argc, char **argv)
     if (argc == 2 && strcmp(argv[0], "-o") == 0 && strcmp(argv[1], "markdown") == 0) return print_markdown(), EXIT_SUCCESS;
     if (argc == 2 && strcmp(argv[0], "-o") == 0 && strcmp(argv[1], "man") == 0) return print_man_page(), EXIT_SUCCESS;
     for (int i = 0; i < argc; i++)
-        if (!verb_takes_format(argc, argv, &i, &as_json)) return verb_complain(&verb_config, "not understood", argv[i]);
+        if (!verb_takes_format(argc, argv, &i, &as_json)) return verb_not_understood(&verb_config, argv[i]);
     struct weir_config_key key;
     if (as_json) (void)fputs("[", stdout);
     for (size_t i = 0; weir_config_key_at(i, &key); i++) {
@@ -118,20 +118,6 @@ static int list_keys(int argc, char **argv)
 }
 
 /* ---- show --------------------------------------------------------------------------------------------------------- */
-
-static void print_json_value_of(void *user, const struct weir_config_value *value)
-{
-    bool *is_first = user;
-    (void)printf("%s{\"key\": ", *is_first ? "" : ",\n ");
-    print_json_text(stdout, value->key);
-    (void)fputs(", \"value\": ", stdout);
-    print_json_text(stdout, value->value);
-    (void)fputs(", \"origin\": ", stdout);
-    print_json_text(stdout, value->origin);
-    (void)printf(", \"secret\": %s, \"default\": %s}", value->is_secret ? "true" : "false",
-                 value->is_default ? "true" : "false");
-    *is_first = false;
-}
 
 struct showing {
     weir_config *config;
@@ -159,18 +145,6 @@ static int take(struct showing *showing, int argc, char **argv, int *index)
                        &error);
 }
 
-static void print(const struct showing *showing)
-{
-    bool is_first = true;
-    if (!showing->as_json) {
-        weir_config_print(stdout, showing->config, showing->effective);
-        return;
-    }
-    (void)fputs("[", stdout);
-    weir_config_each_value(showing->config, print_json_value_of, &is_first);
-    (void)puts("]");
-}
-
 static int show_values(int argc, char **argv)
 {
     struct weir_error error = { .code = WEIR_OK };
@@ -178,7 +152,8 @@ static int show_values(int argc, char **argv)
     if (showing.config == NULL) return verb_complain(&verb_config, "no memory", "");
     int status = verb_finish(weir_config_load_site(showing.config, &error), &error);
     for (int i = 0; status == EXIT_SUCCESS && i < argc; i++) status = take(&showing, argc, argv, &i);
-    if (status == EXIT_SUCCESS) print(&showing);
+    if (status == EXIT_SUCCESS && showing.as_json) weir_config_print_json(stdout, showing.config);
+    else if (status == EXIT_SUCCESS) weir_config_print(stdout, showing.config, showing.effective);
     weir_config_destroy(showing.config);
     return status;
 }

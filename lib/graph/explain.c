@@ -49,11 +49,15 @@ const char *operator_kind_text(const struct operator_spec *spec)
     return "?";
 }
 
+const char *operator_connector(const struct operator_spec *spec)
+{
+    if (spec->kind == OPERATOR_SOURCE) return spec->source.type->kind;
+    return spec->kind == OPERATOR_SINK ? spec->sink.type->kind : NULL;
+}
+
 static void describe_kind(const struct operator_spec *spec, char text[static 64])
 {
-    const char *connector = NULL;
-    if (spec->kind == OPERATOR_SOURCE) connector = spec->source.type->kind;
-    if (spec->kind == OPERATOR_SINK) connector = spec->sink.type->kind;
+    const char *connector = operator_connector(spec);
     snprintf(text, 64, connector == NULL ? "%s" : "%s (%s)", operator_kind_text(spec), connector);
 }
 
@@ -69,17 +73,23 @@ static const char *exchange_text(enum weir_exchange exchange)
     return "";
 }
 
-/* "split by key", "split.late rebalanced". A key_by is named by what it reads. */
-static void put_input(const weir_graph *graph, const struct graph_input *input, struct buffer *text)
+const char *graph_input_from(const weir_graph *graph, const struct graph_input *input, const char **output)
 {
     const struct graph_node *from = graph->nodes.items[input->node];
-    const struct graph_input *origin = input;
     while (from->spec.kind == OPERATOR_KEY_BY) {
-        origin = &from->inputs.items[0];
-        from = graph->nodes.items[origin->node];
+        input = &from->inputs.items[0];
+        from = graph->nodes.items[input->node];
     }
-    put(text, "%s", from->spec.name);
-    if (origin->output > 0) put(text, ".%s", from->spec.outputs[origin->output - 1]->name);
+    *output = input->output == 0 ? NULL : from->spec.outputs[input->output - 1]->name;
+    return from->spec.name;
+}
+
+/* "split by key", "split.late rebalanced". */
+static void put_input(const weir_graph *graph, const struct graph_input *input, struct buffer *text)
+{
+    const char *output;
+    put(text, "%s", graph_input_from(graph, input, &output));
+    if (output != NULL) put(text, ".%s", output);
     put(text, "%s", exchange_text(input->exchange));
 }
 
@@ -154,7 +164,7 @@ static void put_operator(const weir_graph *graph, const struct graph_node *node,
     put(text, "\n");
 }
 
-static bool is_shown(const struct graph_node *node)
+bool graph_is_shown(const struct graph_node *node)
 {
     return !node->is_union && node->spec.kind != OPERATOR_KEY_BY;
 }
@@ -165,7 +175,7 @@ static void put_graph(const weir_graph *graph, struct buffer *text)
     for (size_t i = 0; i < graph->nodes.count; i++) {
         const struct graph_node *node = graph->nodes.items[i];
         char kind[64];
-        if (!is_shown(node)) continue;
+        if (!graph_is_shown(node)) continue;
         describe_kind(&node->spec, kind);
         if (strlen(node->spec.name) > name_size_max) name_size_max = strlen(node->spec.name);
         if (strlen(kind) > kind_size_max) kind_size_max = strlen(kind);
@@ -173,7 +183,7 @@ static void put_graph(const weir_graph *graph, struct buffer *text)
     const size_t column_kind = 2 + name_size_max + 3, column_inputs = column_kind + kind_size_max + 3;
     put(text, "Job graph\n\n");
     for (size_t i = 0; i < graph->nodes.count; i++)
-        if (is_shown(graph->nodes.items[i]))
+        if (graph_is_shown(graph->nodes.items[i]))
             put_operator(graph, graph->nodes.items[i], column_kind, column_inputs, text);
 }
 

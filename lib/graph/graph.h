@@ -2,7 +2,7 @@
  *
  *   builder.c   weir_map_(input, options) ... ──> nodes: operator_spec + inputs (node, output, exchange, port)
  *   plan.h      graph ──check──> plan: chains, routers, edges       (what the runtime reads)
- *   explain.c   both as text
+ *   explain.c   both as text; explain_json.c: as JSON
  *
  * This header is the inside of a graph; other folders include plan.h. Owner: the thread that builds; nothing changes
  * once a plan has been made.
@@ -38,5 +38,10 @@ struct weir_graph {
     struct arena arena; /* nodes, texts, connector options */
     struct weir_error mistake;
 };
+
+/* How a graph is explained: an operator that is no union and no key_by, and the one that an input is named by, with the side
+ * output (NULL = the main one). A key_by is named by what it reads. */
+bool graph_is_shown(const struct graph_node *node);
+const char *graph_input_from(const weir_graph *graph, const struct graph_input *input, const char **output);
 
 #endif

@@ -61,7 +61,11 @@ void plan_destroy(struct plan *plan);
 
 /* "source", "keyed_process" ... */
 const char *operator_kind_text(const struct operator_spec *spec);
+const char *operator_connector(const struct operator_spec *spec); /* "kafka"; NULL = it is no source and no sink */
+const char *plan_exchange_name(enum weir_exchange exchange);           /* "forward", "key_group" ... */
 /* The job graph and the execution plan as text (without a NUL), for --plan. False when out of memory. */
 bool plan_explain(const weir_graph *graph, const struct plan *plan, struct buffer *text);
+/* The plan of `job` as one JSON object, shaped as Flink's (without a NUL). False when out of memory. */
+bool plan_json(const struct plan *plan, const char *job, struct buffer *json);
 
 #endif

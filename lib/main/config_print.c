@@ -1,10 +1,11 @@
 #include <string.h>
 
+#include "main/text.h"
 #include "weir/main.h"
 
 struct printing {
     FILE *file;
-    bool with_defaults;
+    bool with_defaults, has_value;
 };
 
 /* YAML understands it as it stands: a text that begins with a letter, digit or '/', and holds nothing that YAML reads. */
@@ -50,6 +51,31 @@ static void print_one(void *user, const struct weir_config_value *value)
 
 void weir_config_print(FILE *file, const weir_config *config, bool with_defaults)
 {
-    struct printing printing = { file, with_defaults };
+    struct printing printing = { .file = file, .with_defaults = with_defaults };
     weir_config_each_value(config, print_one, &printing);
+}
+
+/* ---- JSON --------------------------------------------------------------------------------------------------------- */
+
+static void print_json_one(void *user, const struct weir_config_value *value)
+{
+    struct printing *printing = user;
+    FILE *file = printing->file;
+    (void)fputs(printing->has_value ? ",\n {\"key\": " : "{\"key\": ", file);
+    text_print_json(file, value->key);
+    (void)fputs(", \"value\": ", file);
+    text_print_json(file, value->value);
+    (void)fputs(", \"origin\": ", file);
+    text_print_json(file, value->origin);
+    (void)fprintf(file, ", \"secret\": %s, \"default\": %s}", value->is_secret ? "true" : "false",
+                  value->is_default ? "true" : "false");
+    printing->has_value = true;
+}
+
+void weir_config_print_json(FILE *file, const weir_config *config)
+{
+    struct printing printing = { .file = file };
+    (void)fputs("[", file);
+    weir_config_each_value(config, print_json_one, &printing);
+    (void)fputs("]\n", file);
 }

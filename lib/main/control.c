@@ -155,7 +155,15 @@ static void take_savepoint(struct control *control, struct asker *asker, const c
     asker->ticket = status.number;
 }
 
-static void rescale(struct control *control, struct asker *asker, const char *parallelism)
+/* 0 = it is no number that could be one. */
+static uint32_t read_parallelism(const char *text)
+{
+    char *end;
+    const unsigned long number = strtoul(text, &end, 10);
+    return text[0] < '0' || text[0] > '9' || *end != '\0' || number > UINT32_MAX ? 0 : (uint32_t)number;
+}
+
+static void rescale(struct control *control, struct asker *asker, uint32_t parallelism)
 {
     struct weir_error error;
     asker->phase = WAITING_RESTART;
@@ -189,7 +197,7 @@ static void take_request(struct control *control, struct asker *asker)
     } else if (is_verb(request, "stop-savepoint")) {
         take_savepoint(control, asker, argument, true);
     } else if (is_verb(request, "rescale")) {
-        rescale(control, asker, argument);
+        rescale(control, asker, read_parallelism(argument));
     } else if (strcmp(request, "stop") == 0 || strcmp(request, "cancel") == 0) {
         asker->phase = WAITING_END;
         if (request[0] == 's') weir_job_stop(control->options.job);

@@ -22,7 +22,7 @@ struct control_options {
     const char *name, *program, *directory; /* of all checkpoints, the job's own are below it; borrowed */
     /* Begins to start the job anew with another parallelism: `job` ends, and control_restarted follows. An error: it
      * goes on as it was. */
-    enum weir_code (*rescale)(void *user, const char *parallelism, struct weir_error *error);
+    enum weir_code (*rescale)(void *user, uint32_t parallelism, struct weir_error *error);
     void *user;
 };
 

@@ -34,8 +34,8 @@ struct run {
     struct notify notify;
     int signals; /* signalfd: nothing runs in signal context */
     bool stopping;
-    char parallelism[24];     /* with which to start anew when the job has stopped; "" = not at all */
-    char max_parallelism[24]; /* of the job that stops: a checkpoint's never changes */
+    uint32_t parallelism;     /* with which to start anew when the job has stopped; 0 = not at all */
+    uint32_t max_parallelism; /* of the job that stops: a checkpoint's never changes */
 };
 
 static void complain(const char *program, const struct weir_error *error)
@@ -68,23 +68,21 @@ static void take_signal(struct run *run)
 }
 
 /* The job commits and ends first: then there is nobody who would read the configuration while it changes. */
-static enum weir_code rescale(void *user, const char *text, struct weir_error *error)
+static enum weir_code rescale(void *user, uint32_t parallelism, struct weir_error *error)
 {
     struct run *run = user;
-    char *end;
-    const long parallelism = strtol(text, &end, 10);
     struct weir_job_status status = { .size = sizeof(status) };
     weir_job_status(run->job, &status);
     if (run->stopping) return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "the job is being stopped");
     if (!status.running)
         return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_RETRY,
                               "the job does not run yet, or not just now: try again when it does");
-    if (end == text || *end != '\0' || parallelism < 1 || parallelism > (long)status.max_parallelism)
+    if (parallelism < 1 || parallelism > status.max_parallelism)
         return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
-                              "the parallelism must be a number from 1 to %u, the job's max_parallelism, not '%.40s'",
-                              status.max_parallelism, text);
-    (void)snprintf(run->parallelism, sizeof(run->parallelism), "%ld", parallelism);
-    (void)snprintf(run->max_parallelism, sizeof(run->max_parallelism), "%u", status.max_parallelism);
+                              "the parallelism must be a number from 1 to %u, the job's max_parallelism",
+                              status.max_parallelism);
+    run->parallelism = parallelism;
+    run->max_parallelism = status.max_parallelism;
     weir_job_stop(run->job);
     return WEIR_OK;
 }
@@ -102,11 +100,10 @@ static enum weir_code rescale_later(void *user, uint32_t parallelism, struct wei
 static void take_asked(struct run *run)
 {
     uint64_t count;
-    char text[24];
     struct weir_error error;
     if (read(run->asking, &count, sizeof(count)) != (ssize_t)sizeof(count)) return;
-    (void)snprintf(text, sizeof(text), "%u", atomic_exchange(&run->asked, 0));
-    if (rescale(run, text, &error) != WEIR_OK) progress_note(run->progress, WEIR_LOG_WARN, error.code, error.text);
+    if (rescale(run, atomic_exchange(&run->asked, 0), &error) != WEIR_OK)
+        progress_note(run->progress, WEIR_LOG_WARN, error.code, error.text);
 }
 
 /* -1 = for ever. */
@@ -208,31 +205,34 @@ static enum weir_code start_job(struct run *run, weir_graph *graph, struct weir_
     return code;
 }
 
-/* The history that --fresh or --checkpoint asked for is the one that goes on. */
-static enum weir_code keep_history(weir_config *config, const char *max_parallelism, struct weir_error *error)
+static enum weir_code set_number(weir_config *config, const char *key, uint32_t number, struct weir_error *error)
 {
-    const char *const settings[][2] = { { "pipeline.max-parallelism", max_parallelism },
-                                        { "start.fresh", "false" },
-                                        { "start.checkpoint", "-1" } };
-    enum weir_code code = WEIR_OK;
-    for (size_t i = 0; code == WEIR_OK && i < sizeof(settings) / sizeof(settings[0]); i++)
-        code = weir_config_set(config, WEIR_CONFIG_COMMAND_LINE, settings[i][0], settings[i][1], "weir rescale", error);
-    return code;
+    char text[24];
+    (void)snprintf(text, sizeof(text), "%u", number);
+    return weir_config_set(config, WEIR_CONFIG_COMMAND_LINE, key, text, "weir rescale", error);
 }
 
-/* The job has stopped to be started anew: by its last checkpoint, in this process. `parallelism` NULL: as it was. */
-static enum weir_code start_again(struct run *run, const char *parallelism, struct weir_error *error)
+/* The history that --fresh or --checkpoint asked for is the one that goes on. */
+static enum weir_code keep_history(weir_config *config, struct weir_error *error)
+{
+    const enum weir_code code =
+        weir_config_set(config, WEIR_CONFIG_COMMAND_LINE, "start.fresh", "false", "weir rescale", error);
+    if (code != WEIR_OK) return code;
+    return weir_config_set(config, WEIR_CONFIG_COMMAND_LINE, "start.checkpoint", "-1", "weir rescale", error);
+}
+
+/* The job has stopped to be started anew: by its last checkpoint, in this process. `parallelism` 0: as it was. */
+static enum weir_code start_again(struct run *run, uint32_t parallelism, struct weir_error *error)
 {
     control_restarted(run->control, NULL);
     weir_remote_restarted(run->remote, NULL);
     progress_restart(run->progress);
     weir_job_destroy(run->job);
     run->job = NULL;
-    enum weir_code code = keep_history(run->config, run->max_parallelism, error);
-    if (code == WEIR_OK && parallelism != NULL)
-        code = weir_config_set(run->config, WEIR_CONFIG_COMMAND_LINE, "parallelism.default", parallelism, "weir rescale",
-                               error);
-    run->parallelism[0] = '\0';
+    run->parallelism = 0;
+    enum weir_code code = keep_history(run->config, error);
+    if (code == WEIR_OK) code = set_number(run->config, "pipeline.max-parallelism", run->max_parallelism, error);
+    if (code == WEIR_OK && parallelism > 0) code = set_number(run->config, "parallelism.default", parallelism, error);
     if (code != WEIR_OK) return code;
     weir_graph *graph = weir_graph_create();
     if (graph == NULL) return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "no memory to start again");
@@ -251,7 +251,7 @@ static enum weir_code go_on_as_it_was(struct run *run, struct weir_error *error)
                    error->text);
     progress_note(run->progress, WEIR_LOG_WARN, error->code, text);
     control_refuse_restart(run->control, error->code, text);
-    return start_again(run, NULL, error);
+    return start_again(run, 0, error);
 }
 
 static enum weir_code run_job(struct run *run, weir_graph *graph, struct weir_error *error)
@@ -267,7 +267,7 @@ static enum weir_code run_job(struct run *run, weir_graph *graph, struct weir_er
         wait_for_end(run);
         weir_job_wait(run->job, -1, error);
         code = error->code;
-        if (run->parallelism[0] == '\0' || run->stopping) break;
+        if (run->parallelism == 0 || run->stopping) break;
         if (code == WEIR_OK) code = start_again(run, run->parallelism, error);
         else if (error->remedy != WEIR_REMEDY_STOP) code = go_on_as_it_was(run, error);
     }
@@ -279,71 +279,100 @@ static enum weir_code run_job(struct run *run, weir_graph *graph, struct weir_er
     return code;
 }
 
-static int explain(weir_graph *graph, const weir_config *config, struct weir_error *error)
+/* ---- What a command line asks for: each takes the graph, says what is wrong, and answers the exit status ----------- */
+
+static int show_config(const struct main_options *parsed, weir_graph *graph, const weir_config *config)
 {
-    char *text = weir_graph_explain(graph, config, error);
+    if (parsed->as_json) weir_config_print_json(stdout, config);
+    else weir_config_print(stdout, config, true);
     weir_graph_destroy(graph);
-    if (text == NULL) return weir_code_exit_status(error->code);
+    return 0;
+}
+
+static int explain(const struct main_options *parsed, weir_graph *graph, const weir_config *config)
+{
+    struct weir_error error;
+    char *text = parsed->as_json ? weir_graph_explain_json(graph, config, parsed->job, &error)
+                                 : weir_graph_explain(graph, config, &error);
+    weir_graph_destroy(graph);
+    if (text == NULL) {
+        complain(parsed->program, &error);
+        return weir_code_exit_status(error.code);
+    }
     fputs(text, stdout);
     free(text);
     return 0;
 }
 
+/* Signals, a service manager and progress around the job. */
+static enum weir_code run_managed(struct run *run, weir_graph *graph, struct weir_error *error)
+{
+    enum weir_code code = run->signals >= 0 ? WEIR_OK
+                                            : weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
+                                                             "cannot set up signals: %s", strerror(errno));
+    if (code == WEIR_OK) code = notify_init(&run->notify, clock_now_ms(), error);
+    if (code != WEIR_OK) {
+        weir_graph_destroy(graph);
+        return code;
+    }
+    code = run_job(run, graph, error);
+    notify_deinit(&run->notify);
+    return code;
+}
+
+static int run_to_the_end(const struct weir_main_options *main, const struct main_options *parsed, weir_graph *graph,
+                          weir_config *config)
+{
+    struct weir_error error;
+    enum weir_code code;
+    struct run run = { .main = main, .parsed = parsed, .config = config, .signals = open_signals(), .asking = -1,
+                       .progress = progress_create(parsed, config) };
+    if (run.progress == NULL) {
+        code = weir_error_set(&error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "no memory to start");
+        weir_graph_destroy(graph);
+    } else {
+        code = run_managed(&run, graph, &error);
+    }
+    const bool is_logged = run.progress != NULL && log_form_of(config) != LOG_TEXT;
+    if (code != WEIR_OK && is_logged) progress_note(run.progress, WEIR_LOG_ERROR, code, error.text);
+    progress_destroy(run.progress);
+    if (run.signals >= 0) close(run.signals);
+    if (code != WEIR_OK && !is_logged) complain(parsed->program, &error);
+    return weir_code_exit_status(code);
+}
+
+static int do_what_is_asked(const struct weir_main_options *main, const struct main_options *parsed, weir_config *config)
+{
+    weir_graph *graph = weir_graph_create();
+    if (graph == NULL) {
+        fprintf(stderr, "%s: no memory to start\n", parsed->program);
+        return weir_code_exit_status(WEIR_NO_MEMORY);
+    }
+    main->define(graph, config);
+    if (parsed->show_config) return show_config(parsed, graph, config);
+    if (parsed->validate) return validate_job(parsed, graph, config);
+    if (parsed->plan) return explain(parsed, graph, config);
+    return run_to_the_end(main, parsed, graph, config);
+}
+
 int weir_main_(int argc, char **argv, const struct weir_main_options *given)
 {
+    int status = 0;
+    struct weir_error error;
+    struct main_options parsed;
     struct weir_main_options main = { 0 };
     memcpy(&main, given, given->size < sizeof(main) ? given->size : sizeof(main));
-
-    struct weir_error error = { .code = WEIR_OK };
-    struct main_options parsed;
-    int status = 1;
     weir_config *config = weir_config_create();
-    weir_graph *graph = weir_graph_create();
-    if (config == NULL || graph == NULL) {
+    if (config == NULL) {
         fprintf(stderr, "%s: no memory to start\n", argv[0]);
-        goto done;
+        return weir_code_exit_status(WEIR_NO_MEMORY);
     }
-    const enum weir_code code = main_options_parse(argc, argv, &main, config, &parsed, &error);
-    if (code != WEIR_OK) {
+    if (main_options_parse(argc, argv, &main, config, &parsed, &error) != WEIR_OK) {
         complain(parsed.program, &error);
-        status = weir_code_exit_status(code);
-        goto done;
+        status = weir_code_exit_status(error.code);
+    } else if (!parsed.ended) {
+        status = do_what_is_asked(&main, &parsed, config);
     }
-    status = 0;
-    if (parsed.ended) goto done;
-
-    main.define(graph, config);
-    if (parsed.show_config) {
-        weir_config_print(stdout, config, true);
-    } else if (parsed.validate) {
-        status = validate_job(&parsed, graph, config);
-        graph = NULL;
-        goto done; /* it has said all that there is to say */
-    } else if (parsed.plan) {
-        status = explain(graph, config, &error);
-        graph = NULL;
-    } else {
-        struct run run = { .main = &main, .parsed = &parsed, .config = config, .signals = open_signals(), .asking = -1,
-                           .progress = progress_create(&parsed, config) };
-        if (run.progress == NULL || run.signals < 0) {
-            weir_error_set(&error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "cannot set up signals: %s", strerror(errno));
-            status = 7;
-        } else if (notify_init(&run.notify, clock_now_ms(), &error) != WEIR_OK) {
-            status = weir_code_exit_status(error.code);
-        } else {
-            status = weir_code_exit_status(run_job(&run, graph, &error));
-            graph = NULL;
-            notify_deinit(&run.notify);
-        }
-        const bool is_said = status != 0 && run.progress != NULL && log_form_of(config) != LOG_TEXT;
-        if (is_said) progress_note(run.progress, WEIR_LOG_ERROR, error.code, error.text);
-        progress_destroy(run.progress);
-        if (run.signals >= 0) close(run.signals);
-        if (is_said) goto done;
-    }
-    if (status != 0) complain(parsed.program, &error);
-done:
-    if (graph != NULL) weir_graph_destroy(graph);
     weir_config_destroy(config);
     return status;
 }

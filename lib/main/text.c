@@ -51,3 +51,17 @@ size_t text_escape(char *out, size_t room, struct weir_bytes text, enum text_for
     }
     return used;
 }
+
+void text_print_json(FILE *file, const char *text)
+{
+    (void)fputc('"', file);
+    for (size_t left = strlen(text); left > 0;) {
+        char escape[ESCAPE_MAX];
+        const size_t size = weir_utf8_size((struct weir_bytes){ text, left }), taken = size == 0 ? 1 : size;
+        const struct weir_bytes piece = form_of((const unsigned char *)text, size, TEXT_JSON, escape);
+        (void)fwrite(piece.data, 1, piece.size, file);
+        text += taken;
+        left -= taken;
+    }
+    (void)fputc('"', file);
+}

@@ -3,6 +3,8 @@
 #ifndef MAIN_TEXT_H
 #define MAIN_TEXT_H
 
+#include <stdio.h>
+
 #include "weir/weir.h"
 
 enum text_form {
@@ -13,5 +15,7 @@ enum text_form {
 
 /* Writes as much of `text` as fits into out[0, room), in whole characters, and no NUL. Answers how many bytes that are. */
 size_t text_escape(char *out, size_t room, struct weir_bytes text, enum text_form form);
+/* All of it, as a JSON string with its quotes. */
+void text_print_json(FILE *file, const char *text);
 
 #endif

@@ -12,13 +12,6 @@ struct validation {
 
 static const char *const severities[] = { "note", "warning", "error" };
 
-static void print_json(const char *text)
-{
-    char escaped[6 * 1024];
-    const size_t size = text_escape(escaped, sizeof(escaped), weir_text(text), TEXT_JSON);
-    printf("\"%.*s\"", (int)size, escaped);
-}
-
 static void print_plain(const char *text)
 {
     char escaped[4 * 1024];
@@ -36,9 +29,9 @@ static void print_finding(struct validation *validation, const struct weir_findi
     }
     printf("%s\n  {\"check\": \"%s\", \"severity\": \"%s\", \"problem\": ", validation->has_finding ? "," : "",
            finding->check, severities[finding->severity]);
-    print_json(finding->problem);
+    text_print_json(stdout, finding->problem);
     printf(", \"advice\": ");
-    print_json(finding->advice);
+    text_print_json(stdout, finding->advice);
     printf("}");
 }
 

@@ -96,7 +96,9 @@ void json_truth(struct json *json, const char *name, bool value)
     if (put_name(json, name)) (void)fputs(value ? "true" : "false", json->file);
 }
 
-void json_null(struct json *json, const char *name)
+void json_whole(struct json *json, const char *name, const char *value)
 {
-    if (put_name(json, name)) (void)fputs("null", json->file);
+    if (put_name(json, name)) (void)fputs(value == NULL ? "null" : value, json->file);
 }
+
+void json_null(struct json *json, const char *name) { json_whole(json, name, NULL); }

@@ -37,5 +37,6 @@ void json_u64(struct json *json, const char *name, uint64_t value);
 void json_real(struct json *json, const char *name, double value); /* what is no number becomes null */
 void json_truth(struct json *json, const char *name, bool value);
 void json_null(struct json *json, const char *name);
+void json_whole(struct json *json, const char *name, const char *value); /* JSON already; NULL becomes null */
 
 #endif

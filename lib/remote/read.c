@@ -209,33 +209,9 @@ static void put_vertex(const struct weir_remote *remote, uint32_t index, const s
 
 static void put_plan(const struct weir_remote *remote, struct json *json)
 {
-    struct weir_vertex vertex;
-    struct weir_edge edge;
-    json_object(json, "plan");
-    json_text(json, "jid", remote->name);
-    json_text(json, "name", remote->name);
-    json_text(json, "type", "STREAMING");
-    json_array(json, "nodes");
-    for (uint32_t v = 0; weir_job_vertex(remote->job, v, &vertex); v++) {
-        json_object(json, NULL);
-        put_id(json, "id", v);
-        json_u64(json, "parallelism", vertex.parallelism);
-        json_text(json, "description", vertex.name);
-        json_array(json, "inputs");
-        for (uint32_t e = 0, number = 0; weir_job_edge(remote->job, e, &edge); e++) {
-            if (edge.target != v) continue;
-            json_object(json, NULL);
-            json_u64(json, "num", number++);
-            put_id(json, "id", edge.source);
-            json_text(json, "ship_strategy", edge.exchange);
-            json_text(json, "exchange", "pipelined");
-            json_end(json);
-        }
-        json_end(json);
-        json_end(json);
-    }
-    json_end(json);
-    json_end(json);
+    char *plan = weir_job_plan(remote->job);
+    json_whole(json, "plan", plan);
+    free(plan);
 }
 
 static void put_numbers(const struct weir_job_status *status, struct json *json)

@@ -32,30 +32,28 @@ bool weir_job_operator(const weir_job *job, uint32_t vertex, uint32_t index, str
     const struct plan_vertex *planned = &job->plan->vertices[vertex];
     const struct operator_spec *spec = planned->source;
     if (index > 0 || spec == NULL) spec = planned->chain.stages[index - at.is_source].spec;
-    *described = (struct weir_vertex_operator){ .name = spec->name, .kind = operator_kind_text(spec) };
-    if (spec->kind == OPERATOR_SOURCE) described->connector = spec->source.type->kind;
-    if (spec->kind == OPERATOR_SINK) described->connector = spec->sink.type->kind;
+    *described = (struct weir_vertex_operator){ .name = spec->name, .kind = operator_kind_text(spec),
+                                                .connector = operator_connector(spec) };
     return true;
-}
-
-static const char *exchange_name(enum weir_exchange exchange)
-{
-    switch (exchange) {
-    case WEIR_EXCHANGE_KEY_GROUP: return "key_group";
-    case WEIR_EXCHANGE_REBALANCE: return "rebalance";
-    case WEIR_EXCHANGE_BROADCAST: return "broadcast";
-    case WEIR_EXCHANGE_FORWARD:
-    case WEIR_EXCHANGE_AUTO: break;
-    }
-    return "forward";
 }
 
 bool weir_job_edge(const weir_job *job, uint32_t index, struct weir_edge *edge)
 {
     if (index >= job->plan->edge_count) return false;
     const struct plan_edge *at = &job->plan->edges[index];
-    *edge = (struct weir_edge){ at->source_vertex, at->target_vertex, exchange_name(at->exchange) };
+    *edge = (struct weir_edge){ at->source_vertex, at->target_vertex, plan_exchange_name(at->exchange) };
     return true;
+}
+
+char *weir_job_plan(const weir_job *job)
+{
+    struct buffer json;
+    buffer_init(&json);
+    (void)plan_json(job->plan, job->name, &json);
+    buffer_u8(&json, '\0');
+    if (!json.failed) return json.data;
+    buffer_deinit(&json);
+    return NULL;
 }
 
 bool weir_job_subtask(const weir_job *job, uint32_t vertex, uint32_t subtask, struct weir_subtask *numbers)

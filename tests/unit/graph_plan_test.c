@@ -534,6 +534,37 @@ START_TEST(the_public_explain_reads_the_configuration)
 }
 END_TEST
 
+START_TEST(explains_itself_to_programs)
+{
+    word_count(0);
+    weir_config *config = weir_config_create();
+    struct weir_error error;
+    ck_assert_int_eq(weir_config_set(config, WEIR_CONFIG_CODE, "parallelism.default", "2", "test", &error), WEIR_OK);
+    char *text = weir_graph_explain_json(graph, config, "words", &error);
+    ck_assert_str_eq(text,
+                     "{\"plan\":{\"jid\":\"words\",\"name\":\"words\",\"type\":\"STREAMING\",\"nodes\":["
+                     "{\"id\":\"0\",\"parallelism\":2,\"description\":\"lines -> split\",\"inputs\":[]},"
+                     "{\"id\":\"1\",\"parallelism\":2,\"description\":\"count -> counts\",\"inputs\":["
+                     "{\"num\":0,\"id\":\"0\",\"ship_strategy\":\"key_group\",\"exchange\":\"pipelined\"}]}]},\n"
+                     " \"maxParallelism\":128,\n"
+                     " \"operators\":[\n"
+                     "  {\"name\":\"lines\",\"kind\":\"source\",\"connector\":\"test\",\"inputs\":[],\"states\":[],"
+                     "\"emits_on_commit\":false},\n"
+                     "  {\"name\":\"split\",\"kind\":\"process\",\"inputs\":[{\"operator\":\"lines\",\"port\":0,"
+                     "\"exchange\":\"forward\"}],\"states\":[],\"emits_on_commit\":false},\n"
+                     "  {\"name\":\"count\",\"kind\":\"aggregate\",\"inputs\":[{\"operator\":\"split\",\"port\":0,"
+                     "\"exchange\":\"key_group\"}],\"states\":[{\"name\":\"accumulator\",\"kind\":\"value\",\"codec\":\"i64\","
+                     "\"ttl_ms\":0}],\"emits_on_commit\":true},\n"
+                     "  {\"name\":\"counts\",\"kind\":\"sink\",\"connector\":\"print\",\"inputs\":[{\"operator\":\"count\","
+                     "\"port\":0,\"exchange\":\"forward\"}],\"states\":[],\"emits_on_commit\":false}]}\n");
+    free(text);
+    weir_graph_mistake(graph, "a mistake");
+    ck_assert_ptr_null(weir_graph_explain_json(graph, config, "words", &error));
+    weir_config_destroy(config);
+    end();
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_test(tests, at_parallelism_1_a_whole_job_is_one_chain);
@@ -559,6 +590,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, explains_one_chain);
     tcase_add_test(tests, explains_chains_key_groups_and_channels);
     tcase_add_test(tests, the_public_explain_reads_the_configuration);
+    tcase_add_test(tests, explains_itself_to_programs);
 }
 
 int main(void)

@@ -62,6 +62,8 @@ WEIR_API bool weir_main_option_at(size_t index, struct weir_main_option *option)
 /* Prints the values that count as YAML, each with where it comes from; without those that are defaults unless
  * `with_defaults`. */
 WEIR_API void weir_config_print(FILE *file, const weir_config *config, bool with_defaults);
+/* All of them, as an array of objects. */
+WEIR_API void weir_config_print_json(FILE *file, const weir_config *config);
 
 #ifdef __cplusplus
 }

@@ -65,6 +65,9 @@ struct weir_edge {
 };
 WEIR_API bool weir_job_edge(const weir_job *job, uint32_t index, struct weir_edge *edge);
 
+/* The plan as one JSON object, shaped as Flink's; free() it. NULL when there is no memory. */
+WEIR_API char *weir_job_plan(const weir_job *job);
+
 /* Counted since the job was created, through all restarts. Busy, idle and back-pressured time are all the time that the
  * subtask has run. */
 struct weir_subtask {

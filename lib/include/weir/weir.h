@@ -895,6 +895,10 @@ WEIR_API void weir_job_destroy(weir_job *job);
 
 /* The job graph and the execution plan as text; free() it. NULL with an error when the graph has a mistake. */
 WEIR_API char *weir_graph_explain(const weir_graph *graph, const weir_config *config, struct weir_error *error);
+/* The same as JSON: "plan", which is what the remote interface answers for a job that runs (weir/remote.h), "maxParallelism" and
+ * "operators". */
+WEIR_API char *weir_graph_explain_json(const weir_graph *graph, const weir_config *config, const char *job,
+                                       struct weir_error *error);
 
 #ifdef __cplusplus
 }
