@@ -3,10 +3,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "weir/observe.h"
 
 struct progress {
     pthread_mutex_t mutex; /* lines of several threads do not mix */
@@ -20,6 +22,8 @@ struct progress {
     int64_t begun_ms, due_ms, last_ms, committed_ms; /* the last: when a commit was seen */
     uint64_t last_epoch;
     uint64_t last_in, last_out;
+    uint64_t *waited_us; /* of each subtask, at the last look */
+    size_t waited_count;
 };
 
 struct progress *progress_create(const struct main_options *options, const weir_config *config)
@@ -53,8 +57,53 @@ static void clear_live_line(struct progress *progress)
     progress->live_line = false;
 }
 
-static void show_live(struct progress *progress, const struct weir_job_status *status, double in_rate, double out_rate)
+/* What a line shows besides the status. */
+struct rates {
+    double in, out;       /* records a second */
+    double backpressure;  /* share of the time, 0 to 1, that the subtask which was blocked most has waited for room */
+};
+
+/* Time that a subtask has waited since the last look. */
+static uint64_t waited_since(struct progress *progress, size_t subtask, uint64_t waited_us)
 {
+    if (subtask >= progress->waited_count) {
+        const size_t count = 2 * subtask + 8;
+        uint64_t *grown = realloc(progress->waited_us, count * sizeof(*grown));
+        if (grown == NULL) return 0;
+        memset(grown + progress->waited_count, 0, (count - progress->waited_count) * sizeof(*grown));
+        progress->waited_us = grown;
+        progress->waited_count = count;
+    }
+    const uint64_t before_us = progress->waited_us[subtask];
+    progress->waited_us[subtask] = waited_us;
+    return waited_us < before_us ? waited_us : waited_us - before_us; /* after a rescale it counts from 0 */
+}
+
+static double backpressure(struct progress *progress, const weir_job *job, double seconds)
+{
+    size_t count = 0;
+    uint64_t most_us = 0;
+    struct weir_vertex vertex;
+    struct weir_subtask subtask;
+    for (uint32_t v = 0; weir_job_vertex(job, v, &vertex); v++)
+        for (uint32_t i = 0; weir_job_subtask(job, v, i, &subtask); i++) {
+            const uint64_t waited_us = waited_since(progress, count++, subtask.backpressured_us);
+            if (waited_us > most_us) most_us = waited_us;
+        }
+    const double share = seconds > 0 ? (double)most_us / 1e6 / seconds : 0;
+    return share > 1 ? 1 : share;
+}
+
+/* Of the terminal, less one: what fills the last column is wrapped by some. */
+static int columns(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col - 1 : 79;
+}
+
+static void show_live(struct progress *progress, const struct weir_job_status *status, const struct rates *rates)
+{
+    char text[300], lag[32] = "?";
     const int64_t now = clock_now_ms();
     if (!status->running) {
         fputs("starting ...", stderr);
@@ -62,34 +111,33 @@ static void show_live(struct progress *progress, const struct weir_job_status *s
     }
     if (status->epoch_committed != progress->last_epoch || progress->committed_ms == 0) progress->committed_ms = now;
     progress->last_epoch = status->epoch_committed;
-    fprintf(stderr, "in %9.0f/s  out %9.0f/s  commit %6.1f ms  epoch %llu, %.1f s ago  lag ", in_rate, out_rate,
-            status->commit_latency_ms, (unsigned long long)status->epoch_committed,
-            (double)(now - progress->committed_ms) / 1000.0);
-    if (status->lag_records >= 0)
-        fprintf(stderr, "%lld", (long long)status->lag_records);
-    else
-        fputs("?", stderr);
+    if (status->lag_records >= 0) (void)snprintf(lag, sizeof(lag), "%lld", (long long)status->lag_records);
+    (void)snprintf(text, sizeof(text),
+                   "in %.0f/s  out %.0f/s  lag %s  commit %.1f ms  epoch %llu, %.1f s ago  back-pressure %.0f%%", rates->in,
+                   rates->out, lag, status->commit_latency_ms, (unsigned long long)status->epoch_committed,
+                   (double)(now - progress->committed_ms) / 1000.0, 100 * rates->backpressure);
+    fprintf(stderr, "%.*s", columns(), text);
 }
 
 enum { STATUS_MAX = 1000 };
 
-static void format_plain(char text[static STATUS_MAX], const struct weir_job_status *status, double in_rate, double out_rate)
+static void format_plain(char text[static STATUS_MAX], const struct weir_job_status *status, const struct rates *rates)
 {
     (void)snprintf(
         text, STATUS_MAX,
         "status running=%d incarnation=%llu epoch=%llu in=%llu out=%llu open=%llu in_rate=%.0f out_rate=%.0f "
         "commit_ms=%.1f lag=%lld restarts=%llu commits=%llu commit_p50=%.1f commit_p99=%.1f durable_p50=%.2f "
         "durable_p99=%.2f frame_bytes=%llu gap_p99_ms=%.2f gap_max_ms=%.2f state_entries=%llu state_bytes=%llu "
-        "state_reads=%llu state_memory=%llu state_memory_max=%llu",
+        "state_reads=%llu state_memory=%llu state_memory_max=%llu backpressure=%.2f",
         status->running, (unsigned long long)status->incarnation, (unsigned long long)status->epoch_committed,
         (unsigned long long)status->records_in, (unsigned long long)status->records_out,
-        (unsigned long long)status->records_out_open, in_rate, out_rate, status->commit_latency_ms,
+        (unsigned long long)status->records_out_open, rates->in, rates->out, status->commit_latency_ms,
         (long long)status->lag_records, (unsigned long long)status->restarts, (unsigned long long)status->epochs,
         status->commit_latency_p50_ms, status->commit_latency_p99_ms, status->durable_latency_p50_ms,
         status->durable_latency_p99_ms, (unsigned long long)status->frame_bytes, status->record_gap_p99_ms,
         status->record_gap_max_ms, (unsigned long long)status->state_entries, (unsigned long long)status->state_bytes,
         (unsigned long long)status->state_reads, (unsigned long long)status->state_memory,
-        (unsigned long long)status->state_memory_max);
+        (unsigned long long)status->state_memory_max, rates->backpressure);
 }
 
 /* Any line but the live one. The caller holds the mutex. */
@@ -119,14 +167,15 @@ void progress_destroy(struct progress *progress)
     progress->live_line = false;
     write_repeated(progress, true);
     pthread_mutex_destroy(&progress->mutex);
+    free(progress->waited_us);
     free(progress);
 }
 
 /* The caller holds the mutex. */
-static void show_plain(struct progress *progress, const struct weir_job_status *status, double in_rate, double out_rate)
+static void show_plain(struct progress *progress, const struct weir_job_status *status, const struct rates *rates)
 {
     char text[STATUS_MAX];
-    format_plain(text, status, in_rate, out_rate);
+    format_plain(text, status, rates);
     if (progress->form == LOG_TEXT) fprintf(stderr, "%s\n", text);
     else write_line(progress, &(struct weir_log_line){ .level = WEIR_LOG_INFO, .job = progress->options->job, .text = text });
 }
@@ -143,17 +192,20 @@ void progress_show(struct progress *progress, weir_job *job)
     struct weir_job_status status = { .size = sizeof(status) };
     weir_job_status(job, &status);
     const double seconds = (double)(now - progress->last_ms) / 1000.0;
-    const double in_rate = seconds > 0 ? (double)(status.records_in - progress->last_in) / seconds : 0;
-    const double out_rate = seconds > 0 ? (double)(status.records_out - progress->last_out) / seconds : 0;
+    const struct rates rates = {
+        .in = seconds > 0 ? (double)(status.records_in - progress->last_in) / seconds : 0,
+        .out = seconds > 0 ? (double)(status.records_out - progress->last_out) / seconds : 0,
+        .backpressure = backpressure(progress, job, seconds),
+    };
 
     pthread_mutex_lock(&progress->mutex);
     clear_live_line(progress);
     if (progress->terminal) {
         write_repeated(progress, false);
-        show_live(progress, &status, in_rate, out_rate);
+        show_live(progress, &status, &rates);
         progress->live_line = true;
     } else {
-        show_plain(progress, &status, in_rate, out_rate);
+        show_plain(progress, &status, &rates);
     }
     write_repeated(progress, false);
     fflush(stderr);
@@ -186,7 +238,7 @@ void progress_summary(struct progress *progress, weir_job *job)
     weir_job_status(job, &status);
     pthread_mutex_lock(&progress->mutex);
     clear_live_line(progress);
-    if (!progress->terminal && progress->interval_ms > 0) show_plain(progress, &status, 0, 0);
+    if (!progress->terminal && progress->interval_ms > 0) show_plain(progress, &status, &(struct rates){ .in = 0 });
     pthread_mutex_unlock(&progress->mutex);
     if (status.was_complete) {
         printf("%s: job '%s' was complete already: nothing has come since, epoch %llu\n", progress->options->program,
