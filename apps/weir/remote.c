@@ -41,6 +41,9 @@ static enum weir_code parse_url(struct remote *remote, const char *url)
     const bool is_good = end > at && (size_t)(end - at) < HOST_MAX && port_size > 0 && port_size < sizeof remote->port &&
                          (*behind != ':' ? strcmp(behind, "") == 0 || strcmp(behind, "/") == 0
                                          : port[port_size] == '\0' || strcmp(port + port_size, "/") == 0);
+    if (strchr(url, '@') != NULL) /* and is not shown: it may be a password */
+        return weir_error_set(remote->error, WEIR_USAGE, WEIR_REMEDY_STOP,
+                              "the URL of a job has no name and no password in it: WEIR_TOKEN takes its token");
     if (!is_good)
         return weir_error_set(remote->error, WEIR_USAGE, WEIR_REMEDY_STOP, "'%s' is no URL such as http://localhost:8081", url);
     (void)snprintf(remote->host, sizeof remote->host, "%.*s", (int)(end - at), at);

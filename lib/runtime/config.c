@@ -289,10 +289,19 @@ void weir_config_each(const weir_config *config, const char *prefix,
 
 typedef void value_fn(void *user, const struct weir_config_value *value);
 
+/* Of a URL: what stands in front of the '@'. */
+static bool has_userinfo(const char *value)
+{
+    const char *authority = strstr(value, "://");
+    if (authority == NULL) return false;
+    authority += 3;
+    return authority[strcspn(authority, "@/?#")] == '@';
+}
+
 static void hand_value(const char *key, const char *value, const char *origin, bool is_default, value_fn *each, void *user)
 {
-    const bool is_secret = weir_config_is_secret(key);
     if (value == NULL) return;
+    const bool is_secret = weir_config_is_secret(key) || has_userinfo(value);
     each(user, &(struct weir_config_value){ .key = key, .value = is_secret ? "(secret)" : value, .origin = origin,
                                             .is_secret = is_secret, .is_default = is_default });
 }

@@ -76,6 +76,10 @@ static void begin(void)
     add_place("a file of its own", "", text);
     (void)snprintf(text, sizeof text, "CREDENTIALS_DIRECTORY='%s'", process_folder());
     add_place("a credential of the system", text, "-X kafka.sasl.password.file=secret");
+    add_place("a URL", "", "-X kafka.sasl.oauthbearer.token.endpoint.url=https://" "me:" CANARY "@127.0.0.1:1/token "
+              "-X kafka.client.rack=https://" CANARY "@host");
+    (void)snprintf(text, sizeof text, "-X rest.read-token=" CANARY " -X rest.write-token.file='%s' -X rest.port=0", secret);
+    add_place("tokens of the remote interface", "WEIR_TOKEN=" CANARY, text);
 }
 
 START_TEST(configuration_that_is_shown_has_no_secret)
@@ -131,6 +135,9 @@ START_TEST(errors_have_no_secret)
     ck_assert_int_eq(quiet(WEIR " config show -X sasl.pasword=" CANARY " 2>&1"), 2);
     ck_assert_int_eq(quiet(WORD_COUNT " --checkpoint-dir /tmp --validate -X kafka.sasl.pasword=" CANARY " 2>&1"), 2);
     ck_assert_int_eq(quiet(WORD_COUNT " --checkpoint-dir /tmp --validate -X kafka.sasl.jaas.config=" CANARY " 2>&1"), 2);
+    ck_assert_int_eq(quiet(WORD_COUNT " --pasword=" CANARY " 2>&1"), 2);
+    ck_assert_int_eq(quiet(WEIR " status http://" "me:" CANARY "@127.0.0.1:1 2>&1"), 2);
+    ck_assert_int_eq(quiet("WEIR_TOKEN=" CANARY " " WEIR " status http://127.0.0.1:1 2>&1"), 7);
 }
 END_TEST
 

@@ -498,7 +498,11 @@ START_TEST(shows_every_value_with_its_origin_and_no_secret)
     ck_assert_int_eq(weir_config_set(config, WEIR_CONFIG_FILE, "parallelism.default", "2", "job.yaml:4", &error), WEIR_OK);
     ck_assert_int_eq(weir_config_set(config, WEIR_CONFIG_COMMAND_LINE, "parallelism.default", "3", "-X", &error), WEIR_OK);
     weir_config_declare(config, "format", "text");
+    ck_assert_int_eq(set("kafka.client.rack", "https://" "me:canary@host/"), WEIR_OK);
+    ck_assert_int_eq(set("kafka.client.id", "https://" "host/@home"), WEIR_OK);
     weir_config_each_value(config, note_value, text);
+    ck_assert_ptr_nonnull(strstr(text, "kafka.client.rack=(secret) (-X);"));
+    ck_assert_ptr_nonnull(strstr(text, "kafka.client.id=https://" "host/@home (-X);"));
     ck_assert_ptr_null(strstr(text, "canary"));
     ck_assert_ptr_nonnull(strstr(text, "parallelism.default=3 (-X);"));
     ck_assert_ptr_null(strstr(text, "parallelism.default=2"));

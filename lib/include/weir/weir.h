@@ -736,7 +736,7 @@ WEIR_API void weir_config_declare(weir_config *config, const char *key, const ch
 WEIR_API void weir_config_each(const weir_config *config, const char *prefix,
                                void (*each)(void *user, const char *key, const char *value), void *user);
 
-/* A value that counts, for people: that of a secret is "(secret)". */
+/* A value that counts, for people: that of a secret is "(secret)", and so is a URL with a name and a password in it. */
 struct weir_config_value {
     const char *key, *value, *origin;
     bool is_secret, is_default;
