@@ -5,7 +5,13 @@
 #   libweir-dev  headers, archives, links, CMake package, pkg-config files
 #   weir-tools   the weir command, the word count, manual pages, the unit for systemd. Programs carry the libraries inside, so it
 #                needs none of the others
-set(WEIR_PACKAGE_CONTACT "Weir maintainers <maintainers@weir.example.com>" CACHE STRING "Maintainer of the Debian packages")
+# Who builds them is who maintains them, and says so as for any other Debian package (dch(1)). The address of nobody is one that can
+# never belong to somebody else.
+set(weir_contact "Weir maintainers <maintainers@weir.example.com>")
+if(NOT "$ENV{DEBEMAIL}" STREQUAL "" AND NOT "$ENV{DEBFULLNAME}" STREQUAL "")
+  set(weir_contact "$ENV{DEBFULLNAME} <$ENV{DEBEMAIL}>")
+endif()
+set(WEIR_PACKAGE_CONTACT "${weir_contact}" CACHE STRING "Maintainer of the Debian packages")
 set(weir_package_runtime libweir${WEIR_SOVERSION})
 set(weir_package_development libweir-dev)
 set(weir_package_tools weir-tools)
