@@ -166,7 +166,7 @@ static int parse(int argc, char **argv, struct arguments *arguments)
         if (cluster_takes_option(&arguments->cluster, &verb_checkpoint, argc, argv, &i, &status)) {
             if (status != EXIT_SUCCESS) return status;
         } else if (argv[i][0] == '-') {
-            return verb_complain(&verb_checkpoint, "not understood", argv[i]);
+            return verb_not_understood(&verb_checkpoint, argv[i]);
         } else if (arguments->options.path != NULL) {
             return verb_complain(&verb_checkpoint, "one directory at a time", argv[i]);
         } else {

@@ -8,10 +8,10 @@
 #include "verbs.h"
 #include "weir/main.h"
 
-enum { WORDS_MAX = 96, WORD_MAX = 48 };
+enum { WORDS_MAX = 96 };
 
 struct words {
-    char items[WORDS_MAX][WORD_MAX];
+    char items[WORDS_MAX][VERB_WORD_MAX];
     size_t count;
 };
 
@@ -23,7 +23,7 @@ struct offer {
 
 static void add_word(struct words *words, const char *text, size_t size)
 {
-    char word[WORD_MAX];
+    char word[VERB_WORD_MAX];
     (void)snprintf(word, sizeof word, "%.*s", (int)size, text);
     for (size_t i = 0; i < words->count; i++)
         if (strcmp(words->items[i], word) == 0) return;
@@ -77,12 +77,23 @@ static struct offer offer_of(const struct verb *verb)
     take_usage(&offer, verb->usage);
     take_help(&offer, verb->help);
     for (size_t i = 0; verb->passes_on && weir_main_option_at(i, &option); i++) {
-        char name[WORD_MAX];
+        char name[VERB_WORD_MAX];
         (void)snprintf(name, sizeof name, "--%s", option.name);
         add_word(&offer.options, name, strlen(name));
     }
     add_word(&offer.options, "--help", 6);
     return offer;
+}
+
+bool verb_suggests(const struct verb *verb, const char *word, char suggestion[static VERB_WORD_MAX])
+{
+    const struct offer offer = offer_of(verb);
+    const struct words *words = word[0] == '-' ? &offer.options : &offer.commands;
+    struct weir_nearest nearest = { .wanted = word };
+    for (size_t i = 0; i < words->count; i++) weir_nearest_consider(&nearest, words->items[i]);
+    if (nearest.word == NULL) return false;
+    (void)snprintf(suggestion, VERB_WORD_MAX, "%s", nearest.word);
+    return true;
 }
 
 static void print_words(const struct words *words, const char *before, const char *between)

@@ -136,7 +136,7 @@ static int take(struct showing *showing, int argc, char **argv, int *index)
     if (verb_takes_format(argc, argv, index, &showing->as_json)) return EXIT_SUCCESS;
     const bool is_file = strcmp(option, "--config") == 0, is_kafka = strcmp(option, "--kafka-config") == 0;
     if (!is_file && !is_kafka && strcmp(option, "-X") != 0)
-        return verb_complain(&verb_config, "not understood", option);
+        return verb_not_understood(&verb_config, option);
     if (*index + 1 == argc) return verb_complain(&verb_config, "a value is missing behind", option);
     const char *value = argv[++*index];
     if (!is_file && !is_kafka) return verb_configures(showing->config, &verb_config, value) ? EXIT_SUCCESS : VERB_USAGE;
@@ -162,6 +162,7 @@ static int run(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "list") == 0) return list_keys(argc - 2, argv + 2);
     if (argc > 1 && strcmp(argv[1], "show") == 0) return show_values(argc - 2, argv + 2);
+    if (argc > 1) return verb_not_understood(&verb_config, argv[1]);
     return verb_complain(&verb_config, "say 'list' or 'show'", "");
 }
 

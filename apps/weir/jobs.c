@@ -35,7 +35,7 @@ static int parse(const struct verb *verb, int argc, char **argv, bool takes_job,
             continue;
         }
         if (argv[i][0] == '-')
-            return verb_complain(verb, "not understood", argv[i]);
+            return verb_not_understood(verb, argv[i]);
         else if (!takes_job || arguments->job != NULL)
             return verb_complain(verb, takes_job ? "one job at a time" : "takes no argument", argv[i]);
         else

@@ -42,7 +42,7 @@ static int take_argument(struct arguments *arguments, int argc, char **argv, int
         arguments->shared[arguments->shared_count++] = argv[++*index];
         return EXIT_SUCCESS;
     }
-    if (argument[0] == '-') return complain("not understood", argument);
+    if (argument[0] == '-') return verb_not_understood(&verb_ledger, argument);
     if (arguments->cluster.options.job != NULL) return complain("one job at a time", argument);
     arguments->cluster.options.job = argument;
     return EXIT_SUCCESS;
@@ -52,7 +52,7 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 {
     if (argc < 2) return complain("say what to do", "");
     arguments->verifies = strcmp(argv[1], "verify") == 0;
-    if (!arguments->verifies && strcmp(argv[1], "show") != 0) return complain("unknown command", argv[1]);
+    if (!arguments->verifies && strcmp(argv[1], "show") != 0) return verb_not_understood(&verb_ledger, argv[1]);
     for (int i = 2; i < argc; i++) {
         const int status = take_argument(arguments, argc, argv, &i);
         if (status != EXIT_SUCCESS) return status;

@@ -98,9 +98,10 @@ const struct verb verb_run = {
 
 const struct verb verb_info = {
     .name = "info",
-    .usage = "weir info FILE [OPTION]...\n",
+    .usage = "weir info FILE [OPTION]... [-o table|json]\n",
     .about = "the job graph and the execution plan of a job",
-    .help = "Prints them, and runs nothing.\n" ABOUT_FILES,
+    .help = "Prints them, and runs nothing. As JSON the plan is what GET /v1/jobs/JOB/plan answers when the job runs.\n"
+            ABOUT_FILES,
     .run = run_info,
     .passes_on = true,
 };

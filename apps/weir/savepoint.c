@@ -84,7 +84,7 @@ static int run(int argc, char **argv)
     bool as_json = false;
     for (int i = 1; i < argc; i++) {
         if (verb_takes_format(argc, argv, &i, &as_json)) continue;
-        if (argv[i][0] == '-') return verb_complain(&verb_savepoint, "not understood", argv[i]);
+        if (argv[i][0] == '-') return verb_not_understood(&verb_savepoint, argv[i]);
         if (count == 2) return verb_complain(&verb_savepoint, "too much", argv[i]);
         operands[count++] = argv[i];
     }

@@ -426,7 +426,7 @@ static int take_argument(struct arguments *arguments, int argc, char **argv, int
         if (*index + 1 == argc || !parse_epoch(arguments, argv[++*index]))
             return verb_complain(&verb_state, "--epoch takes a number", "");
     } else if (argument[0] == '-' && argument[1] != '\0') {
-        return verb_complain(&verb_state, "not understood", argument);
+        return verb_not_understood(&verb_state, argument);
     } else {
         *is_operand = true;
     }
@@ -470,7 +470,7 @@ static int run(int argc, char **argv)
         free(arguments.key);
         return status;
     }
-    return verb_complain(&verb_state, "unknown command", argv[1]);
+    return verb_not_understood(&verb_state, argv[1]);
 }
 
 const struct verb verb_state = {

@@ -7,7 +7,10 @@
 
 #include "weir/weir.h"
 
-enum { VERB_USAGE = 2 }; /* the exit code for what was typed wrongly */
+enum {
+    VERB_USAGE = 2, /* the exit code for what was typed wrongly */
+    VERB_WORD_MAX = 48,
+};
 
 struct verb {
     const char *name;
@@ -44,5 +47,9 @@ bool verb_configures(weir_config *config, const struct verb *verb, const char *s
 int verb_finish(enum weir_code code, const struct weir_error *error);
 /* Says on stderr what is wrong with the command line, and how it should look. Answers VERB_USAGE. */
 int verb_complain(const struct verb *verb, const char *what, const char *detail);
+/* The same of a word that the verb does not know; names the nearest option or command that it has. */
+int verb_not_understood(const struct verb *verb, const char *word);
+/* That one; false when none is near. */
+bool verb_suggests(const struct verb *verb, const char *word, char suggestion[static VERB_WORD_MAX]);
 
 #endif

@@ -1,7 +1,7 @@
 /* The weir command: looks at jobs, and at what they leave behind.
  *
  *   weir VERB ...        verbs.h
- *   weir [VERB] --help
+ *   weir [VERB] --help, weir help [VERB]
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -57,6 +57,16 @@ int verb_complain(const struct verb *verb, const char *what, const char *detail)
     return VERB_USAGE;
 }
 
+int verb_not_understood(const struct verb *verb, const char *word)
+{
+    char suggestion[VERB_WORD_MAX], what[200];
+    if (strcmp(word, "-o") == 0) return verb_complain(verb, "-o takes table or json", "");
+    if (!verb_suggests(verb, word, suggestion)) return verb_complain(verb, "not understood", word);
+    if (strcmp(word, suggestion) == 0) return verb_complain(verb, "a value is missing behind", word);
+    (void)snprintf(what, sizeof what, "'%.100s' is not understood; the nearest is %s", word, suggestion);
+    return verb_complain(verb, what, "");
+}
+
 bool verb_takes_format(int argc, char **argv, int *index, bool *as_json)
 {
     if (strcmp(argv[*index], "--json") == 0) {
@@ -78,25 +88,48 @@ static bool asks_for_help(int argc, char **argv, int last)
     return false;
 }
 
-int main(int argc, char **argv)
+/* With a word that is near, one line is enough. */
+static int complain_of_verb(const char *word)
 {
-    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        (void)puts("weir " WEIR_VERSION);
-        return EXIT_SUCCESS;
+    struct weir_nearest nearest = { .wanted = word == NULL ? "" : word };
+    for (int i = 0; i < VERB_COUNT; i++) weir_nearest_consider(&nearest, verbs[i]->name);
+    if (nearest.word != NULL) {
+        (void)fprintf(stderr, "weir: there is no verb '%s'; the nearest is '%s', and 'weir --help' lists them all\n", word,
+                      nearest.word);
+        return VERB_USAGE;
     }
-    for (int i = 0; argc > 1 && i < VERB_COUNT; i++) {
-        if (strcmp(argv[1], verbs[i]->name) != 0) continue;
-        if (!asks_for_help(argc, argv, verbs[i]->passes_on ? 2 : argc)) return verbs[i]->run(argc - 1, argv + 1);
-        print_usage(stdout, verbs[i], true);
-        (void)printf("\n%s", verbs[i]->help);
-        return EXIT_SUCCESS;
-    }
-    if (asks_for_help(argc, argv, argc)) {
-        print_help();
-        return EXIT_SUCCESS;
-    }
-    if (argc > 1) (void)fprintf(stderr, "weir: there is no verb '%s'\n", argv[1]);
+    if (word != NULL) (void)fprintf(stderr, "weir: there is no verb '%s'\n", word);
     else (void)fprintf(stderr, "weir: say what to do\n");
     print_all(stderr);
     return VERB_USAGE;
+}
+
+static const struct verb *find_verb(const char *name)
+{
+    for (int i = 0; i < VERB_COUNT; i++)
+        if (strcmp(name, verbs[i]->name) == 0) return verbs[i];
+    return NULL;
+}
+
+/* Of all verbs when there is none of that name. */
+static int help(const char *name)
+{
+    const struct verb *verb = find_verb(name);
+    if (verb == NULL) {
+        print_help();
+    } else {
+        print_usage(stdout, verb, true);
+        (void)printf("\n%s", verb->help);
+    }
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    const struct verb *verb = find_verb(word);
+    if (argc == 2 && strcmp(word, "--version") == 0) return puts("weir " WEIR_VERSION) < 0;
+    if (strcmp(word, "help") == 0) return help(argc > 2 ? argv[2] : "");
+    if (asks_for_help(argc, argv, verb != NULL && verb->passes_on ? 2 : argc)) return help(word);
+    return verb != NULL ? verb->run(argc - 1, argv + 1) : complain_of_verb(argc > 1 ? word : NULL);
 }

@@ -220,7 +220,7 @@ int state_write(int argc, char **argv)
         } else if (strcmp(argv[i], "--max-parallelism") == 0 && parse_groups(value, &options.max_parallelism)) {
             i++;
         } else if (argv[i][0] == '-' && argv[i][1] != '\0') {
-            return verb_complain(&verb_state, "not understood", argv[i]);
+            return verb_not_understood(&verb_state, argv[i]);
         } else if (options.directory == NULL) {
             options.directory = argv[i];
         } else if (path == NULL) {

@@ -109,6 +109,20 @@ static const struct weir_option *find_own(const struct weir_main_options *main, 
     return NULL;
 }
 
+/* What stands behind '=' may be a secret. */
+static enum weir_code not_an_option(struct parsing *parsing, const char *argument)
+{
+    char name[64];
+    const int size = (int)strcspn(argument, "="), dashes = (int)strspn(argument, "-");
+    struct weir_nearest nearest = { .wanted = name };
+    (void)snprintf(name, sizeof(name), "%.*s", size - dashes, argument + dashes);
+    for (size_t i = 0; dashes > 0 && i < STANDARD_COUNT; i++) weir_nearest_consider(&nearest, standard[i].name);
+    for (const struct weir_option *own = parsing->main->options; dashes > 0 && own != NULL && own->name != NULL; own++)
+        weir_nearest_consider(&nearest, own->name);
+    if (nearest.word == NULL) return usage(parsing, "'%.*s' is not an option", size, argument);
+    return usage(parsing, "'%.*s' is not an option; the nearest is --%s", size, argument, nearest.word);
+}
+
 static enum weir_code set(struct parsing *parsing, const char *key, const char *value, const char *option)
 {
     char origin[128];
@@ -150,7 +164,7 @@ static enum weir_code set_pair(struct parsing *parsing, const char *pair)
     return weir_config_set_pair(parsing->config, WEIR_CONFIG_COMMAND_LINE, pair, "-X", parsing->error);
 }
 
-/* Of what --validate prints. */
+/* Of what is printed. */
 static enum weir_code set_format(struct parsing *parsing, const char *value)
 {
     parsing->parsed->as_json = strcmp(value, "json") == 0;
@@ -196,7 +210,7 @@ static void print_help(const struct parsing *parsing)
         printf("  %-38s %s\n", left, standard[i].help);
     }
     printf("  %-38s %s\n", "-X key=value", "any configuration key; kafka.* goes to librdkafka");
-    printf("  %-38s %s\n", "-o table|json", "how --validate prints");
+    printf("  %-38s %s\n", "-o table|json", "how --validate, --plan and --show-config print");
     printf("\nExit status:\n");
 #define PRINT_CODE(name, status, text)                                                                                 \
     if (WEIR_##name != WEIR_NO_MEMORY) printf("  %d  %s\n", status, text);
@@ -272,18 +286,18 @@ static enum weir_code parse_argument(struct parsing *parsing, int argc, char **a
     if (strcmp(argument, "-o") == 0) return set_format(parsing, ++*index == argc ? "" : argv[*index]);
     if (strcmp(argument, "-h") == 0) argument = "--help";
     if (strcmp(argument, "-s") == 0) argument = "--from-savepoint";
-    if (strncmp(argument, "--", 2) != 0) return usage(parsing, "'%s' is not an option", argument);
+    if (strncmp(argument, "--", 2) != 0) return not_an_option(parsing, argument);
 
     char name[64];
     const char *equals = strchr(argument, '=');
     const size_t size = equals != NULL ? (size_t)(equals - argument) - 2 : strlen(argument) - 2;
-    if (size >= sizeof(name)) return usage(parsing, "'%s' is not an option", argument);
+    if (size >= sizeof(name)) return not_an_option(parsing, argument);
     memcpy(name, argument + 2, size);
     name[size] = '\0';
 
     const struct standard_option *option = find_standard(name);
     const bool takes_value = find_own(parsing->main, name) != NULL || (option != NULL && option->value != NULL);
-    if (!takes_value && option == NULL) return usage(parsing, "'--%s' is not an option", name);
+    if (!takes_value && option == NULL) return not_an_option(parsing, argument);
     if (!takes_value && equals != NULL) return usage(parsing, "--%s takes no value", name);
     if (!takes_value) return take_option(parsing, name, NULL);
     if (equals != NULL) return take_option(parsing, name, equals + 1);

@@ -115,44 +115,15 @@ static bool is_passed_through(const char *key) { return strncmp(key, "kafka.", 6
 #define SUGGESTION_MAX 128
 #define SECRET_KEY_MAX 256
 
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t row[128];
-    const size_t m = strlen(a), n = strlen(b);
-    if (n + 1 > sizeof(row) / sizeof(row[0])) return SIZE_MAX;
-    for (size_t j = 0; j <= n; j++) row[j] = j;
-    for (size_t i = 1; i <= m; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            const size_t above = row[j];
-            const size_t changed = diagonal + (a[i - 1] != b[j - 1]);
-            const size_t shorter = (above < row[j - 1] ? above : row[j - 1]) + 1;
-            row[j] = changed < shorter ? changed : shorter;
-            diagonal = above;
-        }
-    }
-    return row[n];
-}
-
-static void consider_nearest(const char *wanted, const char *key, const char **nearest, size_t *distance)
-{
-    const size_t d = edit_distance(wanted, key);
-    if (d < *distance) *distance = d, *nearest = key;
-}
-
 /* "; the nearest known key is 'KEY'", or "" when none is near. */
 static void suggest_key(const weir_config *config, const char *wanted, char text[static SUGGESTION_MAX])
 {
-    const char *nearest = keys[0].key;
-    size_t distance = SIZE_MAX;
-    for (size_t i = 0; i < KEY_COUNT; i++) consider_nearest(wanted, keys[i].key, &nearest, &distance);
+    struct weir_nearest nearest = { .wanted = wanted };
+    for (size_t i = 0; i < KEY_COUNT; i++) weir_nearest_consider(&nearest, keys[i].key);
     for (size_t i = 0; i < config->entries.count; i++)
-        if (config->entries.items[i].declared)
-            consider_nearest(wanted, config->entries.items[i].key, &nearest, &distance);
+        if (config->entries.items[i].declared) weir_nearest_consider(&nearest, config->entries.items[i].key);
     text[0] = '\0';
-    if (distance <= strlen(wanted) / 2)
-        (void)snprintf(text, SUGGESTION_MAX, "; the nearest known key is '%s'", nearest);
+    if (nearest.word != NULL) (void)snprintf(text, SUGGESTION_MAX, "; the nearest known key is '%s'", nearest.word);
 }
 
 /* The part of KEY.file before ".file", when that is a secret. Some keys of librdkafka end so by themselves. */

@@ -101,12 +101,20 @@ static enum weir_code yaml_step(struct yaml_walk *walk, const yaml_event_t *even
     }
 }
 
+static enum weir_code refuse_syntax(const struct yaml_walk *walk, const yaml_parser_t *parser)
+{
+    const char *problem = parser->problem != NULL ? parser->problem : "?";
+    const bool may_be_tab = strstr(problem, "cannot start any token") != NULL;
+    return yaml_refuse(walk, parser->problem_mark, "not YAML: %s%s", problem,
+                       may_be_tab ? " (such as a tab: YAML is indented with spaces)" : "");
+}
+
 static enum weir_code yaml_walk_all(struct yaml_walk *walk, yaml_parser_t *parser)
 {
     for (bool ended = false; !ended;) {
         yaml_event_t event;
         if (!yaml_parser_parse(parser, &event))
-            return yaml_refuse(walk, parser->problem_mark, "not YAML: %s", parser->problem != NULL ? parser->problem : "?");
+            return refuse_syntax(walk, parser);
         ended = event.type == YAML_STREAM_END_EVENT;
         const enum weir_code code = yaml_step(walk, &event);
         yaml_event_delete(&event);

@@ -62,7 +62,7 @@ START_TEST(a_module_has_options_of_its_own)
     expect("--records");
     expect("--checkpoint-dir");
     ck_assert_int_eq(shell(WEIR " run " MODULE " --recrods 1 2>&1"), 2);
-    expect("'--recrods' is not an option");
+    expect("'--recrods' is not an option; the nearest is --records");
 }
 END_TEST
 
@@ -81,6 +81,13 @@ START_TEST(info_shows_the_plan_and_runs_nothing)
     expect("numbers");
     ck_assert_int_eq(shell(WEIR " info " WEIR_BINARY_DIR "/apps/sample-list"), 0);
     expect("numbers");
+    ck_assert_int_eq(shell(WEIR " info " MODULE " --parallelism 2 -o json"), 0);
+    expect("{\"plan\":{\"jid\":\"sample-module\",\"name\":\"sample-module\",\"type\":\"STREAMING\",\"nodes\":[{\"id\":\"0\","
+           "\"parallelism\":2,");
+    expect("\"ship_strategy\":\"key_group\"");
+    expect("{\"name\":\"sum\",\"kind\":\"aggregate\",");
+    ck_assert_int_eq(shell(WEIR_BINARY_DIR "/apps/sample-list --show-config -o json"), 0);
+    expect("{\"key\": \"parallelism.default\", \"value\": \"1\", \"origin\": \"default\", \"secret\": false, \"default\": true}");
 }
 END_TEST
 
@@ -204,8 +211,31 @@ START_TEST(every_verb_has_help_and_refuses_what_it_does_not_know)
         expect(verbs[i]);
         ck_assert_int_eq(shell(WEIR " %s --help", verbs[i]), 0);
         expect("usage: weir ");
+        ck_assert_int_eq(shell(WEIR " help %s | head -n 1", verbs[i]), 0);
+        expect(verbs[i]);
         ck_assert_int_eq(shell(WEIR " %s --no-such-option 2>&1", verbs[i]), 2);
         expect("usage: weir ");
+    }
+}
+END_TEST
+
+START_TEST(what_is_misspelled_is_met_with_the_nearest_word)
+{
+    static const struct { const char *arguments, *sentence; } cases[] = {
+        { "staus orders", "there is no verb 'staus'; the nearest is 'status'" },
+        { "list --halp", "'--halp' is not understood; the nearest is --help" },
+        { "ledger verfy orders", "'verfy' is not understood; the nearest is verify" },
+        { "ledger show orders --broker x", "'--broker' is not understood; the nearest is --brokers" },
+        { "state dmp x", "'dmp' is not understood; the nearest is dump" },
+        { "config show --efective", "'--efective' is not understood; the nearest is --effective" },
+        { "stop --savepont x orders", "'--savepont' is not understood; the nearest is --savepoint" },
+        { "list -o xml", "-o takes table or json" },
+        { "rescale orders -p", "a value is missing behind: -p" },
+        { "config lst", "'lst' is not understood; the nearest is list" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ck_assert_int_eq(shell(WEIR " %s 2>&1", cases[i].arguments), 2);
+        expect(cases[i].sentence);
     }
 }
 END_TEST
@@ -342,6 +372,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, bash_completes_verbs_commands_and_options);
     tcase_add_test(tests, zsh_and_fish_accept_their_scripts);
     tcase_add_test(tests, every_verb_has_help_and_refuses_what_it_does_not_know);
+    tcase_add_test(tests, what_is_misspelled_is_met_with_the_nearest_word);
     tcase_add_test(tests, a_job_is_asked_by_its_url);
     tcase_add_test(tests, a_job_elsewhere_wants_its_token_to_be_changed);
     tcase_add_test(tests, a_job_is_asked_over_https);

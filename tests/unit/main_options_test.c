@@ -218,6 +218,9 @@ END_TEST
 START_TEST(says_what_is_wrong_and_where_help_is)
 {
     EXPECT_REFUSED(PARSE(MINIMAL, "--no-such"), "'--no-such' is not an option", "'word-count --help' lists");
+    EXPECT_REFUSED(PARSE(MINIMAL, "--paralelism=2"), "'--paralelism' is not an option; the nearest is --parallelism");
+    EXPECT_REFUSED(PARSE(MINIMAL, "-bounded"), "'-bounded' is not an option; the nearest is --bounded");
+    EXPECT_REFUSED(PARSE(MINIMAL, "--nte", "x"), "'--nte' is not an option; the nearest is --note");
     EXPECT_REFUSED(PARSE(MINIMAL, "stray"), "'stray' is not an option");
     EXPECT_REFUSED(PARSE(MINIMAL, "-x"), "'-x' is not an option");
     EXPECT_REFUSED(PARSE(MINIMAL, ""), "'' is not an option");

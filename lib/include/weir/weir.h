@@ -758,6 +758,14 @@ struct weir_config_key {
 };
 WEIR_API bool weir_config_key_at(size_t index, struct weir_config_key *key); /* false behind the last */
 
+/* What a word was probably meant to be: set `wanted`, consider all words that it could be, and look at `word`, which is one of
+ * them (borrowed), or NULL when more than half of `wanted` would have to change. */
+struct weir_nearest {
+    const char *wanted, *word;
+    size_t distance;
+};
+WEIR_API void weir_nearest_consider(struct weir_nearest *nearest, const char *word);
+
 /* ---- Running a job ------------------------------------------------------------------------------------------------- */
 
 enum weir_log_level { WEIR_LOG_ERROR, WEIR_LOG_WARN, WEIR_LOG_INFO, WEIR_LOG_DEBUG };
