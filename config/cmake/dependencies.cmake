@@ -55,6 +55,14 @@ pkg_check_modules(WEIR_ROCKSDB QUIET IMPORTED_TARGET rocksdb>=${WEIR_ROCKSDB_MIN
 if(NOT WEIR_ROCKSDB_FOUND)
   message(FATAL_ERROR "librocksdb ${WEIR_ROCKSDB_MIN} or newer is missing. Run config/setup build.")
 endif()
+# Since 9.4.
+include(CheckSymbolExists)
+set(CMAKE_REQUIRED_LIBRARIES PkgConfig::WEIR_ROCKSDB)
+check_symbol_exists(rocksdb_logger_create_callback_logger "rocksdb/c.h" WEIR_ROCKSDB_HANDS_LINES_OVER)
+unset(CMAKE_REQUIRED_LIBRARIES)
+if(WEIR_ROCKSDB_HANDS_LINES_OVER)
+  add_compile_definitions(WEIR_ROCKSDB_HANDS_LINES_OVER)
+endif()
 
 pkg_check_modules(WEIR_MICROHTTPD QUIET IMPORTED_TARGET libmicrohttpd>=0.9.75)
 if(NOT WEIR_MICROHTTPD_FOUND)

@@ -162,6 +162,7 @@ static enum weir_code open_store(const struct opening *opening, struct weir_erro
         .group_first = opening->group_first,
         .group_count = opening->group_end - opening->group_first,
         .memory = job->stores.memory,
+        .environment = &job->environment,
         .open_files_max = files < OPEN_FILES_MIN ? OPEN_FILES_MIN : (int)files,
         .from = job->store,
         .base = opening->store->linked > 0 ? &opening->store->known : NULL,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "state/rocksdb_log.h"
 #include "state/store_key.h"
 
 /* A batch is written as a whole, so nothing is gained from small files, and a base has one link for each. */
@@ -197,10 +198,6 @@ static void set_tables(struct rocks *rocks, const struct store_memory *memory)
     if (own != NULL) rocksdb_cache_destroy(own); /* the tables hold it on */
 }
 
-/* RocksDB's own log file is left empty: when the disk is full, a first line in it fails, and at the second one Debian's build,
- * which has assertions on, ends the process. What went wrong is in the answers of its calls anyway. */
-enum { SILENT = 5 };
-
 /* Ingesting many files would stall, and with it a base, at the usual limits of level 0. The C interface of 7.8 has no
  * write buffer manager; it is not missed, because the memtables are as good as empty. */
 static void set_options(struct rocks *rocks, const struct store_rocksdb_options *options)
@@ -220,8 +217,7 @@ static void set_options(struct rocks *rocks, const struct store_rocksdb_options 
     rocksdb_options_set_max_manifest_file_size(rocks->options, MANIFEST_BYTES); /* each base has a copy */
     rocksdb_options_set_compression(rocks->options, rocksdb_lz4_compression);
     rocksdb_options_set_stats_dump_period_sec(rocks->options, 0);
-    rocksdb_options_set_keep_log_file_num(rocks->options, 1);
-    rocksdb_options_set_info_log_level(rocks->options, SILENT);
+    rocksdb_log_to(rocks->options, options->environment);
     set_tables(rocks, options->memory);
     rocks->reading = rocksdb_readoptions_create();
     rocks->scanning = rocksdb_readoptions_create();

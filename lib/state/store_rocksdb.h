@@ -39,6 +39,7 @@ struct store_rocksdb_options {
     uint32_t group_count;
     struct store_memory *memory; /* NULL, where it is only read: little */
     int open_files_max; /* at least 16 */
+    const struct weir_environment *environment; /* whose log gets RocksDB's warnings; NULL = nobody's */
 
     struct store *from; /* the checkpoint store with a base to begin with; NULL = empty */
     const struct links *base;
