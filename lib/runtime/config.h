@@ -83,7 +83,7 @@ enum config_type { CONFIG_TEXT, CONFIG_I64, CONFIG_BOOL, CONFIG_DURATION, CONFIG
     X("state.recovery.max-frames", I64, "2000", 1, 0, NULL, "Frames that a restart may have to replay.")               \
     X("state.log.segment-size", SIZE, "8mb", 65536, 0, NULL, "Size of a log file.")                                    \
     X("connect.patience", DURATION, "30s", 0, 0, NULL, "How long a bounded job waits for a broker.")                   \
-    X("store.patience", DURATION, "30s", 0, 0, NULL, "How long appending to the checkpoint store is tried again.")     \
+    X("store.patience", DURATION, "30s", 0, 0, NULL, "How long a write to the checkpoint store is tried again.")     \
     X("kafka.bootstrap.servers", TEXT, NULL, 0, 0, NULL,                                                               \
       "Where the Kafka cluster is: HOST:PORT, separated by commas.")                                                   \
     X("source.start", TEXT, "earliest", 0, 0, NULL,                                                                    \

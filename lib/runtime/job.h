@@ -269,6 +269,7 @@ struct weir_job {
     struct job_parts parts;
     struct job_closing closing;
     int64_t append_failing_us;           /* since when appending to the log fails; 0 = it does not */
+    int64_t begin_failing_us;            /* the same of beginning one, through all attempts */
     struct weir_output_totals totals;    /* cumulative, committed or in flight */
     uint64_t generation;                 /* no shard has given a higher one */
     int64_t clock_ms;                    /* no task has seen a later time */

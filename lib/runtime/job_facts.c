@@ -274,19 +274,28 @@ static void resolved(struct weir_job *job)
                           });
 }
 
+/* A disk that refuses is tried again for as long as when a frame is appended to it. */
+static void begin_log_failed(struct weir_job *job, struct weir_error *error)
+{
+    const int64_t now = job_now_us(job);
+    if (job->begin_failing_us == 0) job->begin_failing_us = now;
+    if (error->code == WEIR_ENVIRONMENT &&
+        now - job->begin_failing_us >= weir_config_duration_ms(job->config, "store.patience") * 1000)
+        error->remedy = WEIR_REMEDY_STOP;
+    job_failed(job, error);
+}
+
 static void begin_log_done(struct work *work, void *user)
 {
     struct weir_job *job = user;
     if (work->code == WEIR_OK) {
         job->incarnation_begun = job->decision.incarnation;
+        job->begin_failing_us = 0;
         atomic_store(&job->log_ready, true);
     }
     if (job_is_stale(job, work)) return;
-    if (work->code != WEIR_OK) {
-        job_failed(job, &work->error);
-        return;
-    }
-    resolved(job);
+    if (work->code == WEIR_OK) resolved(job);
+    else begin_log_failed(job, &work->error);
 }
 
 static void doubt_verdict(struct weir_job *job, struct weir_error *error)
