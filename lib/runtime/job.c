@@ -258,6 +258,16 @@ static bool note_retained(struct weir_job *job)
     return good && retention_checkpoint(&job->retention, &closing->name, &closing->manifest);
 }
 
+void job_count_commit(struct weir_job *job)
+{
+    struct job_closing *closing = &job->closing;
+    if (closing->is_counted) return;
+    closing->is_counted = true;
+    job->records_out_committed += closing->records_out;
+    metrics_add(&job->metrics.dead_letters, closing->dead_letters);
+    job->epochs++;
+}
+
 /* Epoch n is decided. */
 static void notify(struct weir_job *job, const struct commit_action *action)
 {
@@ -266,10 +276,8 @@ static void notify(struct weir_job *job, const struct commit_action *action)
         job_add_sample(&job->commit_latency, (double)(job_now_us(job) - closing->barrier_us) / 1000.0);
     job_history_committed(job, action->epoch);
     note_transaction_end(job, action->epoch);
-    job->records_out_committed += closing->records_out;
+    job_count_commit(job);
     job->attempt_records_out += closing->records_out;
-    metrics_add(&job->metrics.dead_letters, closing->dead_letters);
-    job->epochs++;
     job->rewrite_mirrors = false;
     job->founded |= action->epoch == 0;
     job->tickets.done = job->tickets.in_flight;

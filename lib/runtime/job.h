@@ -31,6 +31,8 @@
 #ifndef RUNTIME_JOB_H
 #define RUNTIME_JOB_H
 
+#include <string.h>
+
 #include "checkpoint/commit.h"
 #include "checkpoint/coordinator.h"
 #include "checkpoint/ledger.h"
@@ -182,6 +184,7 @@ struct job_closing {
     VEC(struct weir_ledger_range) ranges;
     struct weir_splits moved;        /* positions for the transaction */
     uint64_t records_out, dead_letters; /* of this epoch */
+    bool is_counted;                 /* as committed */
     int64_t barrier_us;
     uint32_t append_try;
 };
@@ -457,7 +460,13 @@ bool job_ledger_incarnation(struct weir_job *job, enum weir_ledger_kind kind, ch
 /* Outputs stand in every manifest, from the founding on: one that nothing was written to with its first partition, and a count
  * of 0. So a second copy of the job finds out whose output it would write to. False: out of memory. */
 bool job_name_outputs(struct weir_job *job);
+static inline bool job_is_same_frame(const struct weir_frame_name *a, const struct weir_frame_name *b)
+{
+    return a->incarnation == b->incarnation && a->epoch == b->epoch && strcmp(a->file, b->file) == 0;
+}
 void job_closing_clear(struct job_closing *closing);
+/* The closing epoch is committed; a second time it is not counted. */
+void job_count_commit(struct weir_job *job);
 
 /* ---- job_flight.c --------------------------------------------------------------------------------------------------- */
 

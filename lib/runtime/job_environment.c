@@ -501,6 +501,9 @@ static void restore_done(struct work *work, void *user)
         job_verdict_failed(job, &work->error);
         return;
     }
+    /* Decided, and a failure came before anybody was told. */
+    if (job_is_same_frame(&job->closing.name, &job->decision.frame)) job_count_commit(job);
+    job->closing.is_counted = true;
     job->closing.name = job->decision.frame;
     job->closing.durable = true;
     take_restored(job, work);

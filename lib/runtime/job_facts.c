@@ -300,9 +300,8 @@ static void begin_log_done(struct work *work, void *user)
 
 static void doubt_verdict(struct weir_job *job, struct weir_error *error)
 {
-    const struct weir_frame_name *frame = &job->decision.frame, *doubted = &job->doubted.frame;
-    const bool is_confirmed = job->doubted.code == error->code && doubted->incarnation == frame->incarnation &&
-                              doubted->epoch == frame->epoch && strcmp(doubted->file, frame->file) == 0;
+    const struct weir_frame_name *frame = &job->decision.frame;
+    const bool is_confirmed = job->doubted.code == error->code && job_is_same_frame(&job->doubted.frame, frame);
     if (error->remedy != WEIR_REMEDY_STOP || is_confirmed) return;
     job->doubted.code = error->code;
     job->doubted.frame = *frame;

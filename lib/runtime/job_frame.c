@@ -31,7 +31,7 @@ static void begin_closing(struct weir_job *job, uint64_t epoch)
 {
     struct job_closing *closing = &job->closing;
     closing->before = epoch == 0 ? (struct weir_frame_name){ 0 } : closing->name;
-    closing->durable = false;
+    closing->durable = closing->is_counted = false;
     store_chain_clear(&closing->parts);
     closing->parts = job->parts.durable;
     job->parts.durable = (struct store_chain){ 0 };

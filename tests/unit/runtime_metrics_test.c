@@ -375,6 +375,86 @@ START_TEST(every_metric_of_the_table_is_told)
 }
 END_TEST
 
+/* ---- A sink whose output takes nothing ------------------------------------------------------------------------------ */
+
+static uint64_t letters; /* of the epoch */
+
+static enum weir_code letters_open(const void *options, const struct weir_connector_context *context, void *decider,
+                                   void **sink, struct weir_error *failure)
+{
+    (void)options, (void)context, (void)decider, (void)failure;
+    *sink = &letters;
+    return WEIR_OK;
+}
+static void letters_close(void *sink) { (void)sink; }
+static enum weir_code letters_writer_open(void *sink, uint32_t subtask, uint64_t epoch, struct weir_waker waker,
+                                          void **writer, struct weir_error *failure)
+{
+    (void)subtask, (void)epoch, (void)waker, (void)failure;
+    letters = 0;
+    *writer = sink;
+    return WEIR_OK;
+}
+static bool letters_room(void *writer) { return (void)writer, true; }
+static enum weir_code letters_write(void *writer, const struct weir_record *record, struct weir_error *failure)
+{
+    (void)writer, (void)record, (void)failure;
+    letters++;
+    return WEIR_OK;
+}
+static enum weir_code letters_prepare(void *writer, uint64_t epoch, struct weir_output_totals *totals,
+                                      struct weir_error *failure)
+{
+    (void)writer, (void)epoch, (void)failure;
+    totals->dead_letters += letters;
+    letters = 0;
+    return WEIR_OK;
+}
+static enum weir_code letters_proceed(void *writer, uint64_t epoch, struct weir_error *failure)
+{
+    (void)writer, (void)epoch, (void)failure;
+    return WEIR_OK;
+}
+static const struct weir_sink_type letters_type = {
+    .size = sizeof(letters_type), .kind = "letters", .open = letters_open, .close = letters_close,
+    .writer_open = letters_writer_open, .writer_room = letters_room, .writer_write = letters_write,
+    .writer_prepare = letters_prepare, .writer_proceed = letters_proceed, .writer_close = letters_close,
+};
+
+static void take_dead_letters(void *user, const struct weir_sample *sample)
+{
+    if (sample->metric == &metrics_table[METRIC_DEAD_LETTERS]) *(double *)user = sample->value;
+}
+
+static enum weir_code fail_late(weir_task *task, const struct weir_record *in)
+{
+    int64_t number;
+    if (!weir_bytes_to_i64(in->value, &number)) return weir_fail(task, "no number");
+    if (number == 15000 && atomic_exchange(&fails_once, false)) return weir_fail(task, "it was told to");
+    return weir_emit(task, .key = in->value, .value = in->value);
+}
+
+/* One failure on the way: what is replayed counts once. */
+START_TEST(dead_letters_are_counted_when_they_are_committed)
+{
+    double counted = -1;
+    struct weir_error outcome;
+    atomic_store(&fails_once, true);
+    local_job_set("restart-strategy.exponential-delay.initial-backoff", "1ms");
+    weir_graph *graph = weir_graph_create();
+    struct weir_stream numbers = weir_generator(graph, .name = "numbers", .count = 20000, .per_second = 100000);
+    weir_sink(weir_flat_map(numbers, .name = "fail-late", .process = fail_late), .name = "out", .type = &letters_type);
+    weir_job *job = local_job_create(graph);
+    ck_assert_msg(weir_job_wait(job, 60000, &outcome), "%s", local_job.log);
+    local_job_expect_ok(&outcome);
+    ck_assert_uint_eq(local_job_status(job).restarts, 1);
+    weir_job_metrics(job, take_dead_letters, &counted);
+    ck_assert_uint_eq(local_job_status(job).records_out, 20000);
+    ck_assert_double_eq(counted, 20000);
+    weir_job_destroy(job);
+}
+END_TEST
+
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, local_job_begin, local_job_end);
@@ -391,6 +471,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, who_does_not_go_round_any_more_is_noticed);
     tcase_add_test(tests, what_waits_is_known_for_each_split);
     tcase_add_test(tests, every_metric_of_the_table_is_told);
+    tcase_add_test(tests, dead_letters_are_counted_when_they_are_committed);
 }
 
 int main(void) { return unit_main("metrics", add); }
