@@ -66,7 +66,7 @@ void shard_use(struct shard *shard, struct state_store *store, uint64_t budget_b
     shard->store->operations->destroy(shard->store);
     shard->store = store;
     shard->holds_units = true;
-    shard->dirty_flag = ENTRY_DIRTY;
+    dirty_init(&shard->cache.dirty, shard->group_count);
     shard->cache.budget_bytes = budget_bytes;
     shard->cache.has_all = store->began_empty;
     set_due(shard);
@@ -313,12 +313,16 @@ static enum weir_code put(struct shard *shard, struct entry *entry, const struct
 
 enum { ANY_LIST = ENTRY_CHANGED | ENTRY_CHANGED_ODD | ENTRY_LISTED };
 
-/* Answers work: slots, as shard_walk counts. */
+/* Answers work: slots, as shard_walk counts. What changed in the open stretch is for another time. */
 static size_t write_down(struct shard *shard, uint32_t group, const struct slot *slot, void *user)
 {
-    (void)group, (void)user;
+    (void)user;
     struct entry *entry = entry_at(&shard->entries, slot->reference);
-    if ((entry->flags & (ENTRY_DIRTY | shard->changed_flag)) != ENTRY_DIRTY) return 1;
+    if (!(entry->flags & ENTRY_DIRTY)) return 1;
+    if (entry->flags & shard->changed_flag) {
+        dirty_add(&shard->cache.dirty, group, slot->tag, shard->entry_count);
+        return 1;
+    }
     struct weir_error error = { 0 };
     enum weir_code code = WEIR_OK;
     struct state_key key = entry_key(entry);
@@ -341,6 +345,68 @@ void cache_remove_elements(struct shard *shard, uint32_t state, const struct sta
     name.generation = generation;
     if (has_failed(shard)) return;
     if (operations_of(shard)->remove_elements(shard->store, state, &name, &error) != WEIR_OK) fail(shard, &error);
+}
+
+/* Whatever has this tag. False after a failure. */
+static bool write_tag(struct shard *shard, uint32_t group, uint32_t tag)
+{
+    const struct place *place = table_place(&shard->tables[group], tag);
+    const struct slot *slots = place->segment->slots;
+    for (uint32_t i = tag & place->mask; slots[i].reference != SLAB_NONE; i = (i + 1) & place->mask) {
+        if (slots[i].tag != tag || slots[i].reference <= SLAB_RESERVED) continue;
+        if (write_down(shard, group, &slots[i], NULL) == SHARD_WALK_STOP) return false;
+    }
+    return true;
+}
+
+/* The slots of a block of tags first, so that their waits overlap; then the entries that they most likely lead to. */
+static void fetch_tags(const struct shard *shard, uint32_t group, const struct dirty_tags *tags, size_t first)
+{
+    uint32_t references[SHARD_BLOCK], sum = 0;
+    const size_t left = tags->count - first, count = left < SHARD_BLOCK ? left : SHARD_BLOCK;
+    for (size_t i = 0; i < count; i++) {
+        const struct place *place = table_place(&shard->tables[group], tags->items[first + i]);
+        references[i] = place->segment->slots[tags->items[first + i] & place->mask].reference;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (references[i] > SLAB_RESERVED) sum += shard_fetch_one(shard, references[i]);
+    shard_fetched(sum);
+}
+
+/* Goes on through the list of a key group. True at its end. */
+static bool write_tags(struct shard *shard, struct cache_writing *writing, size_t *work, size_t work_max)
+{
+    const struct dirty_tags *tags = &writing->tags;
+    for (; writing->next < tags->count; ++*work) {
+        if (*work >= work_max) return false;
+        if (writing->next % SHARD_BLOCK == 0) fetch_tags(shard, writing->walk.group, tags, writing->next);
+        if (!write_tag(shard, writing->walk.group, tags->items[writing->next])) return false;
+        writing->next++;
+    }
+    writing->walk.group++;
+    return true;
+}
+
+/* Of one key group after another, from the one that the last round ended with on: nothing has to be begun anew for a base that
+ * comes while a round is under way. True when all is written. */
+static bool write_groups(struct shard *shard, size_t work_max)
+{
+    struct cache_writing *writing = &shard->cache.writing;
+    for (size_t work = 0;;) {
+        if (!writing->is_in_group) {
+            if (writing->groups_left == 0) return true;
+            if (writing->walk.group == shard->group_count) writing->walk = (struct walk){ 0 };
+            writing->by_table = !dirty_take(&shard->cache.dirty, writing->walk.group, &writing->tags);
+            writing->next = 0;
+            writing->groups_left--;
+            writing->is_in_group = true;
+        }
+        const bool is_over = writing->by_table
+                                 ? shard_walk_group(shard, &writing->walk, &work, work_max, write_down, NULL)
+                                 : write_tags(shard, writing, &work, work_max);
+        if (!is_over) return false;
+        writing->is_in_group = false;
+    }
 }
 
 /* ---- Eviction ---------------------------------------------------------------------------------------------------- */
@@ -412,7 +478,7 @@ static size_t evict_slot(struct shard *shard, uint32_t group, const struct slot 
 static void begin_round(struct shard *shard)
 {
     shard->cache.round = ROUND_WRITING;
-    shard->cache.writing = (struct walk){ 0 };
+    shard->cache.writing.groups_left = shard->group_count;
     shard->cache.turns = 0;
 }
 
@@ -435,7 +501,7 @@ static void write_on(struct shard *shard, size_t slots_max)
 {
     struct cache *cache = &shard->cache;
     if (!collect_all(shard, slots_max)) return;
-    if (!shard_walk(shard, &cache->writing, slots_max, write_down, NULL)) return;
+    if (!write_groups(shard, slots_max)) return;
     flush(shard);
     if (shard->dump.is_open && !cache->is_walking) {
         cache->is_walking = true;
@@ -482,22 +548,25 @@ void shard_tend(struct shard *shard)
 
 /* ---- Restoring --------------------------------------------------------------------------------------------------- */
 
-/* Heads do not know their elements yet, so each entry goes for itself. */
+/* Heads do not know their elements yet, so each entry goes for itself. Values may stay, where there is room for them. */
 static size_t empty_slot(struct shard *shard, uint32_t group, const struct slot *slot, void *user)
 {
-    (void)user;
-    if (is_evictable(shard, entry_at(&shard->entries, slot->reference)))
+    const bool *of_collections = user;
+    const struct entry *entry = entry_at(&shard->entries, slot->reference);
+    const bool is_value = !(entry_shape(entry) & (SHAPE_HEAD | SHAPE_GENERATION));
+    if (is_evictable(shard, entry) && !(*of_collections && is_value))
         evict(shard, &shard->tables[group], slot->tag, slot->reference);
     return 1;
 }
 
-enum weir_code cache_settle(struct shard *shard, bool always, struct weir_error *error)
+enum weir_code cache_settle(struct shard *shard, bool is_end, struct weir_error *error)
 {
-    struct walk writing = { 0 }, emptying = { 0 };
-    if (!always && bytes_used(shard) < shard->cache.due_bytes) return WEIR_OK;
+    struct walk emptying = { 0 };
+    if (!is_end && bytes_used(shard) < shard->cache.due_bytes) return WEIR_OK;
     cache_report(shard, false);
-    if (shard_walk(shard, &writing, SIZE_MAX, write_down, NULL)) flush(shard);
-    if (!has_failed(shard)) (void)shard_walk(shard, &emptying, SIZE_MAX, empty_slot, NULL);
+    shard->cache.writing.groups_left = shard->group_count;
+    if (write_groups(shard, SIZE_MAX)) flush(shard);
+    if (!has_failed(shard)) (void)shard_walk(shard, &emptying, SIZE_MAX, empty_slot, &is_end);
     set_due(shard);
     if (has_failed(shard) && error != NULL) *error = shard->cache.failure;
     return shard->cache.failure.code;

@@ -1,7 +1,7 @@
 /* The tables of a shard as a write-back cache of its store, for the files that implement state.h.
  *
  *   miss     get ──> an entry, clean; with the head of a map all its elements, which come and go together
- *   change   the entry is dirty
+ *   change   the entry is dirty, and listed (dirty.h)
  *   round    WRITING: every dirty entry, a slice at a time ──put, remove──> store, flush
  *            EVICTING: clean entries, until half of the budget is free
  *   base     a round, then links to the store's files, or the store's own walk
@@ -17,10 +17,13 @@
  *   3. A map's head is in the tables with all its elements, or not at all.
  *   4. States that are ordered_in_group are written to the store for the sake of bases, and never evicted.
  *   5. A clean tombstone says that the store has none, or will have none with the next flush: it is evicted, never
- *      discarded. */
+ *      discarded.
+ *   6. The tag of a dirty entry is in the list of its key group, or among the tags that the round under way has still to look
+ *      at, or the list was given up. */
 #ifndef STATE_CACHE_H
 #define STATE_CACHE_H
 
+#include "state/dirty.h"
 #include "state/entry.h"
 #include "state/store.h"
 
@@ -34,6 +37,16 @@ struct walk {
     uint32_t stamp;
 };
 
+/* How far a round's writing is: one key group after another, beginning with any. */
+struct cache_writing {
+    uint32_t groups_left; /* not begun yet */
+    bool is_in_group;     /* that of `walk`: begun, and not at its end */
+    bool by_table;        /* the group's list was given up */
+    struct walk walk;
+    struct dirty_tags tags; /* of the group, */
+    size_t next;            /* and the first that was not looked at */
+};
+
 enum cache_round { ROUND_NONE, ROUND_WRITING, ROUND_EVICTING };
 
 struct cache {
@@ -41,7 +54,8 @@ struct cache {
     uint64_t budget_bytes;
     uint64_t due_bytes; /* a round begins there */
     enum cache_round round;
-    struct walk writing;
+    struct dirty dirty;
+    struct cache_writing writing;
     struct walk evicting; /* goes on in the next round where it stopped */
     uint32_t turns;       /* ends of the tables that this round's eviction has passed */
     uint64_t batch_bytes; /* handed to the store since its last flush */
@@ -74,9 +88,9 @@ void cache_remove_elements(struct shard *shard, uint32_t state, const struct sta
 /* Says what the shard holds, and at the end that it is nothing. */
 void cache_report(struct shard *shard, bool is_end);
 
-/* While a shard is being restored: writes everything down and empties the tables when the budget is used up, or
- * `always`. */
-enum weir_code cache_settle(struct shard *shard, bool always, struct weir_error *error);
+/* While a shard is being restored: writes everything down and empties the tables when the budget is used up; at the end the same
+ * for lists and maps, whose heads do not know yet what they have. */
+enum weir_code cache_settle(struct shard *shard, bool is_end, struct weir_error *error);
 
 /* What shard_dump_begin, _step and _abandon are with a store. */
 void cache_dump_begin(struct shard *shard);

@@ -24,7 +24,7 @@ static uint32_t put(struct shard *shard, const struct unit *unit, struct weir_by
     const uint32_t reference = shard_find_or_create(shard, unit, value.size, &is_new);
     if (reference == SLAB_NONE) return SLAB_NONE;
     if (shard_write(shard, unit, reference, value)) {
-        entry_at(&shard->entries, reference)->flags |= shard->dirty_flag;
+        shard_note_dirty(shard, unit, entry_at(&shard->entries, reference));
         return reference;
     }
     if (is_new) shard_discard(shard, unit, reference);
@@ -40,7 +40,7 @@ static bool drop_stored(struct shard *shard, const struct unit *unit)
     if (reference == SLAB_NONE) return false;
     struct entry *entry = entry_at(&shard->entries, reference);
     if (!(entry->flags & ENTRY_REMOVED)) shard_erase(shard, unit, reference);
-    entry->flags |= ENTRY_DIRTY;
+    shard_note_dirty(shard, unit, entry);
     return true;
 }
 

@@ -94,6 +94,8 @@ void shard_destroy(struct shard *shard)
     shard->store->operations->destroy(shard->store);
     buffer_deinit(&shard->cache.values);
     buffer_deinit(&shard->cache.head);
+    dirty_tags_deinit(&shard->cache.dirty, &shard->cache.writing.tags);
+    dirty_deinit(&shard->cache.dirty);
     changes_deinit(&shard->changes);
     changes_deinit(&shard->listed);
     changes_deinit(&shard->snapshot.frozen);
@@ -113,7 +115,8 @@ uint64_t shard_bytes(const struct shard *shard)
 {
     return sizeof *shard + shard->group_count * sizeof *shard->tables + shard->table_bytes +
            slab_bytes(&shard->entries.slab) + shard->entries.block_bytes + changes_bytes(&shard->changes) +
-           changes_bytes(&shard->listed) + changes_bytes(&shard->snapshot.frozen) + shard->remains_bytes;
+           changes_bytes(&shard->listed) + changes_bytes(&shard->snapshot.frozen) + shard->remains_bytes +
+           shard->cache.dirty.bytes;
 }
 
 /* ---- Entries ----------------------------------------------------------------------------------------------------- */
@@ -190,7 +193,8 @@ void shard_note_change(struct shard *shard, const struct unit *unit, uint32_t re
 {
     struct entry *entry = entry_at(&shard->entries, reference);
     if (!(entry->flags & shard->changed_flag)) {
-        entry->flags |= shard->changed_flag | shard->dirty_flag;
+        shard_note_dirty(shard, unit, entry);
+        entry->flags |= shard->changed_flag;
         changes_push(&shard->changes, (struct change){ .reference = reference, .hash = unit->key->hash });
     }
     shard->changed_bytes += shard_pending_bytes(shard, unit, entry) - bytes_before;

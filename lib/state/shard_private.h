@@ -104,7 +104,6 @@ struct shard {
     struct state_store *store;
     bool forgets_parts; /* `listed` stays empty */
     bool holds_units;   /* the store does: what is not in a table may be there */
-    uint8_t dirty_flag; /* ENTRY_DIRTY with such a store, else 0 */
     struct cache cache;
     char *zeroes; /* as many as the largest fixed value has */
 };
@@ -216,6 +215,14 @@ void shard_note_change(struct shard *shard, const struct unit *unit, uint32_t re
 /* The unit's entry; made when there is none, as a tombstone that is in no list, with room for a value of `value_size`.
  * `*is_new` says which. SLAB_NONE when there is no memory. */
 uint32_t shard_find_or_create(struct shard *shard, const struct unit *unit, size_t value_size, bool *is_new);
+/* The entry has something else than the store, where there is one. */
+static inline void shard_note_dirty(struct shard *shard, const struct unit *unit, struct entry *entry)
+{
+    if (!shard->holds_units || (entry->flags & ENTRY_DIRTY)) return;
+    entry->flags |= ENTRY_DIRTY;
+    const uint32_t group = shard_group(shard, unit->key->hash) - shard->group_first;
+    dirty_add(&shard->cache.dirty, group, unit->tag, shard->entry_count);
+}
 /* To be called before an entry is destroyed. */
 static inline void shard_forget_head(struct shard *shard, uint32_t reference)
 {
@@ -285,33 +292,42 @@ static inline void shard_fetch_slots(const struct shard *shard, const struct seg
 typedef size_t shard_walk_fn(struct shard *shard, uint32_t group, const struct slot *slot, void *user);
 #define SHARD_WALK_STOP SIZE_MAX /* the slot is visited again */
 
-/* Goes on until about `work_max` is done, or `visit` stops: false. True behind the last entry. A slot counts as one, so
- * that a walk through empty tables ends too. Whoever was not touched since the walk began is never missed: entries do not
- * move between key groups nor past each other's segments, and within a segment slots move only when it is rebuilt or
- * split, which shows in its stamp: then it is begun anew. */
-static inline __attribute__((always_inline)) bool shard_walk(struct shard *shard, struct walk *walk, size_t work_max,
-                                                             shard_walk_fn *visit, void *user)
+/* Goes on through the table of walk->group until about `work_max` is done, or `visit` stops: false. True behind its last
+ * entry, and the walk stands before the next table. A slot counts as one, so that a walk through empty tables ends too.
+ * Whoever was not touched since the walk began is never missed: entries do not move between key groups nor past each other's
+ * segments, and within a segment slots move only when it is rebuilt or split, which shows in its stamp: then it is begun
+ * anew. */
+static inline __attribute__((always_inline)) bool shard_walk_group(struct shard *shard, struct walk *walk, size_t *work,
+                                                                   size_t work_max, shard_walk_fn *visit, void *user)
 {
-    size_t work = 0;
-    while (walk->group < shard->group_count) {
-        const struct table *table = &shard->tables[walk->group];
+    const struct table *table = &shard->tables[walk->group];
+    while (walk->position <= UINT32_MAX) {
         const struct segment *segment = table_segment(table, (uint32_t)walk->position);
         if (segment->stamp != walk->stamp) walk->slot = 0;
         walk->stamp = segment->stamp;
         for (; walk->slot <= segment->mask; walk->slot++) {
-            if (work >= work_max) return false;
+            if (*work >= work_max) return false;
             if (walk->slot % SHARD_BLOCK == 0) shard_fetch_slots(shard, segment, walk->slot);
             const struct slot *slot = &segment->slots[walk->slot];
             const size_t done = slot->reference > SLAB_RESERVED ? visit(shard, walk->group, slot, user) : 0;
             if (done == SHARD_WALK_STOP) return false;
-            work += done + 1;
+            *work += done + 1;
         }
         walk->slot = 0;
         walk->position = table_segment_end(table, (uint32_t)walk->position);
-        if (walk->position <= UINT32_MAX) continue;
-        walk->position = 0;
-        walk->group++;
     }
+    walk->position = 0;
+    walk->group++;
+    return true;
+}
+
+/* The same through all tables. */
+static inline __attribute__((always_inline)) bool shard_walk(struct shard *shard, struct walk *walk, size_t work_max,
+                                                             shard_walk_fn *visit, void *user)
+{
+    size_t work = 0;
+    while (walk->group < shard->group_count)
+        if (!shard_walk_group(shard, walk, &work, work_max, visit, user)) return false;
     return true;
 }
 
