@@ -1,0 +1,166 @@
+/* Units are written: collected, sorted, and moved in as whole files. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state/store_key.h"
+#include "state/store_rocksdb_private.h"
+
+static enum weir_code collect(struct rocks *rocks, uint32_t state, const struct state_key *key,
+                              const struct weir_bytes *value, uint32_t version, struct weir_error *error)
+{
+    const enum weir_code failed = rocks_check_failure(rocks, error);
+    if (failed != WEIR_OK) return failed;
+    struct rocks_pending pending = { .state = state, .at = rocks->collected.size, .value_size = ROCKS_REMOVED };
+    const bool named = rocks_name_unit(rocks, state, key, &rocks->collected);
+    const size_t value_at = rocks->collected.size;
+    pending.name_size = (uint32_t)(value_at - pending.at);
+    if (named && value != NULL) {
+        store_value_encode(&rocks->collected, version, *value);
+        pending.value_size = (int64_t)(rocks->collected.size - value_at);
+    }
+    struct rocks_pending *item = rocks->collected.failed ? NULL : vec_push(&rocks->pending);
+    if (item == NULL) {
+        (void)rocks_no_memory(&rocks->failure);
+        return rocks_check_failure(rocks, error);
+    }
+    *item = pending;
+    return WEIR_OK;
+}
+
+enum weir_code rocks_put(struct state_store *store, uint32_t state, const struct state_key *key,
+                                struct weir_bytes value, uint32_t version, struct weir_error *error)
+{
+    return collect(rocks_of(store), state, key, &value, version, error);
+}
+
+enum weir_code rocks_remove(struct state_store *store, uint32_t state, const struct state_key *key,
+                                   struct weir_error *error)
+{
+    return collect(rocks_of(store), state, key, NULL, 0, error);
+}
+
+/* The names of one generation are a range. */
+enum weir_code rocks_remove_elements(struct state_store *store, uint32_t state, const struct state_key *key,
+                                            struct weir_error *error)
+{
+    struct rocks *rocks = rocks_of(store);
+    const uint32_t group = key_group_of(key->hash, rocks->max_parallelism);
+    const enum weir_code failed = rocks_check_failure(rocks, error);
+    if (failed != WEIR_OK) return failed;
+    CHECK(key->generation > 0 && !rocks_is_ordered(rocks, state));
+    struct rocks_pending pending = { .state = state, .at = rocks->collected.size };
+    struct state_key behind = *key;
+    behind.generation++;
+    store_key_collection_prefix(&rocks->collected, group, key);
+    pending.name_size = (uint32_t)(rocks->collected.size - pending.at);
+    store_key_collection_prefix(&rocks->collected, group, &behind);
+    struct rocks_pending *item = rocks->collected.failed ? NULL : vec_push(&rocks->cleared);
+    if (item != NULL) *item = pending;
+    else (void)rocks_no_memory(&rocks->failure);
+    return rocks_check_failure(rocks, error);
+}
+
+static int compare_names(const char *data, const struct rocks_pending *a, const struct rocks_pending *b)
+{
+    if (a->state != b->state) return a->state < b->state ? -1 : 1;
+    const uint32_t size = a->name_size < b->name_size ? a->name_size : b->name_size;
+    const int order = memcmp(data + a->at, data + b->at, size);
+    return order != 0 ? order : (a->name_size > b->name_size) - (a->name_size < b->name_size);
+}
+
+/* By state, name, and the order of collecting. */
+static int compare(const void *a, const void *b, void *data)
+{
+    const struct rocks_pending *x = a, *y = b;
+    const int order = compare_names(data, x, y);
+    return order != 0 ? order : (x->at > y->at) - (x->at < y->at);
+}
+
+static void write_units(const struct rocks *rocks, rocksdb_sstfilewriter_t *writer, size_t first, size_t end,
+                        char **message)
+{
+    const char *data = rocks->collected.data;
+    for (size_t i = first; i < end && *message == NULL; i++) {
+        const struct rocks_pending *unit = &rocks->pending.items[i];
+        if (i + 1 < end && compare_names(data, unit, unit + 1) == 0) continue;
+        const char *name = data + unit->at;
+        if (unit->value_size == ROCKS_REMOVED)
+            rocksdb_sstfilewriter_delete(writer, name, unit->name_size, message);
+        else
+            rocksdb_sstfilewriter_put(writer, name, unit->name_size, name + unit->name_size, (size_t)unit->value_size,
+                                      message);
+    }
+}
+
+static void write_ranges(const struct rocks *rocks, rocksdb_sstfilewriter_t *writer, size_t first, size_t end,
+                         char **message)
+{
+    for (size_t i = first; i < end && *message == NULL; i++) {
+        const struct rocks_pending *range = &rocks->cleared.items[i];
+        const char *from = rocks->collected.data + range->at;
+        rocksdb_sstfilewriter_delete_range(writer, from, range->name_size, from + range->name_size, range->name_size,
+                                           message);
+    }
+}
+
+typedef void write_fn(const struct rocks *rocks, rocksdb_sstfilewriter_t *writer, size_t first, size_t end,
+                      char **message);
+
+/* The items [first, end) of one state as one file. */
+static enum weir_code ingest(struct rocks *rocks, uint32_t state, write_fn *write, size_t first, size_t end,
+                             struct weir_error *error)
+{
+    char path[STORE_PATH_MAX + 32], *message = NULL;
+    (void)snprintf(path, sizeof path, "%s/new/%" PRIu64 ".sst", rocks->directory, rocks->batch_number++);
+    rocksdb_sstfilewriter_t *writer = rocksdb_sstfilewriter_create(rocks->files, rocks->options);
+    rocksdb_sstfilewriter_open(writer, path, &message);
+    write(rocks, writer, first, end, &message);
+    if (message == NULL) rocksdb_sstfilewriter_finish(writer, &message);
+    rocksdb_sstfilewriter_destroy(writer);
+    if (message == NULL)
+        rocksdb_ingest_external_file_cf(rocks->db, rocks->families[state], (const char *const[]){ path }, 1,
+                                        rocks->ingesting, &message);
+    return rocks_answer(rocks, message, "write back", error);
+}
+
+/* A file for each state, of items that are sorted by state. */
+static enum weir_code ingest_all(struct rocks *rocks, const struct rocks_pending *items, size_t count, write_fn *write,
+                                 struct weir_error *error)
+{
+    enum weir_code code = WEIR_OK;
+    for (size_t first = 0, end; code == WEIR_OK && first < count; first = end) {
+        for (end = first + 1; end < count && items[end].state == items[first].state;) end++;
+        code = ingest(rocks, items[first].state, write, first, end, error);
+    }
+    return code;
+}
+
+static void sort(struct rocks *rocks, struct rocks_pending *items, size_t count)
+{
+    if (count > 0) qsort_r(items, count, sizeof *items, compare, rocks->collected.data);
+}
+
+enum weir_code rocks_flush(struct state_store *store, struct weir_error *error)
+{
+    struct rocks *rocks = rocks_of(store);
+    struct weir_error reason = { 0 };
+    enum weir_code code = rocks_check_failure(rocks, error);
+    if (code != WEIR_OK) return code;
+    sort(rocks, rocks->pending.items, rocks->pending.count);
+    sort(rocks, rocks->cleared.items, rocks->cleared.count);
+    code = ingest_all(rocks, rocks->pending.items, rocks->pending.count, write_units, &reason);
+    /* Behind the units, in files of their own: a range does not cover what is in its own file. */
+    if (code == WEIR_OK)
+        code = ingest_all(rocks, rocks->cleared.items, rocks->cleared.count, write_ranges, &reason);
+    if (code == WEIR_OK) code = rocks_check_background(rocks, &reason);
+    if (code != WEIR_OK) {
+        (void)rocks_fail(rocks, code, &reason);
+        return rocks_check_failure(rocks, error);
+    }
+    rocks->pending.count = rocks->cleared.count = 0;
+    buffer_clear(&rocks->collected);
+    rocks_look_at_memory(rocks);
+    return WEIR_OK;
+}
