@@ -9,9 +9,11 @@ enum {
     SLICE_SLOTS = 8192,
     RUN_ELEMENTS = 64,
     BATCH_BYTES_MIN = 64 << 10,
-    BATCH_BYTES_MAX = 16 << 20,
+    BATCH_BYTES_MAX = 8 << 20,
     /* Dropping a dead element takes about as long as looking at so many slots. */
     COLLECT_SLOTS = 16,
+    /* Whoever makes a base comes back at once when there was nothing to do, while the store writes. */
+    DUMP_WAIT_US = 200,
 };
 
 static const struct store_operations *operations_of(const struct shard *shard)
@@ -277,10 +279,40 @@ static void flush(struct shard *shard)
     if (operations_of(shard)->flush(shard->store, &error) != WEIR_OK) fail(shard, &error);
 }
 
+/* Is the store still at what it was told to begin, and may it not be waited for? */
+static bool is_busy(struct shard *shard)
+{
+    struct weir_error error = { 0 };
+    bool is_busy = false;
+    if (operations_of(shard)->await != NULL &&
+        operations_of(shard)->await(shard->store, shard->cache.wait_us, &is_busy, &error) != WEIR_OK)
+        fail(shard, &error);
+    return is_busy;
+}
+
+/* As flush, but behind the answer. */
+static void begin_flush(struct shard *shard)
+{
+    struct weir_error error = { 0 };
+    if (operations_of(shard)->begin_flush == NULL) {
+        flush(shard);
+        return;
+    }
+    cache_report(shard, false);
+    shard->cache.batch_bytes = 0;
+    if (operations_of(shard)->begin_flush(shard->store, &error) != WEIR_OK) fail(shard, &error);
+}
+
 static uint64_t batch_bytes_max(const struct shard *shard)
 {
-    const uint64_t share = shard->cache.budget_bytes / 16; /* what collects it may grow to twice as much */
+    /* Of two batches, one that is collected and one that is written; what holds them may grow to twice as much. */
+    const uint64_t share = shard->cache.budget_bytes / 32;
     return share < BATCH_BYTES_MIN ? BATCH_BYTES_MIN : share > BATCH_BYTES_MAX ? BATCH_BYTES_MAX : share;
+}
+
+static bool is_full(const struct shard *shard)
+{
+    return shard->cache.batch_bytes >= batch_bytes_max(shard);
 }
 
 /* A head has to know that the store has elements of its own, also while it stays in the tables itself. */
@@ -334,7 +366,10 @@ static size_t write_down(struct shard *shard, uint32_t group, const struct slot 
         return SHARD_WALK_STOP;
     }
     entry->flags &= (uint8_t)~ENTRY_DIRTY;
-    if (shard->cache.batch_bytes >= batch_bytes_max(shard)) flush(shard);
+    if (is_full(shard)) {
+        if (is_busy(shard)) return SHARD_WALK_STOP; /* the walk comes by again, and finds the entry clean */
+        begin_flush(shard);
+    }
     return has_failed(shard) ? SHARD_WALK_STOP : 1;
 }
 
@@ -489,26 +524,46 @@ static bool collect_all(struct shard *shard, size_t slots_max)
     return shard_collect(shard, slots_max / COLLECT_SLOTS + 1);
 }
 
-static void link_files(struct shard *shard)
-{
-    struct weir_error error = { 0 };
-    if (has_failed(shard)) return;
-    shard->cache.has_links = operations_of(shard)->link(shard->store, shard->cache.folder, &error) == WEIR_OK;
-    if (!shard->cache.has_links) fail(shard, &error);
-}
-
 static void write_on(struct shard *shard, size_t slots_max)
 {
+    if (is_full(shard) && is_busy(shard)) return;
+    if (!collect_all(shard, slots_max) || !write_groups(shard, slots_max) || is_busy(shard)) return;
+    begin_flush(shard);
+    shard->cache.round = ROUND_FLUSHING;
+}
+
+static void begin_link(struct shard *shard)
+{
     struct cache *cache = &shard->cache;
-    if (!collect_all(shard, slots_max)) return;
-    if (!write_groups(shard, slots_max)) return;
-    flush(shard);
-    if (shard->dump.is_open && !cache->is_walking) {
-        cache->is_walking = true;
-        if (shard->dump.by_links) link_files(shard);
-        else operations_of(shard)->walk_begin(shard->store);
-    }
+    struct weir_error error = { 0 };
+    const struct store_operations *operations = operations_of(shard);
+    const enum weir_code code = operations->begin_link == NULL
+                                    ? operations->link(shard->store, cache->folder, &error)
+                                    : operations->begin_link(shard->store, cache->folder, &error);
+    if (code != WEIR_OK) fail(shard, &error);
+    cache->round = ROUND_LINKING;
+}
+
+static void flush_on(struct shard *shard)
+{
+    struct cache *cache = &shard->cache;
+    if (is_busy(shard) || has_failed(shard)) return;
     cache->round = ROUND_EVICTING;
+    if (!shard->dump.is_open || cache->is_walking) return;
+    if (shard->dump.by_links) {
+        begin_link(shard);
+        return;
+    }
+    operations_of(shard)->walk_begin(shard->store);
+    cache->is_walking = true;
+}
+
+static void link_on(struct shard *shard)
+{
+    struct cache *cache = &shard->cache;
+    if (is_busy(shard) || has_failed(shard)) return;
+    cache->round = ROUND_EVICTING;
+    cache->is_walking = cache->has_links = shard->dump.is_open;
 }
 
 static void evict_on(struct shard *shard, size_t slots_max)
@@ -523,10 +578,17 @@ static void evict_on(struct shard *shard, size_t slots_max)
     set_due(shard);
 }
 
-static void go_on(struct shard *shard, size_t slots_max)
+/* Waits for the store so long at most (< 0: as long as it takes). */
+static void go_on(struct shard *shard, size_t slots_max, int64_t wait_us)
 {
-    if (shard->cache.round == ROUND_WRITING) write_on(shard, slots_max);
-    else if (shard->cache.round == ROUND_EVICTING) evict_on(shard, slots_max);
+    shard->cache.wait_us = wait_us;
+    switch (shard->cache.round) {
+    case ROUND_NONE: break;
+    case ROUND_WRITING: write_on(shard, slots_max); break;
+    case ROUND_FLUSHING: flush_on(shard); break;
+    case ROUND_LINKING: link_on(shard); break;
+    case ROUND_EVICTING: evict_on(shard, slots_max); break;
+    }
     if (has_failed(shard)) shard->cache.round = ROUND_NONE;
 }
 
@@ -540,10 +602,10 @@ void shard_tend(struct shard *shard)
         if (bytes < cache->due_bytes) return;
         begin_round(shard);
     }
-    go_on(shard, SLICE_SLOTS);
+    go_on(shard, SLICE_SLOTS, 0);
     /* The batches bring more in than the slices can follow. */
     while (cache->round != ROUND_NONE && bytes_used(shard) > cache->due_bytes + cache->budget_bytes / 8)
-        go_on(shard, SIZE_MAX);
+        go_on(shard, SIZE_MAX, -1);
 }
 
 /* ---- Restoring --------------------------------------------------------------------------------------------------- */
@@ -565,6 +627,7 @@ enum weir_code cache_settle(struct shard *shard, bool is_end, struct weir_error 
     if (!is_end && bytes_used(shard) < shard->cache.due_bytes) return WEIR_OK;
     cache_report(shard, false);
     shard->cache.writing.groups_left = shard->group_count;
+    shard->cache.wait_us = -1;
     if (write_groups(shard, SIZE_MAX)) flush(shard);
     if (!has_failed(shard)) (void)shard_walk(shard, &emptying, SIZE_MAX, empty_slot, &is_end);
     set_due(shard);
@@ -659,7 +722,7 @@ bool cache_dump_step(struct shard *shard, size_t bytes_max, struct buffer *out)
     struct weir_error error = { 0 };
     bool is_over = cache->has_links;
     if (!has_failed(shard) && !cache->is_walking) {
-        go_on(shard, bytes_max / COLLECT_SLOTS);
+        go_on(shard, bytes_max / COLLECT_SLOTS, DUMP_WAIT_US);
         return false;
     }
     struct dumping dumping = { .shard = shard, .out = out, .bytes_max = out->size + bytes_max };

@@ -2,8 +2,10 @@
  *
  *   miss     get ──> an entry, clean; with the head of a map all its elements, which come and go together
  *   change   the entry is dirty, and listed (dirty.h)
- *   round    WRITING: every dirty entry, a slice at a time ──put, remove──> store, flush
- *            EVICTING: clean entries, until half of the budget is free
+ *   round    WRITING   every dirty entry, a slice at a time ──put, remove──> store, which writes a batch at a time
+ *            FLUSHING  until the store has all of it
+ *            LINKING   for a base: until the store has linked its files
+ *            EVICTING  clean entries, until half of the budget is free
  *   base     a round, then links to the store's files, or the store's own walk
  *
  * A round begins when the budget is nearly used up, or for a base, and goes on between batches only: what a record is
@@ -47,7 +49,7 @@ struct cache_writing {
     size_t next;            /* and the first that was not looked at */
 };
 
-enum cache_round { ROUND_NONE, ROUND_WRITING, ROUND_EVICTING };
+enum cache_round { ROUND_NONE, ROUND_WRITING, ROUND_FLUSHING, ROUND_LINKING, ROUND_EVICTING };
 
 struct cache {
     bool has_all; /* the store has nothing alone: a miss is final */
@@ -59,6 +61,7 @@ struct cache {
     struct walk evicting; /* goes on in the next round where it stopped */
     uint32_t turns;       /* ends of the tables that this round's eviction has passed */
     uint64_t batch_bytes; /* handed to the store since its last flush */
+    int64_t wait_us;      /* for a store that is busy, in this call */
     bool is_walking;      /* the store, for a base */
     bool has_links;       /* the base that was made last is what `folder` holds */
     char folder[STORE_FOLDER_MAX];

@@ -74,6 +74,13 @@ struct store_operations {
      * caller takes out of it what it needs (checkpoint/links.h), on any thread. NULL where a base has to be a walk. */
     enum weir_code (*link)(struct state_store *store, char folder[STORE_FOLDER_MAX], struct weir_error *error);
 
+    /* The two without waiting for their end: `await` says whether one is under way still, after `wait_us` at most (< 0: until it
+     * is over), and answers its failure. Meanwhile all else may be asked and collected, and what is being flushed is not to be
+     * read. Each waits for the one before. NULL, all three, where nothing takes long. */
+    enum weir_code (*begin_flush)(struct state_store *store, struct weir_error *error);
+    enum weir_code (*begin_link)(struct state_store *store, char folder[STORE_FOLDER_MAX], struct weir_error *error);
+    enum weir_code (*await)(struct state_store *store, int64_t wait_us, bool *is_busy, struct weir_error *error);
+
     /* It is so late: values and entries of maps whose time is over may vanish from now on. NULL where none ever do. */
     void (*set_time)(struct state_store *store, int64_t now_ms);
 

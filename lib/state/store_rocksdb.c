@@ -63,15 +63,15 @@ enum weir_code rocks_check_background(const struct rocks *rocks, struct weir_err
 static void rocks_destroy(struct state_store *store)
 {
     struct rocks *rocks = rocks_of(store);
+    rocks_end_work(rocks);
     rocks_walk_end(store);
     rocks_close_database(rocks);
     rocks_unset_expiries(rocks);
     rocks_unset_options(rocks);
     if (rocks->directory[0] != '\0') (void)store_files_remove(rocks->directory, NULL);
     vec_free(&rocks->brought);
-    vec_free(&rocks->pending);
-    vec_free(&rocks->cleared);
-    buffer_deinit(&rocks->collected);
+    rocks_batch_deinit(&rocks->collecting);
+    rocks_batch_deinit(&rocks->leaving);
     buffer_deinit(&rocks->name);
     buffer_deinit(&rocks->scratch);
     free(rocks->families);
@@ -110,16 +110,17 @@ enum weir_code store_rocksdb_open(const struct store_rocksdb_options *options, s
     static const struct store_operations operations = {
         .name = "rocksdb", .holds_units = true, .get_many = rocks_get_many, .put = rocks_put,
         .remove = rocks_remove, .remove_elements = rocks_remove_elements, .flush = rocks_flush, .scan = rocks_scan,
-        .walk_begin = rocks_walk_begin, .walk_on = rocks_walk_on,
-        .walk_end = rocks_walk_end, .link = rocks_link, .set_time = rocks_set_time,
-        .bytes = rocks_bytes, .memory = rocks_memory, .destroy = rocks_destroy,
+        .walk_begin = rocks_walk_begin, .walk_on = rocks_walk_on, .walk_end = rocks_walk_end, .link = rocks_link,
+        .begin_flush = rocks_begin_flush, .begin_link = rocks_begin_link, .await = rocks_await,
+        .set_time = rocks_set_time, .bytes = rocks_bytes, .memory = rocks_memory, .destroy = rocks_destroy,
     };
     CHECK(options->open_files_max >= OPEN_FILES_MIN && options->max_parallelism <= UINT16_MAX);
     struct rocks *rocks = calloc(1, sizeof *rocks);
     if (rocks == NULL) return rocks_no_memory(error);
     rocks->store.operations = &operations;
     atomic_init(&rocks->now_ms, INT64_MIN / 2); /* until somebody says how late it is, nothing is over */
-    buffer_init(&rocks->collected);
+    rocks_batch_init(&rocks->collecting);
+    rocks_batch_init(&rocks->leaving);
     buffer_init(&rocks->name);
     buffer_init(&rocks->scratch);
     const enum weir_code code = rocks_open_in(rocks, options, error);

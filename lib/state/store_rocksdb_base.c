@@ -23,24 +23,36 @@ const char *rocks_origin_of(const struct rocks *rocks, const char *message)
     return "";
 }
 
-enum weir_code rocks_link(struct state_store *store, char folder[STORE_FOLDER_MAX], struct weir_error *error)
+static void name_folder(const struct rocks *rocks, char folder[STORE_FOLDER_MAX])
 {
-    struct rocks *rocks = rocks_of(store);
-    struct weir_error reason = { 0 };
-    char *message = NULL;
-    enum weir_code code = rocks_check_failure(rocks, error);
     const int size = snprintf(folder, STORE_FOLDER_MAX, "%s/base", rocks->directory);
-    CHECK(size < STORE_FOLDER_MAX); /* open_in has left room */
-    if (code == WEIR_OK) code = store_files_remove(folder, error);
+    CHECK(size < STORE_FOLDER_MAX); /* rocks_open_in has left room */
+}
+
+static enum weir_code link_all(struct rocks *rocks, struct weir_error *error)
+{
+    char folder[STORE_FOLDER_MAX], *message = NULL;
+    name_folder(rocks, folder);
+    enum weir_code code = store_files_remove(folder, error);
     if (code != WEIR_OK) return code;
     rocksdb_checkpoint_t *checkpoint = rocksdb_checkpoint_object_create(rocks->db, &message);
     if (message == NULL) rocksdb_checkpoint_create(checkpoint, folder, 0, &message);
     if (checkpoint != NULL) rocksdb_checkpoint_object_destroy(checkpoint);
-    code = rocks_answer(rocks, message, "link a base", &reason);
-    if (code == WEIR_OK) code = rocks_check_background(rocks, &reason);
+    code = rocks_answer(rocks, message, "link a base", error);
+    if (code == WEIR_OK) code = rocks_check_background(rocks, error);
     /* Most of the bytes that a base would have to keep, and whoever opens it has options of his own. */
     if (code == WEIR_OK) store_files_remove_some(folder, "OPTIONS-");
-    if (code == WEIR_OK) return WEIR_OK;
-    (void)rocks_fail(rocks, code, &reason);
-    return rocks_check_failure(rocks, error);
+    return code;
+}
+
+enum weir_code rocks_link(struct state_store *store, char folder[STORE_FOLDER_MAX], struct weir_error *error)
+{
+    name_folder(rocks_of(store), folder);
+    return rocks_work(rocks_of(store), link_all, true, error);
+}
+
+enum weir_code rocks_begin_link(struct state_store *store, char folder[STORE_FOLDER_MAX], struct weir_error *error)
+{
+    name_folder(rocks_of(store), folder);
+    return rocks_work(rocks_of(store), link_all, false, error);
 }

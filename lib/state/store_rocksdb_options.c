@@ -52,9 +52,8 @@ uint64_t rocks_memory(const struct state_store *store, uint64_t *blocks)
 {
     const struct rocks *rocks = (const struct rocks *)(const void *)store;
     *blocks = rocks->memory == NULL ? 0 : store_memory_used(rocks->memory);
-    return sizeof *rocks + rocks->database_bytes + rocks->collected.capacity + rocks->name.capacity +
-           rocks->scratch.capacity + rocks->pending.capacity * sizeof(struct rocks_pending) +
-           rocks->cleared.capacity * sizeof(struct rocks_pending);
+    return sizeof *rocks + rocks->database_bytes + rocks->name.capacity + rocks->scratch.capacity +
+           rocks_batch_bytes(&rocks->collecting) + rocks_batch_bytes(&rocks->leaving);
 }
 
 /* ---- Options ----------------------------------------------------------------------------------------------------- */

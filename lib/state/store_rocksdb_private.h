@@ -6,7 +6,8 @@
  *   store_rocksdb_open.c      opening a database, with a base or without, and closing it
  *   store_rocksdb_read.c      names, lookups, scans, the walk over everything
  *   store_rocksdb_write.c     batches: collected, sorted, moved in as files
- *   store_rocksdb_base.c      links for a base, and what became of the last one's files */
+ *   store_rocksdb_base.c      links for a base, and what became of the last one's files
+ *   store_rocksdb_thread.c    where the last two work */
 #ifndef STATE_STORE_ROCKSDB_PRIVATE_H
 #define STATE_STORE_ROCKSDB_PRIVATE_H
 
@@ -22,7 +23,7 @@ struct rocks_pending {
     uint32_t state;
     uint32_t name_size;
     int64_t value_size; /* ROCKS_REMOVED */
-    size_t at;          /* among `collected`: name, then value; of a range: where it begins, then where it ends */
+    size_t at;          /* in the batch's `collected`: name, then value; of a range: where it begins, then where it ends */
 };
 
 /* A file that a base brought: what it is called here, and in the checkpoint store. */
@@ -38,6 +39,27 @@ struct rocks_expiry {
     bool is_map;
     rocksdb_compactionfilter_t *filter;
     rocksdb_options_t *options; /* of the column family */
+};
+
+/* What was put and removed since the last flush began. */
+struct rocks_batch {
+    VEC(struct rocks_pending) pending;
+    VEC(struct rocks_pending) cleared; /* collections */
+    struct buffer collected;
+};
+
+struct rocks;
+typedef enum weir_code rocks_work_fn(struct rocks *rocks, struct weir_error *error);
+
+/* What the store's own thread does, one thing at a time. All but `state` belongs to the thread while something is given. */
+struct rocks_work {
+    _Atomic int state;
+    rocks_work_fn *run;
+    enum weir_code code;
+    struct weir_error error;
+    bool has_thread;
+    struct thread thread;
+    struct waker given, done;
 };
 
 struct rocks {
@@ -56,10 +78,10 @@ struct rocks {
     rocksdb_envoptions_t *files;
     rocksdb_t *db;
     char directory[STORE_PATH_MAX];
-    uint64_t batch_number;
-    VEC(struct rocks_pending) pending;
-    VEC(struct rocks_pending) cleared; /* collections */
-    struct buffer collected;
+    struct rocks_work work;
+    struct rocks_batch collecting;
+    struct rocks_batch leaving; /* the work's */
+    uint64_t batch_number;      /* the work's */
     rocksdb_iterator_t *walking; /* NULL: the state's walk has not begun */
     uint32_t walk_state;
     struct buffer name, scratch;
@@ -141,6 +163,10 @@ enum weir_code rocks_remove(struct state_store *store, uint32_t state, const str
 enum weir_code rocks_remove_elements(struct state_store *store, uint32_t state, const struct state_key *key,
                                      struct weir_error *error);
 enum weir_code rocks_flush(struct state_store *store, struct weir_error *error);
+enum weir_code rocks_begin_flush(struct state_store *store, struct weir_error *error);
+void rocks_batch_init(struct rocks_batch *batch);
+void rocks_batch_deinit(struct rocks_batch *batch);
+uint64_t rocks_batch_bytes(const struct rocks_batch *batch); /* memory held */
 
 /* ---- store_rocksdb_base.c ---- */
 
@@ -149,5 +175,15 @@ bool rocks_remember_files(struct rocks *rocks, const struct links *base);
 /* The file of the checkpoint store that RocksDB's message is about; "" when it is about none that a base brought. */
 const char *rocks_origin_of(const struct rocks *rocks, const char *message);
 enum weir_code rocks_link(struct state_store *store, char folder[STORE_FOLDER_MAX], struct weir_error *error);
+enum weir_code rocks_begin_link(struct state_store *store, char folder[STORE_FOLDER_MAX], struct weir_error *error);
+
+/* ---- store_rocksdb_thread.c ---- */
+
+/* Waits for the work before. Then `run` does its work there, or, `on_the_spot`, here; its failure is the store's. */
+enum weir_code rocks_work(struct rocks *rocks, rocks_work_fn *run, bool on_the_spot, struct weir_error *error);
+/* Is it under way still, after `wait_us` at most (< 0: until it is over)? */
+bool rocks_is_working(struct rocks *rocks, int64_t wait_us);
+enum weir_code rocks_await(struct state_store *store, int64_t wait_us, bool *is_busy, struct weir_error *error);
+void rocks_end_work(struct rocks *rocks); /* and the thread's */
 
 #endif

@@ -7,20 +7,41 @@
 #include "state/store_key.h"
 #include "state/store_rocksdb_private.h"
 
+void rocks_batch_init(struct rocks_batch *batch)
+{
+    *batch = (struct rocks_batch){ 0 };
+    buffer_init(&batch->collected);
+}
+
+void rocks_batch_deinit(struct rocks_batch *batch)
+{
+    vec_free(&batch->pending);
+    vec_free(&batch->cleared);
+    buffer_deinit(&batch->collected);
+}
+
+uint64_t rocks_batch_bytes(const struct rocks_batch *batch)
+{
+    return batch->collected.capacity + (batch->pending.capacity + batch->cleared.capacity) * sizeof(struct rocks_pending);
+}
+
+/* ---- Collecting -------------------------------------------------------------------------------------------------- */
+
 static enum weir_code collect(struct rocks *rocks, uint32_t state, const struct state_key *key,
                               const struct weir_bytes *value, uint32_t version, struct weir_error *error)
 {
+    struct rocks_batch *batch = &rocks->collecting;
     const enum weir_code failed = rocks_check_failure(rocks, error);
     if (failed != WEIR_OK) return failed;
-    struct rocks_pending pending = { .state = state, .at = rocks->collected.size, .value_size = ROCKS_REMOVED };
-    const bool named = rocks_name_unit(rocks, state, key, &rocks->collected);
-    const size_t value_at = rocks->collected.size;
+    struct rocks_pending pending = { .state = state, .at = batch->collected.size, .value_size = ROCKS_REMOVED };
+    const bool named = rocks_name_unit(rocks, state, key, &batch->collected);
+    const size_t value_at = batch->collected.size;
     pending.name_size = (uint32_t)(value_at - pending.at);
     if (named && value != NULL) {
-        store_value_encode(&rocks->collected, version, *value);
-        pending.value_size = (int64_t)(rocks->collected.size - value_at);
+        store_value_encode(&batch->collected, version, *value);
+        pending.value_size = (int64_t)(batch->collected.size - value_at);
     }
-    struct rocks_pending *item = rocks->collected.failed ? NULL : vec_push(&rocks->pending);
+    struct rocks_pending *item = batch->collected.failed ? NULL : vec_push(&batch->pending);
     if (item == NULL) {
         (void)rocks_no_memory(&rocks->failure);
         return rocks_check_failure(rocks, error);
@@ -47,20 +68,23 @@ enum weir_code rocks_remove_elements(struct state_store *store, uint32_t state, 
 {
     struct rocks *rocks = rocks_of(store);
     const uint32_t group = key_group_of(key->hash, rocks->max_parallelism);
+    struct rocks_batch *batch = &rocks->collecting;
     const enum weir_code failed = rocks_check_failure(rocks, error);
     if (failed != WEIR_OK) return failed;
     CHECK(key->generation > 0 && !rocks_is_ordered(rocks, state));
-    struct rocks_pending pending = { .state = state, .at = rocks->collected.size };
+    struct rocks_pending pending = { .state = state, .at = batch->collected.size };
     struct state_key behind = *key;
     behind.generation++;
-    store_key_collection_prefix(&rocks->collected, group, key);
-    pending.name_size = (uint32_t)(rocks->collected.size - pending.at);
-    store_key_collection_prefix(&rocks->collected, group, &behind);
-    struct rocks_pending *item = rocks->collected.failed ? NULL : vec_push(&rocks->cleared);
+    store_key_collection_prefix(&batch->collected, group, key);
+    pending.name_size = (uint32_t)(batch->collected.size - pending.at);
+    store_key_collection_prefix(&batch->collected, group, &behind);
+    struct rocks_pending *item = batch->collected.failed ? NULL : vec_push(&batch->cleared);
     if (item != NULL) *item = pending;
     else (void)rocks_no_memory(&rocks->failure);
     return rocks_check_failure(rocks, error);
 }
+
+/* ---- Writing down ------------------------------------------------------------------------------------------------ */
 
 static int compare_names(const char *data, const struct rocks_pending *a, const struct rocks_pending *b)
 {
@@ -81,9 +105,9 @@ static int compare(const void *a, const void *b, void *data)
 static void write_units(const struct rocks *rocks, rocksdb_sstfilewriter_t *writer, size_t first, size_t end,
                         char **message)
 {
-    const char *data = rocks->collected.data;
+    const char *data = rocks->leaving.collected.data;
     for (size_t i = first; i < end && *message == NULL; i++) {
-        const struct rocks_pending *unit = &rocks->pending.items[i];
+        const struct rocks_pending *unit = &rocks->leaving.pending.items[i];
         if (i + 1 < end && compare_names(data, unit, unit + 1) == 0) continue;
         const char *name = data + unit->at;
         if (unit->value_size == ROCKS_REMOVED)
@@ -98,8 +122,8 @@ static void write_ranges(const struct rocks *rocks, rocksdb_sstfilewriter_t *wri
                          char **message)
 {
     for (size_t i = first; i < end && *message == NULL; i++) {
-        const struct rocks_pending *range = &rocks->cleared.items[i];
-        const char *from = rocks->collected.data + range->at;
+        const struct rocks_pending *range = &rocks->leaving.cleared.items[i];
+        const char *from = rocks->leaving.collected.data + range->at;
         rocksdb_sstfilewriter_delete_range(writer, from, range->name_size, from + range->name_size, range->name_size,
                                            message);
     }
@@ -139,28 +163,44 @@ static enum weir_code ingest_all(struct rocks *rocks, const struct rocks_pending
 
 static void sort(struct rocks *rocks, struct rocks_pending *items, size_t count)
 {
-    if (count > 0) qsort_r(items, count, sizeof *items, compare, rocks->collected.data);
+    if (count > 0) qsort_r(items, count, sizeof *items, compare, rocks->leaving.collected.data);
+}
+
+static enum weir_code write_batch(struct rocks *rocks, struct weir_error *error)
+{
+    struct rocks_batch *batch = &rocks->leaving;
+    sort(rocks, batch->pending.items, batch->pending.count);
+    sort(rocks, batch->cleared.items, batch->cleared.count);
+    enum weir_code code = ingest_all(rocks, batch->pending.items, batch->pending.count, write_units, error);
+    /* Behind the units, in files of their own: a range does not cover what is in its own file. */
+    if (code == WEIR_OK) code = ingest_all(rocks, batch->cleared.items, batch->cleared.count, write_ranges, error);
+    return code == WEIR_OK ? rocks_check_background(rocks, error) : code;
+}
+
+static void empty(struct rocks_batch *batch)
+{
+    batch->pending.count = batch->cleared.count = 0;
+    buffer_clear(&batch->collected);
+}
+
+static enum weir_code flush(struct rocks *rocks, bool on_the_spot, struct weir_error *error)
+{
+    (void)rocks_is_working(rocks, -1);
+    if (rocks_check_failure(rocks, error) != WEIR_OK) return rocks->failure.code;
+    const struct rocks_batch batch = rocks->collecting;
+    if (batch.pending.count + batch.cleared.count == 0) return WEIR_OK;
+    rocks->collecting = rocks->leaving;
+    rocks->leaving = batch;
+    empty(&rocks->collecting);
+    return rocks_work(rocks, write_batch, on_the_spot, error);
 }
 
 enum weir_code rocks_flush(struct state_store *store, struct weir_error *error)
 {
-    struct rocks *rocks = rocks_of(store);
-    struct weir_error reason = { 0 };
-    enum weir_code code = rocks_check_failure(rocks, error);
-    if (code != WEIR_OK) return code;
-    sort(rocks, rocks->pending.items, rocks->pending.count);
-    sort(rocks, rocks->cleared.items, rocks->cleared.count);
-    code = ingest_all(rocks, rocks->pending.items, rocks->pending.count, write_units, &reason);
-    /* Behind the units, in files of their own: a range does not cover what is in its own file. */
-    if (code == WEIR_OK)
-        code = ingest_all(rocks, rocks->cleared.items, rocks->cleared.count, write_ranges, &reason);
-    if (code == WEIR_OK) code = rocks_check_background(rocks, &reason);
-    if (code != WEIR_OK) {
-        (void)rocks_fail(rocks, code, &reason);
-        return rocks_check_failure(rocks, error);
-    }
-    rocks->pending.count = rocks->cleared.count = 0;
-    buffer_clear(&rocks->collected);
-    rocks_look_at_memory(rocks);
-    return WEIR_OK;
+    return flush(rocks_of(store), true, error);
+}
+
+enum weir_code rocks_begin_flush(struct state_store *store, struct weir_error *error)
+{
+    return flush(rocks_of(store), false, error);
 }

@@ -521,6 +521,57 @@ START_TEST(a_failure_is_answered_again)
 }
 END_TEST
 
+static bool has_key(struct state_store *store, const char *name)
+{
+    struct state_key key = { .key = weir_text(name) };
+    key.hash = hash_key(key.key);
+    bool found;
+    uint32_t version;
+    check(get(store, PLAIN, &key, &found, &version));
+    return found;
+}
+
+START_TEST(what_is_put_while_a_batch_is_written_is_for_the_next_one)
+{
+    struct state_store *store = open_store(0, NULL, 0, MAX_PARALLELISM);
+    char folder[STORE_FOLDER_MAX], name[16];
+    bool is_busy = true;
+    for (int round = 0; round < 20; round++) {
+        (void)snprintf(name, sizeof name, "%d", round);
+        put_text(store, PLAIN, name, "value");
+        check(store->operations->begin_flush(store, &error));
+        put_text(store, PLAIN, "later", "value");
+        while (is_busy) check(store->operations->await(store, 100, &is_busy, &error));
+        ck_assert(has_key(store, name));
+        ck_assert_int_eq(has_key(store, "later"), round > 0);
+        is_busy = true;
+    }
+    check(store->operations->begin_link(store, folder, &error));
+    check(store->operations->await(store, -1, &is_busy, &error));
+    ck_assert(!is_busy);
+    ck_assert_int_eq(access(folder, R_OK), 0);
+    check(store->operations->begin_flush(store, &error)); /* the end waits for it */
+    store->operations->destroy(store);
+}
+END_TEST
+
+START_TEST(a_failure_behind_the_answer_is_answered_by_all_that_follows)
+{
+    char path[128];
+    bool is_busy;
+    struct state_store *store = open_store(0, NULL, 0, MAX_PARALLELISM);
+    path_of(path, "store", 0);
+    remove_tree(path);
+    put_text(store, PLAIN, "key", "value");
+    check(store->operations->begin_flush(store, &error));
+    ck_assert_int_eq(store->operations->await(store, -1, &is_busy, &error), WEIR_ENVIRONMENT);
+    ck_assert(!is_busy);
+    ck_assert_int_eq(store->operations->begin_flush(store, &error), WEIR_ENVIRONMENT);
+    ck_assert_int_eq(store->operations->flush(store, &error), WEIR_ENVIRONMENT);
+    store->operations->destroy(store);
+}
+END_TEST
+
 /* ---- Time to live ------------------------------------------------------------------------------------------------ */
 
 enum { TTL_MS = 1000, LATE_MS = 5000 };
@@ -825,6 +876,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, what_a_crash_left_behind_is_not_used);
     tcase_add_test(tests, states_are_found_by_name_and_dropped_when_not_declared);
     tcase_add_test(tests, a_failure_is_answered_again);
+    tcase_add_test(tests, what_is_put_while_a_batch_is_written_is_for_the_next_one);
+    tcase_add_test(tests, a_failure_behind_the_answer_is_answered_by_all_that_follows);
     tcase_add_loop_test(tests, a_compaction_leaves_out_what_has_expired, 0, 3);
     tcase_add_test(tests, damage_is_found_before_opening);
     tcase_add_test(tests, every_byte_is_covered_by_some_hash);
