@@ -179,6 +179,7 @@ struct run {
     struct shard *shard;
     struct order *order; /* of a map */
     uint32_t left;
+    uint64_t end; /* of a list: behind the last one that came */
 };
 
 static bool bring_element_in(void *user, uint32_t state, const struct state_key *key, struct weir_bytes value,
@@ -187,27 +188,32 @@ static bool bring_element_in(void *user, uint32_t state, const struct state_key 
     struct run *run = user;
     struct unit unit = shard_unit(run->shard, state, key);
     unit.order = run->order;
+    if (run->order == NULL) run->end = list_element_decode(key->element) + 1;
     return bring_in(run->shard, &unit, value, version) != SLAB_NONE && --run->left > 0;
 }
 
-static void load_elements(struct shard *shard, uint32_t state, const struct state_key *from, struct run run)
+static void load_elements(struct shard *shard, uint32_t state, const struct state_key *from, struct run *run)
 {
     struct weir_error error = { 0 };
     shard->cache.reads++;
-    if (operations_of(shard)->scan(shard->store, state, from, bring_element_in, &run, &error) != WEIR_OK)
+    if (operations_of(shard)->scan(shard->store, state, from, bring_element_in, run, &error) != WEIR_OK)
         fail(shard, &error);
 }
 
-void cache_load_run(struct shard *shard, uint32_t state, const struct state_key *key)
+uint64_t cache_load_run(struct shard *shard, uint32_t state, const struct state_key *key)
 {
-    if (may_have(shard)) load_elements(shard, state, key, (struct run){ .shard = shard, .left = RUN_ELEMENTS });
+    struct run run = { .shard = shard, .left = RUN_ELEMENTS };
+    if (!may_have(shard)) return UINT64_MAX;
+    load_elements(shard, state, key, &run);
+    return run.left == 0 ? run.end : UINT64_MAX;
 }
 
 static void load_map(struct shard *shard, uint32_t state, const struct state_key *key, struct head *head)
 {
     struct state_key from = *key;
     from.generation = head->generation;
-    load_elements(shard, state, &from, (struct run){ .shard = shard, .order = &head->order, .left = UINT32_MAX });
+    struct run run = { .shard = shard, .order = &head->order, .left = UINT32_MAX };
+    load_elements(shard, state, &from, &run);
 }
 
 uint32_t cache_load(struct shard *shard, const struct unit *unit)

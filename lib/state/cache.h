@@ -82,8 +82,9 @@ struct shard;
 
 /* Brings a unit in that no table has. SLAB_NONE when the store has none either. */
 uint32_t cache_load(struct shard *shard, const struct unit *unit);
-/* The next elements of a list, from `key` on. */
-void cache_load_run(struct shard *shard, uint32_t state, const struct state_key *key);
+/* The next elements of a list, from `key` on. The tables have all that the store has from there to the sequence number that is
+ * answered: an element before it that they do not have is not there. */
+uint64_t cache_load_run(struct shard *shard, uint32_t state, const struct state_key *key);
 
 /* The collection's elements are dead. */
 void cache_remove_elements(struct shard *shard, uint32_t state, const struct state_key *key, uint64_t generation);

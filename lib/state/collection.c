@@ -259,21 +259,25 @@ static struct state_key list_name(const struct state_key *key, const struct head
     return element_name(key, head->generation, list_element_encode(sequence, bytes));
 }
 
-/* The element's entry; brought in with those behind it where it is in the store alone. */
-static uint32_t find_of_list(struct shard *shard, uint32_t state, const struct unit *unit)
+/* The element's entry; brought in with those behind it where it is in the store alone. The store has nothing before `*asked`, 0
+ * at first, that the tables do not have: a list from which a compaction has taken much is not asked for again and again. */
+static uint32_t find_of_list(struct shard *shard, uint32_t state, const struct unit *unit, uint64_t sequence,
+                             uint64_t *asked)
 {
     const uint32_t reference = shard_find(shard, unit);
-    if (LIKELY(reference != SLAB_NONE) || !shard->holds_units) return reference;
-    cache_load_run(shard, state, unit->key);
+    if (LIKELY(reference != SLAB_NONE) || !shard->holds_units || sequence < *asked) return reference;
+    *asked = cache_load_run(shard, state, unit->key);
     return shard_find(shard, unit);
 }
 
 /* Is the place of this element of a list empty now? A reader drops what is hidden. Who cleans drops what is shown, too, and
  * does not wait for the store. Without memory it stays for another time. */
-static bool drop_if_expired(struct shard *shard, uint32_t state, const struct state_key *name, bool cleans)
+static bool drop_if_expired(struct shard *shard, uint32_t state, const struct state_key *name, uint64_t sequence,
+                            uint64_t *asked, bool cleans)
 {
     const struct unit unit = shard_unit(shard, state, name);
-    const uint32_t reference = cleans ? shard_find(shard, &unit) : find_of_list(shard, state, &unit);
+    const uint32_t reference =
+        cleans ? shard_find(shard, &unit) : find_of_list(shard, state, &unit, sequence, asked);
     if (reference == SLAB_NONE) return !cleans || !shard->holds_units;
     const struct entry *entry = entry_at(&shard->entries, reference);
     if (entry->flags & ENTRY_REMOVED) return true;
@@ -289,11 +293,11 @@ static void drop_front(struct shard *shard, uint32_t state, const struct state_k
     const struct unit unit = shard_head_unit(state, key, &head_name);
     struct head *head = find_head(shard, state, key);
     if (head == NULL || !changes_reserve(&shard->changes, 1)) return;
-    uint64_t first = head->first;
+    uint64_t first = head->first, asked = 0;
     for (; first < head->next; first++) {
         char bytes[LIST_ELEMENT_BYTES];
         const struct state_key name = list_name(key, head, first, bytes);
-        if (!drop_if_expired(shard, state, &name, cleans)) break;
+        if (!drop_if_expired(shard, state, &name, first, &asked, cleans)) break;
     }
     if (first > head->first && changes_reserve(&shard->changes, 1)) {
         const uint32_t reference = shard_find(shard, &unit);
@@ -408,15 +412,16 @@ uint32_t shard_list_step(struct shard *shard, uint32_t state, const struct state
     if (cursor->generation == 0)
         *cursor = (struct shard_cursor){ .generation = head->generation, .at = head->first, .end = head->next };
     if (cursor->generation != head->generation) return SLAB_NONE;
-    while (cursor->at < cursor->end) {
+    for (uint64_t asked = 0; cursor->at < cursor->end;) {
         char bytes[LIST_ELEMENT_BYTES];
-        const struct weir_bytes element = list_element_encode(cursor->at++, bytes);
+        const uint64_t sequence = cursor->at++;
+        const struct weir_bytes element = list_element_encode(sequence, bytes);
         uint32_t reference = find_plain_element(shard, state, key, head->generation, element);
         if (LIKELY(reference != SLAB_NONE && !(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)))
             return reference;
         const struct state_key name = element_name(key, head->generation, element);
         const struct unit unit = shard_unit(shard, state, &name);
-        reference = find_of_list(shard, state, &unit);
+        reference = find_of_list(shard, state, &unit, sequence, &asked);
         if (reference != SLAB_NONE && has_ttl(shard, state)) reference = shard_admit(shard, &unit, reference);
         if (reference != SLAB_NONE && !(entry_at(&shard->entries, reference)->flags & ENTRY_REMOVED)) return reference;
     }

@@ -9,9 +9,8 @@
  * Memtables hold nothing but the ranges that a restore clips off. A file that RocksDB is given to move in has no other
  * link: it may write into it (a global sequence number), and that would change a base.
  *
- * Time to live: a compaction leaves out what is over, values and entries of maps. The elements of a list stay, because their
- * numbers have no gaps. Nobody has been told anything by that: who is told that something has expired, is told by a
- * removal (state/expiry.c), whatever a compaction did.
+ * Time to live: a compaction leaves out what is over, values and elements; a list may have gaps then. Nobody has been told
+ * anything by that: who is told that something has expired, is told by a removal (state/expiry.c), whatever a compaction did.
  *
  * Errors: damage that is found when a block is read, or before opening, is WEIR_DAMAGED with the name of the file in the
  * checkpoint store; that of a base stops the job. All others are WEIR_ENVIRONMENT, to be answered by a restore. RocksDB is

@@ -10,7 +10,7 @@ static unsigned char is_over(void *user, int level, const char *name, size_t nam
     uint32_t version;
     int64_t stamp_ms;
     (void)level, (void)new_value, (void)new_size, (void)has_changed;
-    if (expiry->is_map && !store_key_is_element((struct weir_bytes){ name, name_size })) return 0;
+    if (expiry->has_heads && !store_key_is_element((struct weir_bytes){ name, name_size })) return 0;
     if (!store_value_decode((struct weir_bytes){ bytes, size }, &version, &value) ||
         !store_stamped_decode(value, &stamp_ms, &value))
         return 0; /* who reads it will say so */
@@ -34,9 +34,10 @@ void rocks_set_expiries(struct rocks *rocks)
     for (uint32_t i = 0; i < rocks->state_count; i++) {
         const struct state_declaration *state = &rocks->states[i];
         struct rocks_expiry *expiry = &rocks->expiries[i];
-        if (state->ttl_ms <= 0 || state_kind_is_list(state->kind) || state->ordered_in_group) continue;
+        if (state->ttl_ms <= 0 || state->ordered_in_group) continue;
         *expiry = (struct rocks_expiry){ .now_ms = &rocks->now_ms, .ttl_ms = state->ttl_ms,
-                                   .is_map = state_kind_is_map(state->kind) };
+                                         .has_heads = state_kind_is_map(state->kind) ||
+                                                      state_kind_is_list(state->kind) };
         expiry->filter = rocksdb_compactionfilter_create(expiry, destroy_nothing, is_over, filter_name);
         expiry->options = rocksdb_options_create_copy(rocks->options);
         rocksdb_options_set_compaction_filter(expiry->options, expiry->filter);

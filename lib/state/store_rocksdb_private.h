@@ -36,7 +36,7 @@ struct rocks_brought {
 struct rocks_expiry {
     const _Atomic int64_t *now_ms;
     int64_t ttl_ms;
-    bool is_map;
+    bool has_heads; /* which have no time, and stay */
     rocksdb_compactionfilter_t *filter;
     rocksdb_options_t *options; /* of the column family */
 };

@@ -8,23 +8,25 @@
 #include <unistd.h>
 
 #include "harness/unit.h"
+#include "state/delta.h"
 #include "state/store_rocksdb.h"
 
 enum { KEYS = 20000, BUDGET = 128 << 10, GROUPS = 4 };
 
-enum { TOTAL, BRIEF, STATES };
+enum { TOTAL, BRIEF, LINES, STATES };
 static const struct state_declaration states[STATES] = {
     [TOTAL] = { .name = "total", .codec = WEIR_I64, .value_size_bytes = 8 },
     [BRIEF] = { .name = "brief", .codec = WEIR_I64, .value_size_bytes = 8, .ttl_ms = 1000 },
+    [LINES] = { .name = "lines", .kind = WEIR_STATE_LIST, .codec = WEIR_I64, .value_size_bytes = 8, .ttl_ms = 1000 },
 };
 static char directory[64], path[96];
 static struct store_memory *memory;
 static struct shard *shard;
+static struct state_store *store; /* the shard's */
 
 static void begin(void)
 {
     struct weir_error error;
-    struct state_store *store;
     /* In memory where that can be had: RocksDB syncs each file. */
     (void)snprintf(directory, sizeof directory, "%s/weir-cache-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(directory));
@@ -231,6 +233,48 @@ START_TEST(what_expires_on_disk_is_not_seen_again)
 }
 END_TEST
 
+enum { LINES_COUNT = 3000, LINES_LEFT = 100 };
+
+/* The elements of a list are numbered from 1 on, and its generation is the shard's first. */
+static void compact_lines_away(void)
+{
+    struct weir_error error;
+    for (uint64_t sequence = 1; sequence <= LINES_COUNT - LINES_LEFT; sequence++) {
+        char bytes[LIST_ELEMENT_BYTES];
+        struct state_key name = key_of(0);
+        name.element = list_element_encode(sequence, bytes);
+        name.generation = 1;
+        ck_assert_int_eq(store->operations->remove(store, LINES, &name, &error), WEIR_OK);
+    }
+    ck_assert_int_eq(store->operations->flush(store, &error), WEIR_OK);
+}
+
+START_TEST(a_list_from_which_a_compaction_has_taken_much_is_not_asked_for_again_and_again)
+{
+    struct shard_cursor cursor = { 0 };
+    struct weir_bytes value = { 0 };
+    shard_set_time(shard, 5000);
+    for (int64_t i = 1; i <= LINES_COUNT; i++) {
+        const struct state_key name = key_of(0);
+        ck_assert(shard_list_add(shard, LINES, &name, (struct weir_bytes){ (const char *)&i, sizeof i }));
+        if (i % 100 == 0) close_epoch();
+    }
+    count_all(500); /* what was in memory of the list is evicted */
+    compact_lines_away();
+    const uint64_t reads = shard_store_reads(shard);
+    const struct state_key name = key_of(0);
+    int64_t number = 0;
+    for (int left = 0; shard_list_next(shard, LINES, &name, &cursor, &value); left++) {
+        memcpy(&number, value.data, sizeof number);
+        if (left == 0) ck_assert_int_eq(number, LINES_COUNT - LINES_LEFT + 1);
+        ck_assert_int_lt(left, LINES_LEFT);
+    }
+    ck_assert_int_eq(number, LINES_COUNT);
+    ck_assert_uint_le(shard_store_reads(shard) - reads, 10);
+    ck_assert_ptr_null(shard_failure(shard));
+}
+END_TEST
+
 /* Flips a bit in every block of every table. */
 static void damage_tables(void)
 {
@@ -281,6 +325,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, what_is_looked_for_ahead_is_a_hit_or_a_miss);
     tcase_add_test(tests, what_was_replayed_stays_in_memory);
     tcase_add_test(tests, what_expires_on_disk_is_not_seen_again);
+    tcase_add_test(tests, a_list_from_which_a_compaction_has_taken_much_is_not_asked_for_again_and_again);
     tcase_add_test(tests, a_damaged_store_is_a_failure_and_never_a_wrong_count);
 }
 

@@ -605,9 +605,9 @@ static struct state_key key_of(const char *name, uint64_t generation)
 static void provoke_compactions(struct state_store *store, uint32_t state, uint32_t round)
 {
     char name[32];
-    const struct state_key first = key_of("a", state == 1), last = key_of("z", state == 1);
+    const struct state_key first = key_of("a", state > 0), last = key_of("z", state > 0);
     (void)snprintf(name, sizeof name, "filler-%u", round);
-    const struct state_key filler = key_of(name, state == 1);
+    const struct state_key filler = key_of(name, state > 0);
     put_stamped(store, state, &first, LATE_MS);
     put_stamped(store, state, &filler, LATE_MS);
     put_stamped(store, state, &last, LATE_MS);
@@ -641,9 +641,8 @@ START_TEST(a_compaction_leaves_out_what_has_expired)
     for (; round < 20; round++) provoke_compactions(store, state, round); /* nobody has said yet how late it is */
     ck_assert(has_unit(store, state, &old));
     store->operations->set_time(store, LATE_MS);
-    for (; round < 2000 && has_unit(store, state, &old) && state < 2; round++) provoke_compactions(store, state, round);
-    for (; round < 100 && state == 2; round++) provoke_compactions(store, state, round);
-    ck_assert_int_eq(has_unit(store, state, &old), state == 2);
+    for (; round < 2000 && has_unit(store, state, &old); round++) provoke_compactions(store, state, round);
+    ck_assert(!has_unit(store, state, &old));
     ck_assert(has_unit(store, state, &young));
     ck_assert(state == 0 || has_unit(store, state, &head));
     store->operations->destroy(store);
