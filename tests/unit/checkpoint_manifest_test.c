@@ -8,6 +8,7 @@
 #include "harness/golden.h"
 #include "harness/sample_manifest.h"
 #include "harness/unit.h"
+#include "record/wire.h"
 
 static struct buffer frame;
 static struct weir_frame_name name;
@@ -284,6 +285,85 @@ START_TEST(failing_allocations_are_errors)
 }
 END_TEST
 
+/* Records with everything that a record may have, and with nothing. */
+static const struct weir_header flown_headers[] = { { "trace", { "\0\1", 2 } }, { "none", { 0 } } };
+static const struct weir_record flown[] = {
+    { .key = { "apple", 5 }, .value = { "1", 1 }, .time_ms = -5, .time_type = WEIR_TIME_CREATE,
+      .key_hash = 0xfeedface, .headers = &(const struct weir_headers){ 2, flown_headers } },
+    { .key = WEIR_NULL, .value = WEIR_EMPTY, .time_ms = WEIR_TIME_UNSET },
+    { .value = WEIR_NULL, .time_ms = INT64_MAX, .time_type = WEIR_TIME_APPEND },
+};
+enum { FLOWN = sizeof flown / sizeof flown[0] };
+
+/* The sample's frame with two flights: all of the records, and the last one alone. */
+static void encode_flights(void)
+{
+    struct buffer records, last;
+    buffer_init(&records);
+    buffer_init(&last);
+    for (size_t i = 0; i < FLOWN; i++) wire_put(&records, &flown[i]);
+    wire_put(&last, &flown[FLOWN - 1]);
+    struct manifest_flight flights[] = {
+        { .operator_name = "count", .port = 1, .subtask = 3, .record_count = FLOWN, .records = bytes_of(&records) },
+        { .operator_name = "print", .record_count = 1, .records = bytes_of(&last) },
+    };
+    struct manifest with = *sample_manifest();
+    with.flight_count = 2;
+    with.flights = flights;
+    buffer_clear(&frame);
+    ck_assert(manifest_encode(&with, &frame, &name));
+    buffer_deinit(&records);
+    buffer_deinit(&last);
+}
+
+static void assert_flown(const struct manifest_flight *flight, size_t first)
+{
+    struct reader in;
+    struct weir_record record;
+    bool no_memory;
+    reader_init(&in, flight->records.data, flight->records.size);
+    for (size_t i = first; i < FLOWN; i++) {
+        ck_assert(wire_take(&in, &arena, &record, &no_memory));
+        ck_assert(weir_bytes_equal(record.key, flown[i].key) && weir_bytes_equal(record.value, flown[i].value));
+        ck_assert(record.time_ms == flown[i].time_ms && record.time_type == flown[i].time_type);
+        ck_assert_uint_eq(record.key_hash, flown[i].key_hash);
+        const size_t headers = flown[i].headers == NULL ? 0 : flown[i].headers->count;
+        ck_assert_uint_eq(record.headers == NULL ? 0 : record.headers->count, headers);
+        for (size_t h = 0; h < headers; h++) {
+            ck_assert_str_eq(record.headers->items[h].name, flown_headers[h].name);
+            ck_assert(weir_bytes_equal(record.headers->items[h].value, flown_headers[h].value));
+        }
+    }
+    ck_assert(!wire_take(&in, &arena, &record, &no_memory) && !in.failed);
+    ck_assert_uint_eq(flight->record_count, FLOWN - first);
+}
+
+START_TEST(reads_the_first_frame_with_flights)
+{
+    struct weir_error error;
+    struct manifest manifest;
+    struct buffer today;
+    encode_flights();
+    const struct weir_frame_name written = name;
+    buffer_init(&today);
+    buffer_put(&today, frame.data, frame.size);
+    golden_read("frame-2.hex", &frame);
+    ck_assert(weir_bytes_equal(bytes_of(&today), bytes_of(&frame))); /* it is what is written today */
+    ck_assert_int_eq(frame_verify(bytes_of(&frame), &written, &error), WEIR_OK);
+    ck_assert_int_eq(manifest_decode(bytes_of(&frame), &written, &arena, &manifest, &error), WEIR_OK);
+    sample_assert_equal(sample_manifest(), &manifest);
+    ck_assert_uint_eq(manifest.flight_count, 2);
+    ck_assert_str_eq(manifest.flights[0].operator_name, "count");
+    ck_assert_uint_eq(manifest.flights[0].port, 1);
+    ck_assert_uint_eq(manifest.flights[0].subtask, 3);
+    assert_flown(&manifest.flights[0], 0);
+    ck_assert_str_eq(manifest.flights[1].operator_name, "print");
+    ck_assert_uint_eq(manifest.flights[1].port, 0);
+    assert_flown(&manifest.flights[1], FLOWN - 1);
+    buffer_deinit(&today);
+}
+END_TEST
+
 START_TEST(reads_the_frame_of_the_first_version)
 {
     struct weir_error error;
@@ -317,6 +397,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, the_states_that_a_base_begins_with_are_read_back_whole);
     tcase_add_test(tests, failing_allocations_are_errors);
     tcase_add_test(tests, reads_the_frame_of_the_first_version);
+    tcase_add_test(tests, reads_the_first_frame_with_flights);
 }
 
 int main(void)
