@@ -1,6 +1,7 @@
 /* What the state of a job takes in memory: the tables of its shards, batches on their way to stores, blocks that stores have
  * read, deltas on their way into the log, what is read while a start replays. Everybody who holds some says how much, as often
- * as it changes by more than a little; what RocksDB needs for a moment, while it compacts, is in no number.
+ * as it changes by more than a little. What RocksDB needs for a moment, while it compacts or writes a file, is in no number, and
+ * bounded by its options (store_rocksdb_options.c): some megabytes for the process.
  *
  *   shards, between batches ──┐
  *   frames of the job ────────┼── holdings_charge ──> held ──> most        status: state_memory, state_memory_max

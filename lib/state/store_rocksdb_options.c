@@ -12,6 +12,11 @@ enum {
     FORMAT_VERSION = 5,
     READING_CACHE_BYTES = 4 << 20,
     MANIFEST_BYTES = 256 << 10,
+    /* Of what stands in no number, because RocksDB does not say: a file that is written has a buffer of its own, and of each
+     * file that goes into a compaction so much is read ahead. One compaction is under way in the whole process, because all
+     * databases share RocksDB's threads. */
+    WRITE_BUFFER_BYTES = 256 << 10,
+    READ_AHEAD_BYTES = 128 << 10,
 };
 
 /* ---- Memory ------------------------------------------------------------------------------------------------------ */
@@ -96,6 +101,8 @@ void rocks_set_options(struct rocks *rocks, const struct store_rocksdb_options *
     rocksdb_options_set_level_compaction_dynamic_level_bytes(rocks->options, 1);
     rocksdb_options_set_write_buffer_size(rocks->options, 1 << 20);
     rocksdb_options_set_max_manifest_file_size(rocks->options, MANIFEST_BYTES); /* each base has a copy */
+    rocksdb_options_set_writable_file_max_buffer_size(rocks->options, WRITE_BUFFER_BYTES);
+    rocksdb_options_compaction_readahead_size(rocks->options, READ_AHEAD_BYTES);
     rocksdb_options_set_compression(rocks->options, rocksdb_lz4_compression);
     rocksdb_options_set_stats_dump_period_sec(rocks->options, 0);
     rocksdb_log_to(rocks->options, options->environment);
