@@ -151,11 +151,8 @@ char *delta_write(char *at, const struct entry *entry, uint32_t group, uint32_t 
     return at;
 }
 
-static void append_bytes(struct buffer *out, struct weir_bytes bytes)
-{
-    buffer_varint(out, bytes.size);
-    buffer_put(out, bytes.data, bytes.size);
-}
+/* More than flags, numbers and lengths ever take: a byte, eight varints and a time. */
+enum { APPENDED_MAX = 1 + 8 * 10 + 8 };
 
 void delta_append(struct buffer *out, const struct delta_unit *unit)
 {
@@ -168,16 +165,20 @@ void delta_append(struct buffer *out, const struct delta_unit *unit)
     if (key->generation > 0) flags |= FLAG_GENERATION;
     if (unit->has_version) flags |= FLAG_VERSION;
     if (unit->has_stamp) flags |= FLAG_STAMP;
-    buffer_u8(out, (uint8_t)flags);
-    buffer_varint(out, unit->state);
-    buffer_varint(out, unit->group);
-    if (!weir_is_null(key->key)) append_bytes(out, key->key);
-    if (weir_is_set(key->name_space)) append_bytes(out, key->name_space);
-    if (key->generation > 0) buffer_varint(out, key->generation);
-    if (weir_is_set(key->element)) append_bytes(out, key->element);
-    if (unit->has_version) buffer_varint(out, unit->version);
-    if (unit->has_stamp) buffer_i64(out, unit->stamp_ms);
-    if (!is_removed && !is_null) append_bytes(out, unit->value);
+    if (!buffer_reserve(out, APPENDED_MAX + key->key.size + key->name_space.size + key->element.size + unit->value.size))
+        return;
+    char *at = out->data + out->size;
+    *at++ = (char)flags;
+    at = put_varint(at, unit->state);
+    at = put_varint(at, unit->group);
+    if (!weir_is_null(key->key)) at = put_bytes(at, key->key);
+    if (weir_is_set(key->name_space)) at = put_bytes(at, key->name_space);
+    if (key->generation > 0) at = put_varint(at, key->generation);
+    if (weir_is_set(key->element)) at = put_bytes(at, key->element);
+    if (unit->has_version) at = put_varint(at, unit->version);
+    if (unit->has_stamp) at = put_stamp(at, unit->stamp_ms);
+    if (!is_removed && !is_null) at = put_bytes(at, unit->value);
+    out->size = (size_t)(at - out->data);
 }
 
 /* ---- Reading ----------------------------------------------------------------------------------------------------- */

@@ -85,18 +85,23 @@ static uint64_t read_big_endian(struct reader *reader, int size)
     return number;
 }
 
-/* `scratch` has room for it. */
+/* From one zero to the next. `scratch` has room for it. */
 static struct weir_bytes read_bytes(struct reader *reader, struct buffer *scratch)
 {
     const size_t at = scratch->size;
     for (;;) {
-        const uint8_t byte = reader_u8(reader);
-        const uint8_t escape = byte == 0 ? reader_u8(reader) : ESCAPED_ZERO;
-        if (reader->failed || escape != ESCAPED_ZERO) {
+        const char *const from = reader->next;
+        const char *const zero = memchr(from, 0, reader_left(reader));
+        reader->failed = reader->failed || zero == NULL;
+        if (reader->failed) return (struct weir_bytes){ 0 };
+        buffer_put(scratch, from, (size_t)(zero - from));
+        (void)reader_skip(reader, (size_t)(zero - from) + 1);
+        const uint8_t escape = reader_u8(reader);
+        if (escape != ESCAPED_ZERO) {
             reader->failed = reader->failed || escape != 0;
             return (struct weir_bytes){ scratch->data + at, scratch->size - at };
         }
-        buffer_u8(scratch, byte);
+        buffer_u8(scratch, 0);
     }
 }
 
