@@ -8,7 +8,9 @@
  *             coordinator_step: when a barrier is sent, when a checkpoint is complete
  *             commit_step:      what is done about it, in which order
  *
- *   job.c              the thread, its letters, the executor of both machines' actions
+ *   job.c              the thread, its letters and timers
+ *   job_create.c       what a program asks of it: making, starting, stopping, the end
+ *   job_machines.c     both machines are told what happens, and what they ask for is done
  *   job_status.c       the numbers that others may read
  *   job_history.c      what became of the last checkpoints, and what went wrong
  *   job_observe.c      metrics and history for others to read (weir/observe.h)
@@ -324,10 +326,23 @@ struct weir_job {
 
 /* ---- job.c ---------------------------------------------------------------------------------------------------------- */
 
+#define JOB_NEVER_US INT64_MAX
+#define JOB_WATCH_US 2000000 /* between looks at the ledger */
+
+void job_run(void *job); /* the function of the thread */
 int64_t job_now_us(const struct weir_job *job);
 void job_log(const struct weir_job *job, enum weir_log_level level, const char *format, ...) WEIR_PRINTF(3, 4);
 /* A warning with the error's code; `what` stands before its sentence. */
 void job_log_error(const struct weir_job *job, const struct weir_error *error, const char *what);
+/* A ticket that was given; then the job ends, or it does not. */
+void job_ask_for_checkpoint(struct weir_job *job, uint64_t ticket, bool aligned, bool stops);
+/* Hands work to a worker on behalf of the attempt. */
+void job_submit(struct weir_job *job, struct worker *worker, struct work *work);
+/* Zeroed work of `size`, with its functions; NULL after reporting that there is no memory. */
+void *job_work(struct weir_job *job, size_t size, enum weir_code (*run)(struct work *), void (*done)(struct work *, void *));
+
+/* ---- job_machines.c ------------------------------------------------------------------------------------------------- */
+
 /* Feeds the commit machine and executes what it answers. */
 void job_commit_event(struct weir_job *job, struct commit_event event);
 /* FAILED, from whatever part. */
@@ -335,17 +350,14 @@ void job_failed(struct weir_job *job, const struct weir_error *error);
 void job_no_memory(struct weir_job *job, const char *what);
 /* Broker trouble that a bounded job has put up with for long enough. A broker that answers and refuses keeps its code. */
 void job_out_of_patience(const struct weir_job *job, struct weir_error *error);
-/* A ticket that was given; then the job ends, or it does not. */
-void job_ask_for_checkpoint(struct weir_job *job, uint64_t ticket, bool aligned, bool stops);
 /* Feeds the coordinator, at this moment. */
 void job_coordinator_event(struct weir_job *job, struct coordinator_event *event);
-/* Hands work to a worker on behalf of the attempt. */
-void job_submit(struct weir_job *job, struct worker *worker, struct work *work);
+void job_tell_coordinator(struct weir_job *job, enum coordinator_event_type type, uint64_t epoch, uint32_t subtask);
+/* The first request of the epoch's transaction was made. */
+void job_note_transaction(struct weir_job *job, uint64_t epoch);
 /* When the oldest transaction that is open got its first request; 0 = none is open. */
 int64_t job_oldest_transaction_us(const struct weir_job *job);
 void job_add_sample(struct job_latency *latency, double ms);
-/* Zeroed work of `size`, with its functions; NULL after reporting that there is no memory. */
-void *job_work(struct weir_job *job, size_t size, enum weir_code (*run)(struct work *), void (*done)(struct work *, void *));
 
 /* ---- job_status.c --------------------------------------------------------------------------------------------------- */
 
