@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "base/crash.h"
+#include "runtime/job.h"
 #include "sim/cluster.h"
 #include "sim/fate.h"
 #include "sim/mishaps.h"
@@ -197,12 +198,27 @@ static struct life *life_of(const struct sched_process *process)
     return NULL;
 }
 
+/* Who was overtaken by a newer start may take an id once more, but begins nothing with it: nobody would end that before the
+ * brokers do (tests/spin, R5_BETWEEN). */
+static void check_beginning(const struct life *life, const struct request *request)
+{
+    const bool begins = request->kind == REQUEST_ADD_PARTITIONS || request->kind == REQUEST_ADD_OFFSETS;
+    if (!begins || request->error != MODEL_OK || life->job == NULL) return;
+    const uint32_t before = oracle_select(life->whose);
+    const uint64_t own = life->job->commit.incarnation, newest = oracle_announced();
+    if (own < newest && own > 0)
+        oracle_fail("life %u, incarnation %" PRIu64 ", begins a transaction, though %" PRIu64 " has announced itself",
+                    life->number, own, newest);
+    (void)oracle_select(before);
+}
+
 /* A request has acted, and its sender does not know it yet. */
 static void on_acted(const struct request *request, bool is_late)
 {
     struct life *life = is_late ? NULL : life_of(request->process);
     if (request->kind == REQUEST_INIT) note_takeover(request, is_late);
     if (request->kind == REQUEST_PRODUCE) oracle_watch();
+    if (life != NULL) check_beginning(life, request);
     if (life != NULL) pass_moment(life, request_kind_name(request->kind), lives.moments.requests[request->kind]);
 }
 

@@ -614,6 +614,7 @@ bool oracle_position(const char *topic, int32_t partition, int64_t *position)
 
 struct weir_frame_name oracle_frame(void) { return oracle->frame; }
 uint64_t oracle_founder(void) { return oracle->founder; }
+uint64_t oracle_announced(void) { return oracle->announced; }
 
 void oracle_allow_founding(const struct oracle_origin *origin)
 {

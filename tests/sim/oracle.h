@@ -53,8 +53,9 @@ bool oracle_position(const char *topic, int32_t partition, int64_t *position);
 const char *oracle_open_transaction(void);
 /* The frame of the newest commit. */
 struct weir_frame_name oracle_frame(void);
-/* The incarnation that has founded the history of that. */
+/* The incarnation that has founded the history of that; and the newest one that has announced itself. */
 uint64_t oracle_founder(void);
+uint64_t oracle_announced(void);
 
 /* ---- What a person has decided ----------------------------------------------------------------------------------- */
 
