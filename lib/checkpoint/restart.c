@@ -563,12 +563,14 @@ static enum weir_code decide_restore(const struct restart_facts *facts, struct r
     return WEIR_OK;
 }
 
-/* A person wants an older one of the history, and knows the price (R6 is about who does not). */
+/* A person wants an older one of the history, and knows the price (R6 is about who does not). Once: not when the
+ * history ends with a commit of this process, which the record of a roll-back behind it names again. */
 static bool wants_older(const struct restart_facts *facts)
 {
     const struct weir_ledger_entry *pointer = pointer_of(facts);
     const uint64_t own = facts->own_incarnation;
-    const bool is_done = own != 0 && pointer != NULL && pointer->kind == WEIR_LEDGER_COMMIT && pointer->incarnation == own;
+    struct named end;
+    const bool is_done = own != 0 && find_end(facts, &end) && end.frame.incarnation == own;
     return facts->older != NULL && pointer != NULL && !is_done;
 }
 

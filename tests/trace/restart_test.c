@@ -473,6 +473,8 @@ START_TEST(a_person_goes_back_to_an_older_checkpoint)
     ck_assert_ptr_nonnull(strstr(decision.text, "comes a second time"));
     facts.own_incarnation = entries[facts.entry_count - 1].incarnation; /* has committed behind it: a roll-back stays there */
     expect_restore(3, RESTART_FROM_LEDGER, false);
+    entries[facts.entry_count - 1].kind = WEIR_LEDGER_INCARNATION; /* and so does the next one, whatever the first one wrote */
+    expect_restore(3, RESTART_FROM_LEDGER, false);
 }
 END_TEST
 
