@@ -105,6 +105,24 @@ START_TEST(validate_tells_what_is_wrong_and_runs_nothing)
 }
 END_TEST
 
+/* A start refuses the first, and warns of the second. */
+START_TEST(what_a_remote_interface_lacks_is_told_before_and_at_the_start)
+{
+    static const char open[] = "-X rest.port=0 -X rest.bind-address=0.0.0.0", token[] = "-X rest.read-token=0123456789abcdef";
+    const char *folder = process_folder();
+    ck_assert_int_eq(shell(WEIR " validate " MODULE " --checkpoint-dir '%s' %s", folder, open), 2);
+    expect("rest-refused");
+    expect("would not run: 1 errors");
+    ck_assert_int_eq(shell(WEIR " validate " MODULE " --checkpoint-dir '%s' %s %s", folder, open, token), 0);
+    expect("rest-unencrypted");
+    expect("valid: 0 errors, 1 warnings");
+    ck_assert_int_eq(shell(WEIR " run " MODULE " --checkpoint-dir '%s' --bounded --records 3 %s %s 2>&1", folder, open, token),
+                     0);
+    expect("warning: rest-unencrypted: rest.bind-address is '0.0.0.0' without HTTPS");
+    ck_assert_ptr_null(strstr(output, "0123456789abcdef"));
+}
+END_TEST
+
 START_TEST(what_is_no_job_is_refused)
 {
     ck_assert_int_eq(shell(WEIR " run 2>&1"), 2);
@@ -365,6 +383,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_program_runs);
     tcase_add_test(tests, info_shows_the_plan_and_runs_nothing);
     tcase_add_test(tests, validate_tells_what_is_wrong_and_runs_nothing);
+    tcase_add_test(tests, what_a_remote_interface_lacks_is_told_before_and_at_the_start);
     tcase_add_test(tests, what_is_no_job_is_refused);
     tcase_add_test(tests, a_log_for_programs_is_one_object_a_line);
     tcase_add_test(tests, the_last_error_is_a_line_of_the_log_too);
