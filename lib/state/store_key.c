@@ -85,24 +85,23 @@ static uint64_t read_big_endian(struct reader *reader, int size)
     return number;
 }
 
-/* From one zero to the next. `scratch` has room for it. */
+/* `scratch` has room for it. A part ends with two bytes, so none of it is the last one. */
 static struct weir_bytes read_bytes(struct reader *reader, struct buffer *scratch)
 {
-    const size_t at = scratch->size;
-    for (;;) {
-        const char *const from = reader->next;
-        const char *const zero = memchr(from, 0, reader_left(reader));
-        reader->failed = reader->failed || zero == NULL;
-        if (reader->failed) return (struct weir_bytes){ 0 };
-        buffer_put(scratch, from, (size_t)(zero - from));
-        (void)reader_skip(reader, (size_t)(zero - from) + 1);
-        const uint8_t escape = reader_u8(reader);
+    char *const begin = scratch->data + scratch->size, *to = begin;
+    for (const char *from = reader->next; reader->end - from >= 2;) {
+        const char byte = *from++;
+        const uint8_t escape = byte == 0 ? (uint8_t)*from++ : ESCAPED_ZERO;
         if (escape != ESCAPED_ZERO) {
-            reader->failed = reader->failed || escape != 0;
-            return (struct weir_bytes){ scratch->data + at, scratch->size - at };
+            reader->next = from;
+            if (escape != 0) reader->failed = true;
+            scratch->size += (size_t)(to - begin);
+            return (struct weir_bytes){ begin, (size_t)(to - begin) };
         }
-        buffer_u8(scratch, 0);
+        *to++ = byte;
     }
+    reader->failed = true;
+    return (struct weir_bytes){ 0 };
 }
 
 static struct weir_bytes read_part(struct reader *reader, struct buffer *scratch)
