@@ -233,6 +233,46 @@ START_TEST(what_expires_on_disk_is_not_seen_again)
 }
 END_TEST
 
+enum { FEW = 1000 };
+
+/* Every value of the few is what `expected` says, in a base that is made now. */
+static void check_base(const int64_t expected[FEW])
+{
+    struct weir_error error;
+    struct buffer base;
+    const struct state_mapping mapping[STATES] = { { .state = TOTAL, .value_size_bytes = 8 }, { .state = UINT32_MAX },
+                                                   { .state = UINT32_MAX } };
+    struct shard *read = shard_create(&(struct shard_options){ .states = states, .state_count = STATES, .epoch = 1,
+                                                               .max_parallelism = GROUPS, .group_count = GROUPS });
+    ck_assert_ptr_nonnull(read);
+    buffer_init(&base);
+    (void)shard_dump_begin(shard);
+    while (!shard_dump_step(shard, 10000, &base)) continue;
+    ck_assert_int_eq(shard_apply(read, (struct weir_bytes){ base.data, base.size }, mapping, STATES, &error), WEIR_OK);
+    for (uint32_t i = 0; i < FEW; i++) {
+        const struct state_key key = key_of(i);
+        const int64_t *value = shard_value(read, TOTAL, &key);
+        ck_assert_msg(*value == expected[i], "key %u: %d instead of %d", i, (int)*value, (int)expected[i]);
+    }
+    buffer_deinit(&base);
+    shard_destroy(read);
+}
+
+START_TEST(a_base_has_all_that_has_changed_since_the_last_one)
+{
+    int64_t expected[FEW];
+    for (uint32_t i = 0; i < FEW; i++) *value_of(i) = expected[i] = 1;
+    close_epoch();
+    check_base(expected);
+    for (uint32_t step = 2; step < 100; step *= 2) { /* ever fewer */
+        for (uint32_t i = 0; i < FEW; i += step) *value_of(i) = expected[i] = step;
+        close_epoch();
+        check_base(expected);
+    }
+    ck_assert_uint_eq(shard_evictions(shard), 0);
+}
+END_TEST
+
 enum { LINES_COUNT = 3000, LINES_LEFT = 100 };
 
 /* The elements of a list are numbered from 1 on, and its generation is the shard's first. */
@@ -325,6 +365,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, what_is_looked_for_ahead_is_a_hit_or_a_miss);
     tcase_add_test(tests, what_was_replayed_stays_in_memory);
     tcase_add_test(tests, what_expires_on_disk_is_not_seen_again);
+    tcase_add_test(tests, a_base_has_all_that_has_changed_since_the_last_one);
     tcase_add_test(tests, a_list_from_which_a_compaction_has_taken_much_is_not_asked_for_again_and_again);
     tcase_add_test(tests, a_damaged_store_is_a_failure_and_never_a_wrong_count);
 }
