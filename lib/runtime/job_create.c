@@ -67,79 +67,99 @@ static void init_machines(struct weir_job *job)
     job->anchors_us = job->all_positions_us = INT64_MIN / 2;
 }
 
-enum weir_code weir_job_create(weir_graph *graph, const weir_config *config, const struct weir_job_options *given,
-                               weir_job **made, struct weir_error *error)
+/* What the host and the configuration say, each for itself. */
+static enum weir_code take_options(struct weir_job *job, const struct weir_job_options *options, struct weir_error *error)
 {
-    struct weir_job_options options = { 0 };
-    memcpy(&options, given, given->size < sizeof(options) ? given->size : sizeof(options));
-    *made = NULL;
+    if (!job_name_is_legal(options->name))
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
+                              "'%s' is not a job name ([A-Za-z0-9._-], 1 to 64 characters)",
+                              options->name == NULL ? "" : options->name);
+    (void)snprintf(job->name, sizeof(job->name), "%s", options->name);
+    (void)snprintf(job->program, sizeof(job->program), "%s", options->program != NULL ? options->program : options->name);
+    job->in_memory = strcasecmp(weir_config_text(job->config, "execution.checkpointing.storage"), "jobmanager") == 0;
+    if (!job->in_memory && weir_config_text(job->config, "execution.checkpointing.dir") == NULL)
+        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
+                              "job '%s' has no checkpoint directory: give --checkpoint-dir DIR, or set "
+                              "execution.checkpointing.dir", job->name);
+    job->exactly_once = strcasecmp(weir_config_text(job->config, "execution.checkpointing.mode"), "EXACTLY_ONCE") == 0;
+    job->bounded = weir_config_bool(job->config, "start.bounded");
+    return read_strategy(job, error);
+}
+
+static enum weir_code choose_decider(struct weir_job *job, struct weir_error *error)
+{
+    if (job->plan->decider != NULL) job->decider_type = job->plan->decider;
+    else job->decider_type = job->in_memory ? &pointer_decider_in_memory : &pointer_decider;
+    if (!job->in_memory || job->plan->decider == NULL || !job->exactly_once || job->bounded) return WEIR_OK;
+    return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
+                          "job '%s': checkpoints in memory (execution.checkpointing.storage: jobmanager) end with the "
+                          "process, and nobody could go on exactly once behind it: use filesystem with "
+                          "--checkpoint-dir DIR, or --bounded for a trial", job->name);
+}
+
+static enum weir_code open_descriptors(struct weir_job *job, struct weir_error *error)
+{
+    job->ended_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (waker_init(&job->waker) && job->ended_descriptor >= 0) return WEIR_OK;
+    return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "job '%s': no descriptor to be had: %s", job->name,
+                          strerror(errno));
+}
+
+static struct weir_job *allocate(weir_graph *graph, const weir_config *config, const struct weir_job_options *options)
+{
     struct weir_job *job = calloc(1, sizeof(*job));
-    if (job == NULL) {
-        weir_graph_destroy(graph);
-        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "no memory for a job");
-    }
+    if (job == NULL) return NULL;
     job->graph = graph;
     job->config = config;
     job->ended_descriptor = -1;
     job->waker.descriptor = -1;
     pthread_mutex_init(&job->status_mutex, NULL);
     environment_init_system(&job->environment);
-    job->environment.log = options.log;
-    job->environment.log_user = options.log_user;
+    job->environment.log = options->log;
+    job->environment.log_user = options->log_user;
     job->environment.job = job->name;
+    return job;
+}
 
+/* Of a job that was never whole. */
+static void give_up(struct weir_job *job)
+{
+    job_begin_deinit(job);
+    metrics_deinit(&job->metrics);
+    plan_destroy(job->plan);
+    weir_graph_destroy(job->graph);
+    if (job->ended_descriptor >= 0) close(job->ended_descriptor);
+    if (job->waker.descriptor >= 0) waker_deinit(&job->waker);
+    pthread_mutex_destroy(&job->status_mutex);
+    free(job);
+}
+
+enum weir_code weir_job_create(weir_graph *graph, const weir_config *config, const struct weir_job_options *given,
+                               weir_job **made, struct weir_error *error)
+{
+    struct weir_job_options options = { 0 };
+    memcpy(&options, given, given->size < sizeof(options) ? given->size : sizeof(options));
+    *made = NULL;
+    struct weir_job *job = allocate(graph, config, &options);
+    if (job == NULL) {
+        weir_graph_destroy(graph);
+        return weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "no memory for a job");
+    }
     enum weir_code code = weir_graph_check(graph, error);
-    if (code != WEIR_OK) goto failed;
-    if (!job_name_is_legal(options.name)) {
-        code = weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
-                              "'%s' is not a job name ([A-Za-z0-9._-], 1 to 64 characters)",
-                              options.name == NULL ? "" : options.name);
-        goto failed;
-    }
-    snprintf(job->name, sizeof(job->name), "%s", options.name);
-    snprintf(job->program, sizeof(job->program), "%s", options.program != NULL ? options.program : options.name);
-    job->in_memory = strcasecmp(weir_config_text(config, "execution.checkpointing.storage"), "jobmanager") == 0;
-    if (!job->in_memory && weir_config_text(config, "execution.checkpointing.dir") == NULL) {
-        code = weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
-                              "job '%s' has no checkpoint directory: give --checkpoint-dir DIR, or set "
-                              "execution.checkpointing.dir", job->name);
-        goto failed;
-    }
-    job->exactly_once = strcasecmp(weir_config_text(config, "execution.checkpointing.mode"), "EXACTLY_ONCE") == 0;
-    job->bounded = weir_config_bool(config, "start.bounded");
-    code = read_strategy(job, error);
+    if (code == WEIR_OK) code = take_options(job, &options, error);
     if (code == WEIR_OK) code = plan_configure(graph, config, &job->plan, error);
     if (code == WEIR_OK) code = make_metrics(job, error);
     if (code == WEIR_OK) code = job_begin_configure(job, error);
-    if (code != WEIR_OK) goto failed;
-    if (job->plan->decider != NULL) job->decider_type = job->plan->decider;
-    else job->decider_type = job->in_memory ? &pointer_decider_in_memory : &pointer_decider;
-    if (job->in_memory && job->plan->decider != NULL && job->exactly_once && !job->bounded) {
-        code = weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP,
-                              "job '%s': checkpoints in memory (execution.checkpointing.storage: jobmanager) end with the "
-                              "process, and nobody could go on exactly once behind it: use filesystem with "
-                              "--checkpoint-dir DIR, or --bounded for a trial", job->name);
-        goto failed;
-    }
-    job->ended_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (!waker_init(&job->waker) || job->ended_descriptor < 0) {
-        code = weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "job '%s': no descriptor to be had: %s",
-                              job->name, strerror(errno));
-        goto failed;
+    if (code == WEIR_OK) code = choose_decider(job, error);
+    if (code == WEIR_OK) code = open_descriptors(job, error);
+    if (code != WEIR_OK) {
+        give_up(job);
+        return code;
     }
     mailbox_init(&job->mailbox, &job->waker);
     init_machines(job);
     *made = job;
     return WEIR_OK;
-failed:
-    job_begin_deinit(job);
-    metrics_deinit(&job->metrics);
-    plan_destroy(job->plan);
-    weir_graph_destroy(graph);
-    if (job->ended_descriptor >= 0) close(job->ended_descriptor);
-    pthread_mutex_destroy(&job->status_mutex);
-    free(job);
-    return code;
 }
 
 static bool prepare_segment(void *user)
