@@ -75,9 +75,11 @@ void job_failed(struct weir_job *job, const struct weir_error *error)
 
 void job_out_of_patience(const struct weir_job *job, struct weir_error *error)
 {
-    if (error->code != WEIR_ENVIRONMENT) error->code = WEIR_OUT_OF_PATIENCE;
-    weir_error_wrap(error, "job '%s': gave up after connect.patience (%s)", job->name,
-                    weir_config_text(job->config, "connect.patience"));
+    const bool is_explained = error->code == WEIR_ENVIRONMENT; /* a right or a password, which it names */
+    if (!is_explained) error->code = WEIR_OUT_OF_PATIENCE;
+    weir_error_wrap(error, "job '%s': gave up after connect.patience (%s)%s", job->name,
+                    weir_config_text(job->config, "connect.patience"),
+                    is_explained ? "" : "; see whether the brokers are up, and --brokers names them");
 }
 
 void job_no_memory(struct weir_job *job, const char *what)
