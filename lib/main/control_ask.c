@@ -41,7 +41,8 @@ static int send_line(int descriptor, const char *request)
 struct hearing {
     weir_control_fn *line;
     void *user;
-    bool ended; /* "ok" or "error" was heard */
+    bool has_heard; /* anything */
+    bool ended;     /* "ok" or "error" was heard */
     enum weir_code code;
     struct weir_error *error;
 };
@@ -58,6 +59,7 @@ static enum weir_code code_of(int exit_status)
 static void hear_line(struct hearing *hearing, char *line)
 {
     char *value = strchr(line, ' ');
+    hearing->has_heard = true;
     if (value != NULL) *value++ = '\0';
     else value = line + strlen(line);
     if (strcmp(line, "ok") == 0) {
@@ -105,14 +107,30 @@ static bool takes_long(const char *request)
     return strcmp(request, "status") != 0;
 }
 
+/* 0, or a negative errno. */
+static int ask_once(const struct sockets *sockets, const char *name, const char *request, int64_t until_ms,
+                    struct hearing *hearing, bool *is_whole)
+{
+    const int descriptor = reach(sockets, name);
+    const int result = descriptor < 0 ? descriptor : send_line(descriptor, request);
+    *is_whole = result == 0 && hear(descriptor, until_ms, hearing);
+    if (descriptor >= 0) close(descriptor);
+    return result;
+}
+
+/* Who is slow to speak is cut off, and so is who comes when many ask (control.h): on a busy machine that is nobody's fault. What
+ * changes nothing is asked again. */
 static enum weir_code converse(const struct sockets *sockets, const char *name, const char *request,
                                int64_t patience_ms, struct hearing *hearing)
 {
-    const int descriptor = reach(sockets, name);
-    int result = descriptor < 0 ? descriptor : send_line(descriptor, request);
-    bool is_whole = false;
-    if (result == 0) is_whole = hear(descriptor, takes_long(request) ? -1 : clock_now_ms() + patience_ms, hearing);
-    if (descriptor >= 0) close(descriptor);
+    enum { PAUSE_MS = 10 };
+    bool is_whole;
+    const int64_t until_ms = takes_long(request) ? -1 : clock_now_ms() + patience_ms;
+    int result = ask_once(sockets, name, request, until_ms, hearing, &is_whole);
+    while (!is_whole && !hearing->has_heard && result != -ECONNREFUSED && result != -ENOENT && clock_now_ms() < until_ms) {
+        (void)poll(NULL, 0, PAUSE_MS);
+        result = ask_once(sockets, name, request, until_ms, hearing, &is_whole);
+    }
     if (is_whole) return hearing->code;
     return weir_error_set(hearing->error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "the job at %s/%s does not answer: %s",
                           sockets->directory, name,
