@@ -12,6 +12,10 @@ enum {
     FORMAT_VERSION = 5,
     READING_CACHE_BYTES = 4 << 20,
     MANIFEST_BYTES = 256 << 10,
+    /* Each batch is a file of level 0. All of them are merged with the rest at once, and most of what a batch costs the
+     * processor is that: 10 M keys took 19 s of compaction for 20 M updates with the usual 4 files, 17 with 12 and 10 with
+     * 32. A miss asks the filter of each file first, which costs less than that. */
+    LEVEL_0_FILES = 16,
     /* Of what stands in no number, because RocksDB does not say: a file that is written has a buffer of its own, and of each
      * file that goes into a compaction so much is read ahead. One compaction is under way in the whole process, because all
      * databases share RocksDB's threads. */
@@ -94,6 +98,7 @@ void rocks_set_options(struct rocks *rocks, const struct store_rocksdb_options *
     /* Who only reads has all of them open: the job that they belong to may be running, and delete them. */
     rocksdb_options_set_max_open_files(rocks->options, rocks->reads_only ? -1 : options->open_files_max);
     rocksdb_options_set_max_background_jobs(rocks->options, 2);
+    rocksdb_options_set_level0_file_num_compaction_trigger(rocks->options, LEVEL_0_FILES);
     rocksdb_options_set_level0_slowdown_writes_trigger(rocks->options, 10000);
     rocksdb_options_set_level0_stop_writes_trigger(rocks->options, 20000);
     rocksdb_options_set_target_file_size_base(rocks->options, TABLE_BYTES);
