@@ -20,7 +20,7 @@ enum {
      * file that goes into a compaction so much is read ahead. One compaction is under way in the whole process, because all
      * databases share RocksDB's threads. */
     WRITE_BUFFER_BYTES = 256 << 10,
-    READ_AHEAD_BYTES = 128 << 10,
+    READ_AHEAD_BYTES = 32 << 10,
 };
 
 /* ---- Memory ------------------------------------------------------------------------------------------------------ */
