@@ -312,13 +312,15 @@ static enum weir_code examine_savepoint(const struct restart_facts *facts, bool 
                 savepoint->place);
 }
 
-/* Nobody goes on behind it, so it does not matter whose store and plan it was. */
-static enum weir_code examine_dropped(const struct restart_facts *facts, struct weir_error *error)
+/* Nobody goes on behind it, so it does not matter whose store and plan it was. Before the fence the record may be one that is
+ * never decided: in our own store the fence may tell. */
+static enum weir_code examine_dropped(const struct restart_facts *facts, bool is_decided, struct weir_error *error)
 {
     const struct weir_frame_name *frame = &pointer_of(facts)->frame;
     if (facts->savepoint != NULL && facts->savepoint->missing != NULL)
         return STOP(error, WEIR_ENVIRONMENT, "%s", facts->savepoint->missing);
     if (facts->drops || facts->savepoint != NULL || wants_fresh(facts)) return WEIR_OK;
+    if (!is_decided && !is_foreign(facts)) return WEIR_OK;
     return STOP(error, WEIR_FOREIGN,
                 "job '%s' was cancelled and its checkpoints were dropped, at checkpoint %" PRIu64 "/%" PRIu64
                 " (execution.checkpointing.externalized-checkpoint-retention: DELETE_ON_CANCELLATION). Begin anew with "
@@ -326,26 +328,28 @@ static enum weir_code examine_dropped(const struct restart_facts *facts, struct 
                 facts->job, frame->incarnation, frame->epoch);
 }
 
-static enum weir_code examine_history(const struct restart_facts *facts, bool at_savepoint, struct weir_error *error)
+static enum weir_code examine_history(const struct restart_facts *facts, bool is_decided, bool at_savepoint,
+                                      struct weir_error *error)
 {
-    if (is_dropped(facts)) return examine_dropped(facts, error);
+    if (is_dropped(facts)) return examine_dropped(facts, is_decided, error);
     enum weir_code code = examine_owner(facts, at_savepoint, error);
     if (code == WEIR_OK) code = examine_group(facts, error);
     if (code == WEIR_OK) code = examine_savepoint(facts, pointer_of(facts) != NULL, at_savepoint, error);
     return code;
 }
 
-/* `at_savepoint`: the history ends where the savepoint was taken. */
-static enum weir_code examine(const struct restart_facts *facts, bool at_savepoint,
+/* `is_decided`: the records are committed ones, and nobody adds any. */
+static enum weir_code examine(const struct restart_facts *facts, bool is_decided,
                               struct restart_examination *examination, struct weir_error *error)
 {
+    const bool at_savepoint = is_decided ? ends_at_savepoint(facts) : may_end_at_savepoint(facts);
     *examination = (struct restart_examination){ 0 };
     const uint64_t incarnation = incarnation_named(facts);
     if (facts->own_incarnation != 0 && incarnation > facts->own_incarnation)
         return STOP(error, WEIR_FENCED,
                     "job '%s' was taken over by a newer start (incarnation %" PRIu64 ", this one is %" PRIu64 ")",
                     facts->job, incarnation, facts->own_incarnation);
-    const enum weir_code code = examine_history(facts, at_savepoint, error);
+    const enum weir_code code = examine_history(facts, is_decided, at_savepoint, error);
     if (code != WEIR_OK) return code;
     for (size_t i = 0; i < facts->entry_count; i++)
         if (facts->entries[i].handle_count > examination->handles_named)
@@ -361,7 +365,7 @@ static enum weir_code examine(const struct restart_facts *facts, bool at_savepoi
 enum weir_code restart_examine(const struct restart_facts *facts, struct restart_examination *examination,
                                struct weir_error *error)
 {
-    return examine(facts, may_end_at_savepoint(facts), examination, error);
+    return examine(facts, false, examination, error);
 }
 
 /* ---- After the fence --------------------------------------------------------------------------------------------- */
@@ -640,7 +644,7 @@ enum weir_code restart_decide(const struct restart_facts *facts, struct restart_
 {
     struct restart_examination examination;
     *decision = (struct restart_decision){ .verdict = RESTART_STOP };
-    const enum weir_code code = examine(facts, ends_at_savepoint(facts), &examination, error);
+    const enum weir_code code = examine(facts, true, &examination, error);
     if (code != WEIR_OK) return code;
 
     if (facts->drops) return decide_drop(facts, decision);

@@ -20,7 +20,8 @@
  *   anything        anything, --fresh                               FOUND, warn (--position group: at its offsets)
  *   L               any, --checkpoint K, an ancestor of L           RESTORE K, warn: what came behind K is repeated
  *   L               any, --checkpoint K, not retained, or damaged   stop
- *   L was dropped   any                                             stop: --fresh or --from-savepoint; before the fence
+ *   L was dropped   any                                             stop: --fresh or --from-savepoint (behind the fence, where
+ *                                                                   the record may be one that was never decided)
  *   any but none    any, and the job is to be dropped               RESTORE L: its name is announced as dropped
  *
  * With --from-savepoint S, in place of the above
