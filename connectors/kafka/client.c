@@ -252,6 +252,8 @@ static const struct { const char *sign, *advice; } refusals_at_login[] = {
       "kafka.bootstrap.servers" },
     { "alert bad certificate", "the brokers ask for a certificate of this client: check kafka.ssl.certificate.location "
                                "and kafka.ssl.key.location" },
+    { "alert certificate required", "the brokers ask for a certificate of this client: set kafka.ssl.certificate.location "
+                                    "and kafka.ssl.key.location" }, /* of TLS 1.3, where clients tell it */
     { "alert certificate", "check kafka.ssl.certificate.location and kafka.ssl.key.location" },
     { "alert unknown ca", "the brokers do not know the authority that signed kafka.ssl.certificate.location" },
     { "SASL", "check kafka.sasl.mechanism, kafka.sasl.username and kafka.sasl.password" },

@@ -36,9 +36,15 @@ struct writing {
     size_t fields;
 };
 
+/* Before the room for the ends of what was begun. */
+static size_t room_of(const struct writing *writing)
+{
+    return writing->used < LOG_LINE_MAX - TAIL_ROOM ? LOG_LINE_MAX - TAIL_ROOM - writing->used : 0;
+}
+
 static void WEIR_PRINTF(2, 3) put(struct writing *writing, const char *format, ...)
 {
-    const size_t room = LOG_LINE_MAX - TAIL_ROOM - writing->used;
+    const size_t room = room_of(writing);
     va_list arguments;
     va_start(arguments, format);
     const int size = vsnprintf(writing->out + writing->used, room, format, arguments);
@@ -48,7 +54,7 @@ static void WEIR_PRINTF(2, 3) put(struct writing *writing, const char *format, .
 
 static void put_text(struct writing *writing, const char *text, enum text_form form)
 {
-    writing->used += text_escape(writing->out + writing->used, LOG_LINE_MAX - TAIL_ROOM - writing->used, weir_text(text), form);
+    writing->used += text_escape(writing->out + writing->used, room_of(writing), weir_text(text), form);
 }
 
 static bool is_bare(const char *value)
@@ -129,7 +135,7 @@ static void put_for_people(struct writing *writing, int64_t wall_ms, const struc
     }
     put_text(writing, line->text, TEXT_PLAIN);
     put_facts(writing, line);
-    if (writing->fields > 0) put(writing, "]");
+    if (writing->fields > 0) writing->out[writing->used++] = ']';
 }
 
 static void put_for_programs(struct writing *writing, int64_t wall_ms, const struct weir_log_line *line)

@@ -453,7 +453,7 @@ static void expect_judged(const char *what, int status, enum flaw flaw, bool has
 
 static void draw_path(const char *pattern, char path[300])
 {
-    char names[3][120];
+    char names[3][120] = { { 0 } }; /* a stream that nothing is written to leaves its memory as it is */
     for (int i = 0; i < 3; i++) {
         FILE *out = fmemopen(names[i], sizeof names[i], "w");
         if (chance(70)) (void)fputs(i == 0 ? "test" : i == 1 ? "0" : "1", out);
