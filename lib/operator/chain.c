@@ -11,8 +11,6 @@
 #include "operator/coalesce.h"
 #include "operator/stage.h"
 
-enum { FETCH_AHEAD = 64 };
-
 /* ---- Time -------------------------------------------------------------------------------------------------------- */
 
 void chain_begin_time(struct chain *chain)
@@ -90,34 +88,37 @@ enum chain_result chain_tick(struct chain *chain)
 
 /* ---- Records ----------------------------------------------------------------------------------------------------- */
 
-/* Records that come through a channel have their hashes: what they will look up is brought in ahead, a block at a time. */
-static void fetch_ahead(const struct shard *shard, const struct weir_batch *batch, uint32_t from)
+/* From the store behind the shard, with one question for all of them. */
+void chain_load_ahead(struct shard *shard, bool rekeys, const struct weir_record *records, uint32_t count)
 {
-    uint32_t hashes[FETCH_AHEAD];
-    const uint32_t count = batch->count - from < FETCH_AHEAD ? batch->count - from : FETCH_AHEAD;
-    for (uint32_t i = 0; i < count; i++) hashes[i] = batch->records[from + i].key_hash;
+    struct state_key keys[CHAIN_AHEAD_MAX];
+    uint32_t wanted = 0;
+    CHECK(count <= CHAIN_AHEAD_MAX);
+    if (LIKELY(!shard_asks_store(shard))) return;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct weir_record *record = &records[i];
+        if (!weir_is_set(record->key) || weir_is_null(record->key)) continue;
+        keys[wanted++] = (struct state_key){ .key = record->key,
+                                             .hash = rekeys ? hash_key(record->key) : record->key_hash };
+    }
+    shard_load(shard, 0, keys, wanted);
+}
+
+void chain_look_ahead(struct shard *shard, bool rekeys, const struct weir_record *records, uint32_t count)
+{
+    uint32_t hashes[CHAIN_AHEAD_MAX];
+    chain_load_ahead(shard, rekeys, records, count);
+    /* To hash each key twice costs more than it saves while the state is small. */
+    if (rekeys) return;
+    for (uint32_t i = 0; i < count; i++) hashes[i] = records[i].key_hash;
     shard_fetch(shard, 0, hashes, count);
 }
 
-/* The same from the store behind the shard, with one question for all of them. */
-static void load_ahead(const struct chain_ahead *ahead, const struct weir_batch *batch, uint32_t from)
+/* A block of the batch at a time. */
+static void look_at_block(const struct chain_ahead *ahead, const struct weir_batch *batch, uint32_t from)
 {
-    struct state_key keys[FETCH_AHEAD];
-    uint32_t count = 0;
-    for (uint32_t i = from; i < batch->count && i - from < FETCH_AHEAD; i++) {
-        const struct weir_record *record = &batch->records[i];
-        if (!weir_is_set(record->key) || weir_is_null(record->key)) continue;
-        keys[count++] = (struct state_key){ .key = record->key,
-                                            .hash = ahead->rekeys ? hash_key(record->key) : record->key_hash };
-    }
-    shard_load(ahead->shard, 0, keys, count);
-}
-
-static void look_ahead(const struct chain_ahead *ahead, const struct weir_batch *batch, uint32_t from)
-{
-    if (shard_asks_store(ahead->shard)) load_ahead(ahead, batch, from);
-    /* To hash each key twice costs more than it saves while the state is small. */
-    if (!ahead->rekeys) fetch_ahead(ahead->shard, batch, from);
+    const uint32_t left = batch->count - from;
+    chain_look_ahead(ahead->shard, ahead->rekeys, &batch->records[from], left < CHAIN_AHEAD_MAX ? left : CHAIN_AHEAD_MAX);
 }
 
 static void tend_shards(struct chain *chain)
@@ -153,7 +154,7 @@ static enum chain_result process_records(struct chain *chain, struct stage_outpu
             const enum chain_result result = chain_look(chain);
             if (result != CHAIN_DONE) return result;
         }
-        if (ahead.shard != NULL && i % FETCH_AHEAD == 0) look_ahead(&ahead, batch, i);
+        if (ahead.shard != NULL && i % CHAIN_AHEAD_MAX == 0) look_at_block(&ahead, batch, i);
         *cursor = i + 1;
         entry.receive(entry.receiver, &batch->records[i]);
         if (chain->scratch.used_bytes > 0) arena_reset(&chain->scratch);

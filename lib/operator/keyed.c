@@ -200,22 +200,12 @@ static enum weir_code aggregate_receive_on_commit(void *receiver, const struct w
 
 /* ---- Groups ------------------------------------------------------------------------------------------------------ */
 
-/* What the keys of a group lead to, with one question to the store behind the shard. */
-static void load(const struct weir_task *task, const struct weir_record *records, uint32_t count)
-{
-    struct state_key keys[STAGE_GROUP_RECORDS];
-    if (LIKELY(!shard_asks_store(task->shard))) return;
-    for (uint32_t i = 0; i < count; i++)
-        keys[i] = (struct state_key){ .key = records[i].key, .hash = records[i].key_hash };
-    shard_load(task->shard, 0, keys, count);
-}
-
 static enum weir_code aggregate_receive_group(void *receiver, const struct weir_record *records, uint32_t count)
 {
     struct weir_task *task = receiver;
     const bool emits_each = task->spec->emit == WEIR_EMIT_EACH;
     uint32_t references[STAGE_GROUP_RECORDS];
-    load(task, records, count);
+    chain_load_ahead(task->shard, false, records, count);
     shard_find_records(task->shard, 0, records, count, references);
     for (uint32_t i = 0; i < count; i++) {
         const enum weir_code code = emit_added(task, add(task, &records[i], references[i], true), emits_each);
@@ -229,10 +219,7 @@ static enum weir_code receive_group(void *receiver, const struct weir_record *re
 {
     struct weir_task *task = receiver;
     stage_receive_fn *receive = keyed_receive(task->spec, 0);
-    uint32_t hashes[STAGE_GROUP_RECORDS];
-    load(task, records, count);
-    for (uint32_t i = 0; i < count; i++) hashes[i] = records[i].key_hash;
-    shard_fetch(task->shard, 0, hashes, count);
+    chain_look_ahead(task->shard, false, records, count);
     for (uint32_t i = 0; i < count; i++) {
         const enum weir_code code = receive(task, &records[i]);
         if (UNLIKELY(code != WEIR_OK)) return code;

@@ -201,6 +201,12 @@ void chain_begin_time(struct chain *chain);
 /* What weir_now_ms answers. */
 int64_t chain_now_ms(struct chain *chain);
 
+/* chain.c: what the keys of records will look up in the first state of a shard is brought in for all of them at once, from
+ * the store behind it, and to the caches of the processor. `rekeys`: their hashes are not known yet. */
+enum { CHAIN_AHEAD_MAX = 64 };
+void chain_load_ahead(struct shard *shard, bool rekeys, const struct weir_record *records, uint32_t count);
+void chain_look_ahead(struct shard *shard, bool rekeys, const struct weir_record *records, uint32_t count);
+
 /* A failure that is no operator's. */
 enum weir_code chain_fail_for_memory(struct chain *chain, const char *what);
 /* chain_make.c: how records get to a target. */
