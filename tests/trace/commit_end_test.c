@@ -37,9 +37,7 @@ START_TEST(goes_on_from_a_commit_that_was_never_answered_but_came_through)
     run(2);
     ON(SNAPSHOT, .epoch = 42);
     ON(BEGUN, .epoch = 43);
-    ON(FLUSHED, .epoch = 42);
-    ON(DURABLE, .epoch = 42, .try_number = 1);
-    ON(READY, .epoch = 42);
+    prepared(42);
     failed(WEIR_FAILED, WEIR_REMEDY_RETRY);
     unwound();
     ON(TIMER);
@@ -53,10 +51,7 @@ END_TEST
 START_TEST(a_second_founding_needs_a_new_incarnation)
 {
     begin(2);
-    ON(START);
-    ON(LOOKED);
-    ON(FENCED);
-    ON(READ);
+    start_and_look();
     ON(RESOLVED, .founding = true, .incarnation = 1);
     failed(WEIR_FAILED, WEIR_REMEDY_REPLAY);
     unwound();
@@ -248,9 +243,7 @@ START_TEST(stop_ends_behind_the_final_epoch_when_all_is_visible)
     run(2);
     ON(STOP);
     ON(SNAPSHOT, .epoch = 42, .final = true);
-    ON(FLUSHED, .epoch = 42);
-    ON(DURABLE, .epoch = 42, .try_number = 1);
-    ON(READY, .epoch = 42);
+    prepared(42);
     ON(COMMITTED, .epoch = 42, .renew = true);
     ON(FINISHED);
     unwound();
@@ -292,10 +285,7 @@ END_TEST
 START_TEST(a_founding_that_is_stopped_ends_at_once)
 {
     begin(2);
-    ON(START);
-    ON(LOOKED);
-    ON(FENCED);
-    ON(READ);
+    start_and_look();
     ON(RESOLVED, .founding = true, .incarnation = 1);
     ON(SNAPSHOT, .epoch = 0);
     forget();

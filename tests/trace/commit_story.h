@@ -73,6 +73,22 @@ static inline void unwound(void)
     ON(TASKS_GONE);
 }
 
+static inline void start_and_look(void)
+{
+    ON(START);
+    ON(LOOKED);
+    ON(FENCED);
+    ON(READ);
+}
+
+/* All that a commit of the epoch waits for. */
+static inline void prepared(uint64_t epoch)
+{
+    ON(FLUSHED, .epoch = epoch);
+    ON(DURABLE, .epoch = epoch, .try_number = 1);
+    ON(READY, .epoch = epoch);
+}
+
 /* Brings a machine that looks to RUNNING with `parent` restored under `incarnation`. */
 static inline void restore(struct commit_name parent, uint64_t incarnation)
 {

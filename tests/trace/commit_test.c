@@ -31,18 +31,13 @@ END_TEST
 START_TEST(starts_tasks_only_when_the_founding_epoch_is_committed)
 {
     begin(2);
-    ON(START);
-    ON(LOOKED);
-    ON(FENCED);
-    ON(READ);
+    start_and_look();
     forget();
     ON(RESOLVED, .founding = true, .incarnation = 1);
     ON(BEGUN, .epoch = 0);
     ON(SNAPSHOT, .epoch = 0);
     ON(BEGUN, .epoch = 1);
-    ON(FLUSHED, .epoch = 0);
-    ON(DURABLE, .epoch = 0, .try_number = 1);
-    ON(READY, .epoch = 0);
+    prepared(0);
     ON(COMMITTED, .epoch = 0);
     expect("#1 RESOLVED found | RESOLVING > RUNNING | FOUND as 1, BEGIN 0 h0\n"
            "#1 BEGUN 0\n"
@@ -58,10 +53,7 @@ END_TEST
 START_TEST(founding_frame_may_be_ready_before_its_handle)
 {
     begin(1);
-    ON(START);
-    ON(LOOKED);
-    ON(FENCED);
-    ON(READ);
+    start_and_look();
     ON(RESOLVED, .founding = true, .incarnation = 1);
     forget();
     ON(SNAPSHOT, .epoch = 0);
@@ -97,9 +89,7 @@ START_TEST(next_epoch_proceeds_while_this_one_commits)
     run(2);
     ON(SNAPSHOT, .epoch = 42);
     ON(BEGUN, .epoch = 43);
-    ON(FLUSHED, .epoch = 42);
-    ON(DURABLE, .epoch = 42, .try_number = 1);
-    ON(READY, .epoch = 42);
+    prepared(42);
     ON(COMMITTED, .epoch = 42);
     ON(SNAPSHOT, .epoch = 43);
     expect("#1 SNAPSHOT 42 | APPEND 42, FLUSH 42 h0, BEGIN 43 h1\n"
@@ -128,9 +118,7 @@ START_TEST(ring_of_one_begins_after_the_commit)
 {
     run(1);
     ON(SNAPSHOT, .epoch = 42);
-    ON(FLUSHED, .epoch = 42);
-    ON(DURABLE, .epoch = 42, .try_number = 1);
-    ON(READY, .epoch = 42);
+    prepared(42);
     ON(COMMITTED, .epoch = 42);
     ON(BEGUN, .epoch = 43);
     expect("#1 SNAPSHOT 42 | APPEND 42, FLUSH 42 h0\n"
@@ -146,9 +134,7 @@ START_TEST(ring_of_one_renews_before_it_begins)
 {
     run(1);
     ON(SNAPSHOT, .epoch = 42);
-    ON(FLUSHED, .epoch = 42);
-    ON(DURABLE, .epoch = 42, .try_number = 1);
-    ON(READY, .epoch = 42);
+    prepared(42);
     forget();
     ON(COMMITTED, .epoch = 42, .renew = true);
     ON(RENEWED, .handle = 0);
@@ -223,9 +209,7 @@ START_TEST(commits_only_what_is_durable_and_flushed_and_has_its_offsets)
                                         "#1 DURABLE 42 | COMMIT 42 h0\n"));
     run(2);
     ON(SNAPSHOT, .epoch = 42);
-    ON(FLUSHED, .epoch = 42);
-    ON(DURABLE, .epoch = 42, .try_number = 1);
-    ON(READY, .epoch = 42);
+    prepared(42);
     ck_assert_ptr_nonnull(strstr(story, "#1 DURABLE 42\n"
                                         "#1 READY 42 | COMMIT 42 h0\n"));
     run(2);
@@ -262,15 +246,11 @@ START_TEST(renews_a_handle_before_its_next_epoch)
     run(2);
     ON(SNAPSHOT, .epoch = 42);
     ON(BEGUN, .epoch = 43);
-    ON(FLUSHED, .epoch = 42);
-    ON(DURABLE, .epoch = 42, .try_number = 1);
-    ON(READY, .epoch = 42);
+    prepared(42);
     forget();
     ON(COMMITTED, .epoch = 42, .renew = true);
     ON(SNAPSHOT, .epoch = 43);
-    ON(FLUSHED, .epoch = 43);
-    ON(DURABLE, .epoch = 43, .try_number = 1);
-    ON(READY, .epoch = 43);
+    prepared(43);
     ON(RENEWED, .handle = 0);
     ON(COMMITTED, .epoch = 43);
     ON(BEGUN, .epoch = 44);
@@ -292,16 +272,12 @@ START_TEST(begins_nothing_on_a_renewed_handle_before_another_has_committed)
     run(2);
     ON(SNAPSHOT, .epoch = 42);
     ON(BEGUN, .epoch = 43);
-    ON(FLUSHED, .epoch = 42);
-    ON(DURABLE, .epoch = 42, .try_number = 1);
-    ON(READY, .epoch = 42);
+    prepared(42);
     forget();
     ON(COMMITTED, .epoch = 42, .renew = true);
     ON(RENEWED, .handle = 0);
     ON(SNAPSHOT, .epoch = 43);
-    ON(FLUSHED, .epoch = 43);
-    ON(DURABLE, .epoch = 43, .try_number = 1);
-    ON(READY, .epoch = 43);
+    prepared(43);
     failed(WEIR_FENCED, WEIR_REMEDY_REPLAY);
     expect("#1 COMMITTED 42 renew | NOTIFY 42, RENEW h0, ALLOW 43\n"
            "#1 RENEWED h0\n"
