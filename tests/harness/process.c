@@ -77,14 +77,17 @@ const char *process_path(const char *format, ...)
 
 /* ---- Lines of the shell --------------------------------------------------------------------------------------------- */
 
-int process_shell(char *out, size_t *size, const char *format, va_list arguments)
+int process_shell(struct process_output *output, const char *format, ...)
 {
     char *command;
+    va_list arguments;
+    va_start(arguments, format);
     ck_assert_int_ge(vasprintf(&command, format, arguments), 0);
+    va_end(arguments);
     FILE *file = popen(command, "re");
     ck_assert_ptr_nonnull(file);
-    *size = fread(out, 1, *size - 1, file);
-    out[*size] = '\0';
+    output->size = fread(output->text, 1, output->room - 1, file);
+    output->text[output->size] = '\0';
     const int status = pclose(file);
     ck_assert_msg(WIFEXITED(status), "%s", command);
     free(command);

@@ -10,7 +10,6 @@
 #ifndef HARNESS_PROCESS_H
 #define HARNESS_PROCESS_H
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -67,9 +66,13 @@ void process_stop(struct process *process);
 /* Kills it when it still runs, and forgets it. */
 void process_free(struct process *process);
 
-/* Runs a line of the shell to its end, `format` with `arguments`. What it writes to stdout goes to out[0, *size), and a NUL
- * behind: `*size` says how much room is there before. Answers the exit status; a signal ends the fact. */
-int process_shell(char *out, size_t *size, const char *format, va_list arguments) __attribute__((format(printf, 3, 0)));
+/* What a line of the shell wrote to stdout, and a NUL behind. `text` is the test's. */
+struct process_output {
+    char *text;
+    size_t room, size;
+};
+/* Runs a line of the shell to its end. Answers the exit status; a signal ends the fact. */
+int process_shell(struct process_output *output, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* What it holds of the system now. */
 struct process_resources {

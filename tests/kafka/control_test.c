@@ -1,7 +1,6 @@
 /* A running job is asked for a checkpoint, another parallelism and its end, as `weir` asks it. */
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -276,21 +275,12 @@ END_TEST
 /* ---- The ledger, as the command shows it --------------------------------------------------------------------------- */
 
 static char shown[200000];
-
-static int WEIR_PRINTF(1, 2) shell(const char *format, ...)
-{
-    size_t size = sizeof shown;
-    va_list arguments;
-    va_start(arguments, format);
-    const int status = process_shell(shown, &size, format, arguments);
-    va_end(arguments);
-    return status;
-}
+static struct process_output said = { .text = shown, .room = sizeof shown };
 
 static const char *show_ledger(const char *environment, const char *what, const char *options, const char *job)
 {
-    ck_assert_msg(shell("%s " WEIR_BINARY_DIR "/apps/weir ledger %s %s --brokers %s %s", environment, what, job,
-                        broker_address(), options) == 0, "%s", shown);
+    ck_assert_msg(process_shell(&said, "%s " WEIR_BINARY_DIR "/apps/weir ledger %s %s --brokers %s %s", environment, what,
+                                job, broker_address(), options) == 0, "%s", shown);
     return shown;
 }
 

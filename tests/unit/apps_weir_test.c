@@ -1,5 +1,4 @@
 /* The weir command: jobs from their files, what it offers to shells, and what it says of itself. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,16 +14,10 @@
 
 static char output[200000];
 
+static struct process_output said = { .text = output, .room = sizeof output };
+
 /* Runs a command of the shell; stdout goes to `output`. Answers the exit status. */
-static int WEIR_PRINTF(1, 2) shell(const char *format, ...)
-{
-    size_t size = sizeof output;
-    va_list arguments;
-    va_start(arguments, format);
-    const int status = process_shell(output, &size, format, arguments);
-    va_end(arguments);
-    return status;
-}
+#define shell(...) process_shell(&said, __VA_ARGS__)
 
 static void expect(const char *text)
 {
