@@ -210,6 +210,19 @@ static bool is_set_by_user(const weir_config *config, const char *prefix, const 
     return weir_config_text(config, key) != NULL;
 }
 
+bool kafka_names_brokers(const weir_config *config)
+{
+    static const char *const keys[] = { "bootstrap.servers", "metadata.broker.list" };
+    static const char *const prefixes[] = { "kafka.", "kafka.consumer.", "kafka.producer." };
+    char key[64];
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0] * 3; i++) {
+        (void)snprintf(key, sizeof key, "%s%s", prefixes[i % 3], keys[i / 3]);
+        const char *brokers = weir_config_text(config, key);
+        if (brokers != NULL && brokers[0] != '\0') return true;
+    }
+    return false;
+}
+
 enum weir_code kafka_conf_default(enum kafka_role role, const struct weir_connector_context *context,
                                   rd_kafka_conf_t *conf, const char *name, int64_t value, struct weir_error *error)
 {

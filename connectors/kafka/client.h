@@ -52,6 +52,9 @@ enum weir_code kafka_conf_set_i64(rd_kafka_conf_t *conf, const char *name, int64
 enum weir_code kafka_conf_default(enum kafka_role role, const struct weir_connector_context *context,
                                   rd_kafka_conf_t *conf, const char *name, int64_t value, struct weir_error *error);
 
+/* Whether the configuration names a cluster at all, for some client: kafka.bootstrap.servers, or what else it may be called. */
+bool kafka_names_brokers(const weir_config *config);
+
 /* Opens a handle. `conf` moves in, also on failure. Connects in the background: no broker is asked here. */
 enum weir_code kafka_client_open(enum kafka_role role, rd_kafka_conf_t *conf,
                                  const struct weir_environment *environment, const char *purpose, void *user,

@@ -14,6 +14,7 @@ enum { PATIENCE_MS = 3000, TOPICS_MAX = 64, NUMBER_MAX = 24 };
 /* A transaction is open for an interval and for as long as its commit takes; this often its time-out must hold that. */
 enum { INTERVALS_MIN = 2 };
 #define LONG_TIMEOUT_MS 3600000
+#define PURPOSE "examination" /* of the clients here, in the sentences of librdkafka */
 
 /* ---- The table --------------------------------------------------------------------------------------------------- */
 
@@ -23,6 +24,8 @@ enum { INTERVALS_MIN = 2 };
 #define NOTE WEIR_SEVERITY_NOTE, WEIR_OK
 
 static const struct weir_check
+    no_cluster = { "cluster-not-named", ERROR(USAGE), "no Kafka cluster is named",
+                   "Give --brokers HOST:PORT, or set kafka.bootstrap.servers." },
     client_refused = { "client-settings", ERROR(USAGE), "the settings of the Kafka client are not accepted: {0}",
                        "Correct the kafka.* keys that it names." },
     no_answer = { "cluster-unreachable", FOUND_BY_START, "no broker of '{0}' answers: {1}",
@@ -39,6 +42,9 @@ static const struct weir_check
                    "Add a rule: kafka-acls.sh --add --allow-principal User:NAME --operation Read --topic {0}" },
     no_writing = { "topic-not-writable", ERROR(ENVIRONMENT), "this user may not write topic '{0}'",
                    "Add a rule: kafka-acls.sh --add --allow-principal User:NAME --operation Write --topic {0}" },
+    topic_in_circle = { "topic-read-and-written", WARNING, "topic '{0}' is read and written by this job",
+                        "What it writes comes back to it for ever, unless its operators end that: see whether the names of "
+                        "input and output are meant to be the same." },
     few_replicas = { "topic-one-replica", WARNING, "topic '{0}' has one replica, although the cluster has {1} brokers",
                      "What was committed to it is lost with one disk: give it three replicas, with "
                      "kafka-reassign-partitions.sh." },
@@ -80,9 +86,17 @@ static const struct weir_check
 
 /* ---- Clients ----------------------------------------------------------------------------------------------------- */
 
+/* A topic that was looked at. */
+struct examined {
+    struct examined *next;
+    bool is_read, is_written;
+    char name[KAFKA_TOPIC_SIZE];
+};
+
 /* A cluster, as one list of brokers names it. */
 struct examiner {
     struct examiner *next;
+    struct examined *examined;
     char *brokers; /* NULL = as configured */
     struct kafka_client *client; /* NULL = none could be opened, which was reported */
     bool answers;
@@ -95,6 +109,10 @@ static void end_examiners(void *shared)
     for (struct examiner *at = shared, *next; at != NULL; at = next) {
         next = at->next;
         kafka_client_close(at->client);
+        for (struct examined *topic = at->examined, *behind; topic != NULL; topic = behind) {
+            behind = topic->next;
+            free(topic);
+        }
         free(at->brokers);
         free(at);
     }
@@ -122,6 +140,22 @@ static bool connect_to(struct examiner *examiner, struct weir_error *error)
     return true;
 }
 
+/* A sentence without the name of the client in front, which is one of the examination's own. */
+static const char *sentence_of(const struct weir_error *error, const char *purpose)
+{
+    const size_t size = strlen(purpose);
+    return strncmp(error->text, purpose, size) == 0 && strncmp(error->text + size, ": ", 2) == 0 ? error->text + size + 2
+                                                                                                : error->text;
+}
+
+/* Settings that no client can be opened with. One that has nobody to speak to is a case of its own. */
+static void report_refusal(const struct weir_connector_context *context, const char *brokers, const struct weir_error *error,
+                           const char *purpose, weir_examination *examination)
+{
+    if (brokers == NULL && !kafka_names_brokers(context->config)) weir_report(examination, &no_cluster, "");
+    else weir_report(examination, &client_refused, sentence_of(error, purpose));
+}
+
 static struct examiner *make_examiner(const struct weir_connector_context *context, const char *brokers,
                                       weir_examination *examination)
 {
@@ -131,15 +165,16 @@ static struct examiner *make_examiner(const struct weir_connector_context *conte
     struct examiner *made = calloc(1, sizeof *made);
     if (made == NULL) return NULL;
     made->brokers = brokers == NULL ? NULL : strdup(brokers);
-    if (kafka_group_client_open(context, brokers, "examination", NULL, &made->client, &error) != WEIR_OK) {
-        weir_report(examination, &client_refused, error.text);
+    if (kafka_group_client_open(context, brokers, PURPOSE, NULL, &made->client, &error) != WEIR_OK) {
+        report_refusal(context, brokers, &error, PURPOSE, examination);
         return made;
     }
     pthread_mutex_lock(&made->client->mutex);
     made->client->environment = &silent;
     pthread_mutex_unlock(&made->client->mutex);
     made->answers = connect_to(made, &error);
-    if (!made->answers) weir_report(examination, &no_answer, name_of(made, context->config), error.text);
+    if (!made->answers) weir_report(examination, &no_answer, name_of(made, context->config),
+                                    sentence_of(&error, PURPOSE));
     return made;
 }
 
@@ -178,6 +213,26 @@ static bool lacks(uint32_t rights, uint32_t right)
     return rights != 0 && (rights & right) == 0;
 }
 
+/* NULL when there is no memory: then it is not missed. */
+static struct examined *examined_of(struct examiner *examiner, const char *name)
+{
+    struct examined *at = examiner->examined;
+    while (at != NULL && strcmp(at->name, name) != 0) at = at->next;
+    if (at != NULL || (at = calloc(1, sizeof *at)) == NULL) return at;
+    (void)snprintf(at->name, sizeof at->name, "%s", name);
+    at->next = examiner->examined;
+    return examiner->examined = at;
+}
+
+static void judge_use(struct examiner *examiner, const struct examine_topic *topic, weir_examination *examination)
+{
+    struct examined *examined = topic->use == EXAMINE_LEDGER ? NULL : examined_of(examiner, topic->name);
+    if (examined == NULL) return;
+    examined->is_read |= topic->use == EXAMINE_READS;
+    examined->is_written |= topic->use == EXAMINE_WRITES;
+    if (examined->is_read && examined->is_written) weir_report(examination, &topic_in_circle, topic->name);
+}
+
 static void judge_topic(const struct examiner *examiner, const struct examine_topic *topic,
                         const struct kafka_topic_info *info, weir_examination *examination)
 {
@@ -199,7 +254,7 @@ static void judge_topic(const struct examiner *examiner, const struct examine_to
         weir_report(examination, &few_replicas, topic->name, brokers);
 }
 
-static void judge_topics(const struct examiner *examiner, const struct examine_topic *topics, size_t count,
+static void judge_topics(struct examiner *examiner, const struct examine_topic *topics, size_t count,
                          weir_examination *examination)
 {
     struct kafka_topic_info infos[TOPICS_MAX] = { { .name = NULL } };
@@ -207,16 +262,19 @@ static void judge_topics(const struct examiner *examiner, const struct examine_t
     if (count > TOPICS_MAX) count = TOPICS_MAX;
     for (size_t i = 0; i < count; i++) infos[i].name = topics[i].name;
     if (kafka_ask_topics_and_rights(examiner->client, infos, count, NULL, &error) != WEIR_OK) {
-        weir_report(examination, &no_answer, "the cluster", error.text);
+        weir_report(examination, &no_answer, "the cluster", sentence_of(&error, PURPOSE));
         return;
     }
-    for (size_t i = 0; i < count; i++) judge_topic(examiner, &topics[i], &infos[i], examination);
+    for (size_t i = 0; i < count; i++) {
+        judge_topic(examiner, &topics[i], &infos[i], examination);
+        judge_use(examiner, &topics[i], examination);
+    }
 }
 
 void kafka_examine_topics(const struct weir_connector_context *context, const char *brokers,
                           const struct examine_topic *topics, size_t count, weir_examination *examination)
 {
-    const struct examiner *examiner = examiner_of(context, brokers, examination);
+    struct examiner *examiner = examiner_of(context, brokers, examination);
     if (examiner != NULL) judge_topics(examiner, topics, count, examination);
 }
 
@@ -380,10 +438,10 @@ void kafka_examine_commits(const struct weir_decider_options *options, const cha
     struct weir_error error;
     char ledger[KAFKA_TOPIC_SIZE];
     if (handle_check(&trial, &limits, &error) != WEIR_OK) {
-        weir_report(examination, &client_refused, error.text);
+        report_refusal(context, brokers, &error, "producer", examination);
         return;
     }
-    const struct examiner *examiner = examiner_of(context, brokers, examination);
+    struct examiner *examiner = examiner_of(context, brokers, examination);
     if (examiner == NULL) return;
     ledger_topic_name(ledger, context->job);
     judge_topics(examiner, &(struct examine_topic){ ledger, EXAMINE_LEDGER, true }, 1, examination);

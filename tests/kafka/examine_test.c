@@ -90,6 +90,39 @@ START_TEST(a_cluster_that_does_not_answer_is_told)
 }
 END_TEST
 
+START_TEST(a_cluster_that_is_not_named_is_told_once)
+{
+    struct process process;
+    struct words_job job = words_job(1, 1);
+    job.options.brokers = "";
+    const char *answer = validate(&job, 2);
+    expect(answer, "{\"check\": \"cluster-not-named\", \"severity\": \"error\", \"problem\": \"no Kafka cluster is named\"");
+    expect(answer, "\"errors\": 1");
+    process_start_job(&process, &job.options, NULL);
+    process_expect_end(&process, 2, "no Kafka cluster is named. Give --brokers HOST:PORT, or set kafka.bootstrap.servers.");
+    process_free(&process);
+}
+END_TEST
+
+START_TEST(a_setting_that_is_refused_is_told_once)
+{
+    struct words_job job = words_job(1, 1);
+    words_set(&job, "-X", "kafka.group.id=mine");
+    const char *answer = validate(&job, 2);
+    expect(answer, "are not accepted: kafka.group.id may not be set");
+    expect(answer, "\"errors\": 1");
+}
+END_TEST
+
+START_TEST(a_job_that_reads_what_it_writes_is_warned)
+{
+    struct words_job job = words_job(1, 1);
+    expect_none(validate(&job, 0), "\"topic-read-and-written\"");
+    job.options.output = job.options.input;
+    expect(validate(&job, 0), "\"topic-read-and-written\"");
+}
+END_TEST
+
 START_TEST(a_start_with_a_time_out_below_the_interval_is_refused)
 {
     struct process process;
@@ -179,6 +212,9 @@ static void add(TCase *tests)
     tcase_add_test(tests, everything_that_is_wrong_is_told_at_once);
     tcase_add_test(tests, an_output_that_the_job_makes_is_not_missed);
     tcase_add_test(tests, a_cluster_that_does_not_answer_is_told);
+    tcase_add_test(tests, a_cluster_that_is_not_named_is_told_once);
+    tcase_add_test(tests, a_setting_that_is_refused_is_told_once);
+    tcase_add_test(tests, a_job_that_reads_what_it_writes_is_warned);
     tcase_add_test(tests, a_start_with_a_time_out_below_the_interval_is_refused);
     tcase_add_test(tests, a_start_with_a_time_out_that_is_tight_says_so_and_runs);
     tcase_add_test(tests, missing_rights_are_told_and_refuse_a_start);
