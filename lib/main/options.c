@@ -35,7 +35,7 @@ static const struct standard_option standard[] = {
     { "checkpoint-dir", "DIR", SET, "execution.checkpointing.dir", "directory of the checkpoint store" },
     { "job", "NAME", JOB, NULL, "name of the job; default <program>-<output topic>" },
     { "checkpoint-interval", "DURATION", SET, "execution.checkpointing.interval", "time between two commits (100ms)" },
-    { "parallelism", "N", SET, "parallelism.default", "subtasks of each operator (1)" },
+    { "parallelism", "N", SET, "parallelism.default", "subtasks of each operator (1); also -p N" },
     { "guarantee", "exactly-once|at-least-once", GUARANTEE, NULL, "how output is written (exactly-once)" },
     { "start", "POSITION", SET, "source.start", "earliest|latest|timestamp:T|group:NAME, for a job that is new" },
     { "bounded", NULL, SET, "start.bounded", "end at the end offsets found at this start" },
@@ -286,6 +286,7 @@ static enum weir_code parse_argument(struct parsing *parsing, int argc, char **a
     if (strcmp(argument, "-o") == 0) return set_format(parsing, ++*index == argc ? "" : argv[*index]);
     if (strcmp(argument, "-h") == 0) argument = "--help";
     if (strcmp(argument, "-s") == 0) argument = "--from-savepoint";
+    if (strcmp(argument, "-p") == 0) argument = "--parallelism";
     if (strncmp(argument, "--", 2) != 0) return not_an_option(parsing, argument);
 
     char name[64];

@@ -53,17 +53,20 @@ static void take_refusal(struct validation *validation, const struct weir_error 
                                              .advice = "Correct what it names; nothing else was looked at." });
 }
 
+static const char *plural(unsigned count) { return count == 1 ? "" : "s"; }
+
 static void print_end(const struct validation *validation)
 {
     const unsigned *counts = validation->counts;
     const unsigned errors = counts[WEIR_SEVERITY_ERROR], warnings = counts[WEIR_SEVERITY_WARNING];
+    const unsigned notes = counts[WEIR_SEVERITY_NOTE];
     if (validation->parsed->as_json)
         printf("%s], \"errors\": %u, \"warnings\": %u, \"notes\": %u, \"valid\": %s}\n", validation->has_finding ? "\n " : "",
-               errors, warnings, counts[WEIR_SEVERITY_NOTE], errors == 0 ? "true" : "false");
+               errors, warnings, notes, errors == 0 ? "true" : "false");
     else
-        printf("%s: job '%s': %s: %u errors, %u warnings, %u notes\n", validation->parsed->program,
-               validation->parsed->job, errors == 0 ? "valid" : "would not run", errors, warnings,
-               counts[WEIR_SEVERITY_NOTE]);
+        printf("%s: job '%s': %s: %u error%s, %u warning%s, %u note%s\n", validation->parsed->program,
+               validation->parsed->job, errors == 0 ? "valid" : "would not run", errors, plural(errors), warnings,
+               plural(warnings), notes, plural(notes));
 }
 
 int validate_job(const struct main_options *parsed, weir_graph *graph, const weir_config *config)

@@ -112,18 +112,26 @@ static bool is_declared(const weir_config *config, const char *key)
 /* Keys that librdkafka knows: passed through under this prefix. */
 static bool is_passed_through(const char *key) { return strncmp(key, "kafka.", 6) == 0 && key[6] != '\0'; }
 
-#define SUGGESTION_MAX 128
+#define SUGGESTION_MAX 200
 #define SECRET_KEY_MAX 256
 
 /* "; the nearest known key is 'KEY'", or "" when none is near. */
 static void suggest_key(const weir_config *config, const char *wanted, char text[static SUGGESTION_MAX])
 {
     struct weir_nearest nearest = { .wanted = wanted };
-    for (size_t i = 0; i < KEY_COUNT; i++) weir_nearest_consider(&nearest, keys[i].key);
+    const char *longer = NULL; /* where a colon is missing in YAML, what would be nested is a text */
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        weir_nearest_consider(&nearest, keys[i].key);
+        if (strncmp(keys[i].key, wanted, strlen(wanted)) == 0 && keys[i].key[strlen(wanted)] == '.') longer = keys[i].key;
+    }
     for (size_t i = 0; i < config->entries.count; i++)
         if (config->entries.items[i].declared) weir_nearest_consider(&nearest, config->entries.items[i].key);
     text[0] = '\0';
-    if (nearest.word != NULL) (void)snprintf(text, SUGGESTION_MAX, "; the nearest known key is '%s'", nearest.word);
+    if (longer != NULL)
+        (void)snprintf(text, SUGGESTION_MAX, " and only begins others, such as '%s'; in YAML: is a ':' missing below it?",
+                       longer);
+    else if (nearest.word != NULL)
+        (void)snprintf(text, SUGGESTION_MAX, "; the nearest known key is '%s'", nearest.word);
 }
 
 /* The part of KEY.file before ".file", when that is a secret. Some keys of librdkafka end so by themselves. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <yaml.h>
 
@@ -142,13 +143,23 @@ enum weir_code weir_config_load_text(weir_config *config, enum weir_config_rank 
     return load(&(struct yaml_walk){ .config = config, .rank = rank, .path = origin, .error = error }, NULL, text);
 }
 
+/* It can be opened, and only reading fails. */
+static bool is_directory(FILE *file)
+{
+    struct stat status;
+    return fstat(fileno(file), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 enum weir_code weir_config_load(weir_config *config, enum weir_config_rank rank, const char *path,
                                 struct weir_error *error)
 {
     FILE *file = fopen(path, "rbe");
-    if (file == NULL)
-        return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "the configuration file '%s' cannot be read: %s",
-                              path, strerror(errno));
+    if (file == NULL || is_directory(file)) {
+        (void)weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "the configuration file '%s' cannot be read: %s", path,
+                             strerror(file == NULL ? errno : EISDIR));
+        if (file != NULL) fclose(file);
+        return WEIR_USAGE;
+    }
     struct yaml_walk walk = { .config = config, .rank = rank, .path = path, .error = error };
     const enum weir_code code = load(&walk, file, NULL);
     fclose(file);

@@ -1,15 +1,17 @@
 #include "runtime/examine.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "checkpoint/disk.h"
 
-enum { SENTENCE_MAX = 900 };
+enum { SENTENCE_MAX = 900, ROOM_MIN_MB = 64 };
 
 void examination_begin(struct weir_examination *examination, weir_finding_fn *found, void *user)
 {
@@ -109,6 +111,11 @@ static const struct weir_check lies_in_memory = {
     "the checkpoint directory '{0}' lies in memory: it does not survive a reboot",
     "Name a directory on a disk; a job whose checkpoints are gone cannot go on where it stood.",
 };
+static const struct weir_check is_nearly_full = {
+    "checkpoint-directory-nearly-full", WEIR_SEVERITY_WARNING, WEIR_OK,
+    "the file system of the checkpoint directory '{0}' has {1} MiB left",
+    "Make room there, or name a directory on a larger disk; a job whose disk is full ends with exit code 7.",
+};
 static const struct weir_check ends_with_process = {
     "checkpoints-in-process", WEIR_SEVERITY_WARNING, WEIR_OK,
     "checkpoints lie in the memory of this process (execution.checkpointing.storage: jobmanager) and end with it",
@@ -125,6 +132,15 @@ static void parent_of(char path[static PATH_MAX])
     else slash[slash == path ? 1 : 0] = '\0';
 }
 
+static void examine_room(struct weir_examination *examination, const char *path, const char *directory)
+{
+    struct statvfs room;
+    char left[24];
+    if (statvfs(path, &room) != 0 || (uint64_t)room.f_bavail * room.f_frsize / 1048576 >= ROOM_MIN_MB) return;
+    (void)snprintf(left, sizeof(left), "%" PRIu64, (uint64_t)room.f_bavail * room.f_frsize / 1048576);
+    weir_report(examination, &is_nearly_full, directory, left);
+}
+
 /* The job's folder, else the directory that it will be made in, else the one that this will be made in. Writing is asked for
  * and not tried, so that nothing is left behind. */
 static void examine_directory(struct weir_examination *examination, const char *directory, const char *job)
@@ -133,9 +149,14 @@ static void examine_directory(struct weir_examination *examination, const char *
     (void)snprintf(path, sizeof(path), "%s/%s", directory, job);
     if (access(path, F_OK) != 0) (void)snprintf(path, sizeof(path), "%s", directory);
     if (access(path, F_OK) != 0) parent_of(path);
-    if (access(path, F_OK) != 0) weir_report(examination, &missing_parent, directory, path);
-    else if (access(path, W_OK | X_OK) != 0) weir_report(examination, &not_writable, path, strerror(errno));
-    else if (disk_system.is_volatile(disk_system.user, path)) weir_report(examination, &lies_in_memory, directory);
+    if (access(path, F_OK) != 0) {
+        weir_report(examination, &missing_parent, directory, path);
+    } else if (access(path, W_OK | X_OK) != 0) {
+        weir_report(examination, &not_writable, path, strerror(errno));
+    } else {
+        if (disk_system.is_volatile(disk_system.user, path)) weir_report(examination, &lies_in_memory, directory);
+        examine_room(examination, path, directory);
+    }
 }
 
 void examine_checkpoints(struct weir_examination *examination, const weir_config *config, const char *job)

@@ -134,6 +134,8 @@ START_TEST(lets_the_last_of_two_win)
     ck_assert_int_eq(PARSE(MINIMAL, "--parallelism", "2", "--output", "other", "-X", "parallelism.default=4"), WEIR_OK);
     ck_assert_int_eq(weir_config_i64(config, "parallelism.default"), 4);
     ck_assert_str_eq(parsed.job, "word-count-other");
+    ck_assert_int_eq(PARSE(MINIMAL, "--parallelism", "2", "-p", "3"), WEIR_OK);
+    ck_assert_int_eq(weir_config_i64(config, "parallelism.default"), 3);
 }
 END_TEST
 
@@ -179,6 +181,7 @@ START_TEST(holds_a_file_to_the_same_choices_and_topics)
     unlink(path);
     EXPECT_REFUSED(PARSE(MINIMAL, "-X", "emit=never"), "--emit is 'never'");
     EXPECT_REFUSED(PARSE(MINIMAL, "--config", "/nowhere.yaml"), "/nowhere.yaml", "cannot be read");
+    EXPECT_REFUSED(PARSE(MINIMAL, "--config", "/tmp"), "'/tmp' cannot be read: Is a directory");
 }
 END_TEST
 

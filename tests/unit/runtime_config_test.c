@@ -372,6 +372,7 @@ START_TEST(refuses_what_is_no_plain_mapping)
         { "parallelism.default: \"1\n", ":", "not YAML" },
         { "parallelism:\n  default: none\n", ":2:", "a whole number" },
         { "paralelism:\n\n  default: 2\n", ":3:", "'paralelism.default' is not known" },
+        { "parallelism:\n  default\n", ":2:", "'parallelism' is not known and only begins others, such as 'parallelism.d" },
         { "a: {b: {c: {d: {e: {f: {g: {h: {i: {j: {k: {l: {m: {n: {o: {p: {q: 1}}}}}}}}}}}}}}}}\n", ":1:", "too deep" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

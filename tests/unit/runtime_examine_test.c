@@ -1,9 +1,11 @@
 /* Findings of an examination: sentences, once each, verdicts; and the checkpoint directory. */
 #include "runtime/examine.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -180,6 +182,20 @@ START_TEST(a_directory_in_memory_is_a_warning)
 }
 END_TEST
 
+/* A disk of 1 MiB, which this fact alone sees. Only root may have one. */
+START_TEST(a_directory_that_is_nearly_full_is_a_warning)
+{
+    make_folder("/tmp");
+    const bool is_small = unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+                          mount("none", folder, "tmpfs", 0, "size=1m") == 0;
+    const char *lines = examine_in(folder, "filesystem");
+    if (is_small) ck_assert_int_eq(umount(folder), 0);
+    (void)rmdir(folder);
+    if (is_small) ck_assert_ptr_nonnull(strstr(lines, "1 checkpoint-directory-nearly-full: the file system of the checkpoint"));
+    if (is_small) ck_assert_ptr_nonnull(strstr(lines, "has 1 MiB left"));
+}
+END_TEST
+
 START_TEST(checkpoints_in_the_process_are_a_warning)
 {
     ck_assert_ptr_nonnull(strstr(examine_in("/nowhere", "jobmanager"), "1 checkpoints-in-process"));
@@ -200,6 +216,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_directory_without_a_parent_is_an_error);
     tcase_add_test(tests, a_directory_that_is_read_only_is_an_error);
     tcase_add_test(tests, a_directory_in_memory_is_a_warning);
+    tcase_add_test(tests, a_directory_that_is_nearly_full_is_a_warning);
     tcase_add_test(tests, checkpoints_in_the_process_are_a_warning);
 }
 
