@@ -298,21 +298,23 @@ bool server_is_loopback(const char *address)
     return inet_pton(AF_INET6, address, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
 }
 
-static enum weir_code cannot_listen(struct weir_error *error, const char *address, const char *port, const char *why)
+static enum weir_code cannot_listen(struct weir_error *error, const char *address, const char *port, int problem,
+                                    const char *why)
 {
     return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP,
-                          "the remote interface cannot listen at %s, port %s (rest.bind-address, rest.port): %s", address, port,
-                          why);
+                          "the remote interface cannot listen at %s, port %s (rest.bind-address, rest.port): %s%s", address, port,
+                          why, problem == EADDRINUSE ? "; choose another port, or 0 for any that is free" : "");
 }
 
-/* "localhost" may be both; the first one that can be had is taken, and IPv4 is asked first, because everybody has it. */
+/* "localhost" is not looked up: an image may lack /etc/hosts, and whatever a name server says, what counts as this machine alone
+ * must be it. Of a name with several addresses the first one that can be had is taken. */
 static enum weir_code start_listening(struct server *server, const char *address, const char *port, struct weir_error *error)
 {
-    const struct addrinfo hints = { .ai_family = strcasecmp(address, "localhost") == 0 ? AF_INET : AF_UNSPEC,
-                                    .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
+    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
+    const char *node = strcasecmp(address, "localhost") == 0 ? "127.0.0.1" : address;
     struct addrinfo *found = NULL;
-    const int one = 1, result = getaddrinfo(address, port, &hints, &found);
-    if (result != 0) return cannot_listen(error, address, port, gai_strerror(result));
+    const int one = 1, result = getaddrinfo(node, port, &hints, &found);
+    if (result != 0) return cannot_listen(error, address, port, 0, gai_strerror(result));
     int problem = 0;
     for (const struct addrinfo *at = found; at != NULL && server->listener < 0; at = at->ai_next) {
         const int made = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -325,7 +327,7 @@ static enum weir_code start_listening(struct server *server, const char *address
         if (made >= 0) close(made);
     }
     freeaddrinfo(found);
-    return server->listener >= 0 ? WEIR_OK : cannot_listen(error, address, port, strerror(problem));
+    return server->listener >= 0 ? WEIR_OK : cannot_listen(error, address, port, problem, strerror(problem));
 }
 
 static bool name_url(struct server *server)
