@@ -207,7 +207,7 @@ static int run(int argc, char **argv)
         shells[i].print();
         return EXIT_SUCCESS;
     }
-    return verb_complain(&verb_completion, "name the shell", "");
+    return verb_complain(&verb_completion, "name the shell: bash, zsh or fish", argc > 1 ? argv[1] : "");
 }
 
 const struct verb verb_completion = {

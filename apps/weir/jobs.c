@@ -208,6 +208,8 @@ static int run_rescale(int argc, char **argv)
     const int status = parse(&verb_rescale, argc, argv, true, &arguments);
     if (status != EXIT_SUCCESS) return status;
     if (arguments.parallelism == NULL) return verb_complain(&verb_rescale, "say the new parallelism with -p N", "");
+    if (strspn(arguments.parallelism, "0123456789") != strlen(arguments.parallelism) || atoi(arguments.parallelism) == 0)
+        return verb_complain(&verb_rescale, "-p takes a number, from 1", arguments.parallelism);
     (void)snprintf(request, sizeof request, "rescale %.40s", arguments.parallelism);
     return ask(&arguments, request);
 }

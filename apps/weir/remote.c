@@ -25,12 +25,14 @@ struct remote {
 
 static bool begins_with(const char *text, const char *start) { return strncmp(text, start, strlen(start)) == 0; }
 
-bool remote_is_url(const char *job) { return begins_with(job, http) || begins_with(job, https); }
+bool remote_is_url(const char *job) { return strstr(job, "://") != NULL; }
 
 /* As http://localhost:8081, with or without the port and a '/' at the end; an IPv6 address in brackets. */
 static enum weir_code parse_url(struct remote *remote, const char *url)
 {
     remote->is_secure = begins_with(url, https);
+    if (!remote->is_secure && !begins_with(url, http))
+        return weir_error_set(remote->error, WEIR_USAGE, WEIR_REMEDY_STOP, "'%s': a job is asked over http:// or https://", url);
     const char *at = strstr(url, "://") + 3, *end;
     const bool is_bracketed = *at == '[';
     if (is_bracketed) at++;

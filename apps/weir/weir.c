@@ -98,8 +98,11 @@ static int complain_of_verb(const char *word)
                       nearest.word);
         return VERB_USAGE;
     }
-    if (word != NULL) (void)fprintf(stderr, "weir: there is no verb '%s'\n", word);
-    else (void)fprintf(stderr, "weir: say what to do\n");
+    if (word != NULL) {
+        (void)fprintf(stderr, "weir: there is no verb '%s'; 'weir --help' lists them\n", word);
+        return VERB_USAGE;
+    }
+    (void)fprintf(stderr, "weir: say what to do\n");
     print_all(stderr);
     return VERB_USAGE;
 }

@@ -26,7 +26,10 @@ static WEIR_PRINTF(2, 3) bool fail(struct wire *wire, const char *format, ...)
 
 static bool fail_with_errno(struct wire *wire)
 {
-    return errno == EAGAIN ? fail(wire, "no answer: it takes too long") : fail(wire, "%s", strerror(errno));
+    if (errno == EAGAIN) return fail(wire, "no answer: it takes too long");
+    if (errno == ECONNREFUSED)
+        return fail(wire, "%s: nobody listens there; a job does at its rest.port, when that is set", strerror(errno));
+    return fail(wire, "%s", strerror(errno));
 }
 
 static bool fail_with_tls(struct wire *wire, int result)

@@ -90,7 +90,7 @@ START_TEST(validate_tells_what_is_wrong_and_runs_nothing)
     expect("\"valid\": true");
     ck_assert_int_eq(shell(WEIR " validate " MODULE " --checkpoint-dir /nowhere/at/all"), 7);
     expect("checkpoint-directory-missing");
-    expect("would not run: 1 errors");
+    expect("would not run: 1 error,");
     ck_assert_int_eq(shell(WEIR " validate " MODULE), 2);
     expect("has no checkpoint directory");
     ck_assert_int_eq(shell("ls -A '%s'", process_folder()), 0);
@@ -105,10 +105,10 @@ START_TEST(what_a_remote_interface_lacks_is_told_before_and_at_the_start)
     const char *folder = process_folder();
     ck_assert_int_eq(shell(WEIR " validate " MODULE " --checkpoint-dir '%s' %s", folder, open), 2);
     expect("rest-refused");
-    expect("would not run: 1 errors");
+    expect("would not run: 1 error,");
     ck_assert_int_eq(shell(WEIR " validate " MODULE " --checkpoint-dir '%s' %s %s", folder, open, token), 0);
     expect("rest-unencrypted");
-    expect("valid: 0 errors, 1 warnings");
+    expect("valid: 0 errors, 1 warning,");
     ck_assert_int_eq(shell(WEIR " run " MODULE " --checkpoint-dir '%s' --bounded --records 3 %s %s 2>&1", folder, open, token),
                      0);
     expect("warning: rest-unencrypted: rest.bind-address is '0.0.0.0' without HTTPS");
@@ -243,6 +243,10 @@ START_TEST(what_is_misspelled_is_met_with_the_nearest_word)
         { "list -o xml", "-o takes table or json" },
         { "rescale orders -p", "a value is missing behind: -p" },
         { "config lst", "'lst' is not understood; the nearest is list" },
+        { "frobnicate", "there is no verb 'frobnicate'; 'weir --help' lists them\n" },
+        { "rescale orders -p many", "-p takes a number, from 1: many" },
+        { "rescale orders -p 0", "-p takes a number, from 1: 0" },
+        { "completion tcsh", "name the shell: bash, zsh or fish: tcsh" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         ck_assert_int_eq(shell(WEIR " %s 2>&1", cases[i].arguments), 2);
@@ -323,7 +327,9 @@ END_TEST
 START_TEST(a_url_where_nobody_answers_is_told)
 {
     ck_assert_int_eq(shell(WEIR " status http://127.0.0.1:1 2>&1"), 7);
-    expect("Connection refused");
+    expect("Connection refused: nobody listens there; a job does at its rest.port, when that is set");
+    ck_assert_int_eq(shell(WEIR " status ftp://127.0.0.1:1 2>&1"), 2);
+    expect("'ftp://127.0.0.1:1': a job is asked over http:// or https://");
     ck_assert_int_eq(shell(WEIR " status http://:x 2>&1"), 2);
     expect("is no URL such as");
 }
