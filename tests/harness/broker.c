@@ -7,7 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CLUSTERS_MAX = 4, TIMEOUT_MS = 30000 };
+#include "process.h"
+
+enum { CLUSTERS_MAX = 4 };
 
 static struct {
     char folder[512];
@@ -153,13 +155,13 @@ static struct admin admin_open(void)
     admin.queue = rd_kafka_queue_new(admin.handle);
     admin.options = rd_kafka_AdminOptions_new(admin.handle, RD_KAFKA_ADMIN_OP_ANY);
     char text[256];
-    check_code(rd_kafka_AdminOptions_set_request_timeout(admin.options, TIMEOUT_MS, text, sizeof text), text);
+    check_code(rd_kafka_AdminOptions_set_request_timeout(admin.options, PATIENCE_MS, text, sizeof text), text);
     return admin;
 }
 
 static rd_kafka_event_t *admin_await(struct admin *admin, const char *what)
 {
-    rd_kafka_event_t *event = rd_kafka_queue_poll(admin->queue, TIMEOUT_MS);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(admin->queue, PATIENCE_MS);
     require(event != NULL, "%s: no answer", what);
     require(rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR, "%s: %s", what,
                   rd_kafka_event_error_string(event));
@@ -199,7 +201,7 @@ static int partitions_known(rd_kafka_t *handle, const char *topic)
     rd_kafka_topic_t *object = rd_kafka_topic_new(handle, topic, NULL);
     const struct rd_kafka_metadata *metadata;
     int count = -1;
-    if (rd_kafka_metadata(handle, 0, object, &metadata, TIMEOUT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (rd_kafka_metadata(handle, 0, object, &metadata, PATIENCE_MS) == RD_KAFKA_RESP_ERR_NO_ERROR) {
         if (metadata->topic_cnt == 1 && metadata->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR) {
             count = metadata->topics[0].partition_cnt;
             for (int i = 0; i < metadata->topics[0].partition_cnt; i++)
@@ -214,7 +216,7 @@ static int partitions_known(rd_kafka_t *handle, const char *topic)
 /* The broker answers before every part of it knows: waits until a fresh client sees so many partitions with leaders. */
 static void await_partitions(const char *topic, int count)
 {
-    for (int tries = 0; tries < 200; tries++) {
+    for (const int64_t deadline = process_now_ms() + PATIENCE_MS; process_now_ms() < deadline;) {
         rd_kafka_t *handle = open_handle(RD_KAFKA_CONSUMER, new_conf(NULL));
         const int known = partitions_known(handle, topic);
         rd_kafka_destroy(handle);
@@ -326,7 +328,7 @@ int64_t broker_group_offset(const char *group, const char *topic, int partition)
 {
     rd_kafka_t *handle = group_handle(group);
     rd_kafka_topic_partition_list_t *list = one_partition(topic, partition, RD_KAFKA_OFFSET_INVALID);
-    check_code(rd_kafka_committed(handle, list, TIMEOUT_MS), "committed offsets");
+    check_code(rd_kafka_committed(handle, list, PATIENCE_MS), "committed offsets");
     check_code(list->elems[0].err, "committed offset");
     const int64_t offset = list->elems[0].offset;
     rd_kafka_topic_partition_list_destroy(list);
@@ -346,7 +348,7 @@ void broker_set_group_offset(const char *group, const char *topic, int partition
 static int64_t end_of(rd_kafka_t *handle, const char *topic, int partition)
 {
     int64_t low, high;
-    check_code(rd_kafka_query_watermark_offsets(handle, topic, partition, &low, &high, TIMEOUT_MS), topic);
+    check_code(rd_kafka_query_watermark_offsets(handle, topic, partition, &low, &high, PATIENCE_MS), topic);
     return high;
 }
 
@@ -368,11 +370,13 @@ int64_t broker_end(const char *topic, int partition, bool committed)
 void broker_await_stable(const char *topic, int partition)
 {
     rd_kafka_t *stable = reading_handle(true), *all = reading_handle(false);
-    int tries = 1000;
-    while (end_of(stable, topic, partition) < end_of(all, topic, partition) && --tries > 0) usleep(10000);
+    const int64_t deadline = process_now_ms() + PATIENCE_MS;
+    bool is_stable;
+    while (!(is_stable = end_of(stable, topic, partition) >= end_of(all, topic, partition)) && process_now_ms() < deadline)
+        usleep(10000);
     rd_kafka_destroy(stable);
     rd_kafka_destroy(all);
-    require(tries > 0, "%s/%d: a transaction stays open", topic, partition);
+    require(is_stable, "%s/%d: a transaction stays open", topic, partition);
 }
 
 /* ---- Users and rights -------------------------------------------------------------------------------------------- */
@@ -423,14 +427,14 @@ rd_kafka_t *broker_producer(const char *transactional_id, const char *settings)
     if (transactional_id != NULL) set(conf, "transactional.id", transactional_id);
     else set(conf, "enable.idempotence", "true");
     rd_kafka_t *producer = open_handle(RD_KAFKA_PRODUCER, conf);
-    if (transactional_id != NULL) check_error(rd_kafka_init_transactions(producer, TIMEOUT_MS), "init");
+    if (transactional_id != NULL) check_error(rd_kafka_init_transactions(producer, PATIENCE_MS), "init");
     return producer;
 }
 
-void broker_flush(rd_kafka_t *producer) { check_code(rd_kafka_flush(producer, TIMEOUT_MS), "flush"); }
+void broker_flush(rd_kafka_t *producer) { check_code(rd_kafka_flush(producer, PATIENCE_MS), "flush"); }
 void broker_begin(rd_kafka_t *producer) { check_error(rd_kafka_begin_transaction(producer), "begin"); }
-void broker_commit(rd_kafka_t *producer) { check_error(rd_kafka_commit_transaction(producer, TIMEOUT_MS), "commit"); }
-void broker_abort(rd_kafka_t *producer) { check_error(rd_kafka_abort_transaction(producer, TIMEOUT_MS), "abort"); }
+void broker_commit(rd_kafka_t *producer) { check_error(rd_kafka_commit_transaction(producer, PATIENCE_MS), "commit"); }
+void broker_abort(rd_kafka_t *producer) { check_error(rd_kafka_abort_transaction(producer, PATIENCE_MS), "abort"); }
 
 void broker_producer_close(rd_kafka_t *producer)
 {
@@ -541,7 +545,7 @@ struct broker_records broker_read(const char *topic, int partition, int64_t begi
     require(rd_kafka_consume_start(object, partition, begin) == 0, "%s/%d: cannot be read", topic, partition);
     struct broker_records records = { 0 };
     for (bool done = false; !done;) {
-        rd_kafka_message_t *message = rd_kafka_consume(object, partition, TIMEOUT_MS);
+        rd_kafka_message_t *message = rd_kafka_consume(object, partition, PATIENCE_MS);
         require(message != NULL, "%s/%d: nothing to read", topic, partition);
         if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
             if (message->offset < end) append(&records, message);

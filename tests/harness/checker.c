@@ -16,7 +16,7 @@
 #include "harness/sequence.h"
 #include "weir/kafka.h"
 
-enum { PARTITIONS_MAX = 8, READ_DEADLINE_MS = 30000, SETTLE_DEADLINE_MS = 30000 };
+enum { PARTITIONS_MAX = 8 };
 
 /* An input record, where it lies. */
 struct input_record {
@@ -248,7 +248,7 @@ static void look_at_offsets(struct checker *checker)
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(PARTITIONS_MAX);
     for (int i = 0; i < checker->options.partitions; i++)
         rd_kafka_topic_partition_list_add(list, checker->options.input, i);
-    const rd_kafka_resp_err_t code = rd_kafka_committed(checker->group, list, READ_DEADLINE_MS);
+    const rd_kafka_resp_err_t code = rd_kafka_committed(checker->group, list, PATIENCE_MS);
     ck_assert_msg(code == RD_KAFKA_RESP_ERR_NO_ERROR, "committed offsets: %s", rd_kafka_err2str(code));
     for (int i = 0; i < list->cnt; i++) {
         const int64_t offset = list->elems[i].offset < 0 ? 0 : list->elems[i].offset;
@@ -288,7 +288,7 @@ void checker_follow(struct checker *checker)
 /* I8: every transaction of the outputs is decided, and readers see it. */
 static void check_nothing_is_open(struct checker *checker)
 {
-    const int64_t deadline = process_now_ms() + SETTLE_DEADLINE_MS;
+    const int64_t deadline = process_now_ms() + PATIENCE_MS;
     while (checker_open_records(checker) > 0) {
         ck_assert_msg(process_now_ms() < deadline, "a transaction stays open");
         usleep(20000);

@@ -7,8 +7,7 @@
 #include <time.h>
 
 #include "broker.h"
-
-enum { PATIENCE_S = 30 };
+#include "patience.h"
 
 struct decider_rig_mail {
     struct decider_rig_mail *next;
@@ -118,7 +117,7 @@ static struct decider_rig_mail *take(struct decider_rig *rig)
 {
     struct timespec deadline;
     clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += PATIENCE_S;
+    deadline.tv_sec += PATIENCE_MS / 1000;
     pthread_mutex_lock(&rig->mutex);
     int result = 0;
     while (rig->first == NULL && result == 0) result = pthread_cond_timedwait(&rig->arrived, &rig->mutex, &deadline);
@@ -126,7 +125,7 @@ static struct decider_rig_mail *take(struct decider_rig *rig)
     if (mail != NULL) rig->first = mail->next;
     if (rig->first == NULL) rig->last = &rig->first;
     pthread_mutex_unlock(&rig->mutex);
-    ck_assert_msg(mail != NULL, "the decider did not answer within %d s", PATIENCE_S);
+    ck_assert_msg(mail != NULL, "the decider did not answer within %d s", PATIENCE_MS / 1000);
     return mail;
 }
 

@@ -13,10 +13,12 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "patience.h"
+
 int http_connect(const char *url)
 {
     struct sockaddr_in address = { .sin_family = AF_INET };
-    const struct timeval patience = { .tv_sec = 60 };
+    const struct timeval patience = { .tv_sec = PATIENCE_MS / 1000 };
     char host[64];
     int port;
     ck_assert_int_eq(sscanf(strstr(url, "://") + 3, "%63[0-9.]:%d", host, &port), 2);

@@ -88,7 +88,7 @@ struct weir_error local_job_run(weir_graph *graph, struct weir_job_status *statu
 {
     struct weir_error outcome;
     weir_job *job = local_job_create(graph);
-    ck_assert_msg(weir_job_wait(job, 60000, &outcome), "the job does not end; its log:\n%s", local_job.log);
+    ck_assert_msg(weir_job_wait(job, PATIENCE_MS, &outcome), "the job does not end; its log:\n%s", local_job.log);
     if (status != NULL) {
         status->size = sizeof *status;
         weir_job_status(job, status);
@@ -123,6 +123,31 @@ void local_job_await_running(weir_job *job)
 void local_job_await_records(weir_job *job, uint64_t records)
 {
     while (local_job_status(job).records_in < records) wait_a_little(job);
+}
+
+/* The state is behind the name, which stands in brackets. */
+static bool thread_sleeps(const char *id)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/self/task/%.20s/stat", id);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return true; /* it has ended */
+    const size_t size = fread(text, 1, sizeof text - 1, file);
+    (void)fclose(file);
+    text[size] = '\0';
+    const char *state = strrchr(text, ')');
+    return state == NULL || state[1] == '\0' || state[2] == 'S' || atoi(id) == gettid();
+}
+
+bool local_job_sleeps(void)
+{
+    bool sleeps = true;
+    DIR *directory = opendir("/proc/self/task");
+    ck_assert_ptr_nonnull(directory);
+    for (struct dirent *entry; sleeps && (entry = readdir(directory)) != NULL;)
+        if (entry->d_name[0] != '.') sleeps = thread_sleeps(entry->d_name);
+    closedir(directory);
+    return sleeps;
 }
 
 int local_job_count_files(const char *prefix)

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "harness/patience.h"
 #include "weir/weir.h"
 
 struct local_job {
@@ -34,6 +35,9 @@ struct weir_job_status local_job_status(weir_job *job);
 /* Until it runs, or its tasks have read so many records. It must not end before. */
 void local_job_await_running(weir_job *job);
 void local_job_await_records(weir_job *job, uint64_t records);
+/* Does no thread of this process but the caller's want to run? What stands still does not wait for its turn on a busy machine,
+ * then. */
+bool local_job_sleeps(void);
 /* In the job's folder, whose names begin so: "base-", "log-". */
 int local_job_count_files(const char *prefix);
 void local_job_expect_ok(const struct weir_error *outcome);

@@ -25,6 +25,19 @@ int64_t process_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int64_t process_bar_ms(int64_t quiet_ms)
+{
+    double average = 0;
+    int running = 0;
+    FILE *file = fopen("/proc/loadavg", "re");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fscanf(file, "%lf %*f %*f %d", &average, &running), 2);
+    (void)fclose(file);
+    const double waiting = average > running ? average : running;
+    const double processors = (double)sysconf(_SC_NPROCESSORS_ONLN);
+    return waiting > processors ? (int64_t)((double)quiet_ms * waiting / processors) : quiet_ms;
+}
+
 /* ---- The folder ----------------------------------------------------------------------------------------------------- */
 
 static char folder[400];
@@ -251,7 +264,7 @@ int process_wait_ms(struct process *process, int64_t deadline_ms)
     return process->status;
 }
 
-int process_wait(struct process *process) { return process_wait_ms(process, PROCESS_DEADLINE_MS); }
+int process_wait(struct process *process) { return process_wait_ms(process, PATIENCE_MS); }
 
 void process_expect_end(struct process *process, int status, const char *text)
 {
@@ -289,7 +302,7 @@ bool process_log_has(const struct process *process, const char *text)
 
 void process_await_log(struct process *process, const char *text)
 {
-    const int64_t deadline = process_now_ms() + PROCESS_DEADLINE_MS;
+    const int64_t deadline = process_now_ms() + PATIENCE_MS;
     while (!process_log_has(process, text)) {
         const bool ended = process_has_ended(process);
         if (ended && process_log_has(process, text)) return;

@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { PROCESS_DEADLINE_MS = 60000 };
+#include "patience.h"
 
 struct process {
     pid_t pid;
@@ -83,6 +83,9 @@ struct process_resources {
 struct process_resources process_look(const struct process *process);
 
 int64_t process_now_ms(void); /* monotonic */
+/* What a bar of so many milliseconds, which is for a machine of one's own, amounts to on this one now: as many times more as
+ * there are more threads that want to run than processors. Look once it is over: the load may have come meanwhile. */
+int64_t process_bar_ms(int64_t quiet_ms);
 
 /* Waits until `condition` holds. For conditions that no process tells. */
 #define PROCESS_AWAIT(condition, deadline_ms)                                                                          \

@@ -13,6 +13,7 @@
 
 #include "base/buffer.h"
 #include "base/vec.h"
+#include "harness/patience.h"
 
 /* Kafka's protocol guide, "Api Keys". */
 enum api {
@@ -35,7 +36,6 @@ enum api {
 };
 
 enum {
-    TIMEOUT_MS = 10000,
     OPERATION_NOT_ATTEMPTED = 55, /* another partition of the request was refused */
     BATCH_HEAD_BYTES = 61,
     BATCH_TRANSACTIONAL = 0x10,
@@ -285,7 +285,7 @@ static bool is_known(struct raw_client *client, const char *topic, int32_t parti
 
 static void await_known(struct raw_client *client, const char *topic, int32_t partitions)
 {
-    const int64_t until_ms = now_ms() + TIMEOUT_MS;
+    const int64_t until_ms = now_ms() + PATIENCE_MS;
     while (!is_known(client, topic, partitions)) {
         errno = ETIMEDOUT;
         require(now_ms() < until_ms, topic);
@@ -317,7 +317,7 @@ int raw_client_create_topic(struct raw_client *client, const char *topic, int32_
         put_text(client, "cleanup.policy");
         put_text(client, "compact");
     }
-    put_i32(&client->out, TIMEOUT_MS);
+    put_i32(&client->out, PATIENCE_MS);
     put_i8(&client->out, 0);
     return change_topic(client, topic, partitions);
 }
@@ -327,7 +327,7 @@ int raw_client_delete_topic(struct raw_client *client, const char *topic)
     begin(client, API_DELETE_TOPICS, 3, false);
     put_count(client, 1);
     put_text(client, topic);
-    put_i32(&client->out, TIMEOUT_MS);
+    put_i32(&client->out, PATIENCE_MS);
     return change_topic(client, topic, 0);
 }
 
@@ -358,7 +358,7 @@ int raw_client_delete_records(struct raw_client *client, const struct model_plac
     begin(client, API_DELETE_RECORDS, 1, false);
     put_place(client, place);
     put_i64(&client->out, before);
-    put_i32(&client->out, TIMEOUT_MS);
+    put_i32(&client->out, PATIENCE_MS);
     call(client);
     get_place(client);
     (void)get_i64(&client->answer);
@@ -543,7 +543,7 @@ int raw_client_produce(struct raw_client *client, const char *transactional_id, 
     begin(client, API_PRODUCE, 10, true);
     put_text(client, transactional_id);
     put_i16(&client->out, -1);
-    put_i32(&client->out, TIMEOUT_MS);
+    put_i32(&client->out, PATIENCE_MS);
     put_place(client, place);
     buffer_varint(&client->out, batch.size + 1);
     buffer_put(&client->out, batch.data, batch.size);

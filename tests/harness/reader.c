@@ -5,8 +5,6 @@
 #include "broker.h"
 #include "process.h"
 
-enum { DEADLINE_MS = 30000 };
-
 static void set(rd_kafka_conf_t *conf, const char *name, const char *value)
 {
     char text[256];
@@ -41,7 +39,7 @@ int64_t reader_end(rd_kafka_t *reader, const char *topic, int partition)
 {
     int64_t low, high;
     const rd_kafka_resp_err_t code =
-        rd_kafka_query_watermark_offsets(reader, topic, partition, &low, &high, DEADLINE_MS);
+        rd_kafka_query_watermark_offsets(reader, topic, partition, &low, &high, PATIENCE_MS);
     ck_assert_msg(code == RD_KAFKA_RESP_ERR_NO_ERROR, "%s/%d: %s", topic, partition, rd_kafka_err2str(code));
     return high;
 }
@@ -73,7 +71,7 @@ static bool take_message(rd_kafka_topic_partition_list_t *list, const rd_kafka_m
 void reader_to_end(rd_kafka_t *reader, rd_kafka_topic_partition_list_t *list,
                    void (*take)(void *user, const rd_kafka_message_t *message), void *user)
 {
-    const int64_t deadline = process_now_ms() + DEADLINE_MS;
+    const int64_t deadline = process_now_ms() + PATIENCE_MS;
     int left = list->cnt;
     for (int i = 0; i < list->cnt; i++) list->elems[i].opaque = NULL;
     ck_assert_int_eq(rd_kafka_assign(reader, list), RD_KAFKA_RESP_ERR_NO_ERROR);

@@ -48,13 +48,13 @@ void sequences_await_commits(struct sequences *sequences, struct process *proces
 {
     checker_follow(sequences->checker);
     const int64_t wanted = checker_numbers(sequences->checker).commits + count;
-    PROCESS_AWAIT(has_commits(sequences, process, wanted), 60000);
+    PROCESS_AWAIT(has_commits(sequences, process, wanted), PATIENCE_MS);
 }
 
 void sequences_finish(struct sequences *sequences, struct process *process)
 {
     loader_stop(&sequences->loader);
-    PROCESS_AWAIT(checker_is_caught_up(sequences->checker), 60000);
+    PROCESS_AWAIT(checker_is_caught_up(sequences->checker), PATIENCE_MS);
     process_stop(process);
     checker_settle(sequences->checker);
     checker_ledger(sequences->checker);

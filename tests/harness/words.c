@@ -134,7 +134,7 @@ int words_count(const char *topic, int partitions)
 
 void words_await(const char *topic, int partitions, const char *expected)
 {
-    const int64_t deadline = process_now_ms() + PROCESS_DEADLINE_MS;
+    const int64_t deadline = process_now_ms() + PATIENCE_MS;
     for (;;) {
         const char *found = words_read(topic, partitions);
         if (strcmp(found, expected) == 0) return;

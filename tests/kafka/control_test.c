@@ -28,7 +28,7 @@ static void hear(void *user, const char *key, const char *value)
 
 static enum weir_code ask(const struct words_job *job, const char *request)
 {
-    return weir_control_ask(job->job, request, PROCESS_DEADLINE_MS, hear, NULL, &error);
+    return weir_control_ask(job->job, request, PATIENCE_MS, hear, NULL, &error);
 }
 
 static void expect_answer(const struct words_job *job, const char *request)
@@ -239,7 +239,7 @@ static void hear_from(int manager, const char *text)
     char message[1024] = "";
     while (strstr(message, text) == NULL) {
         struct pollfd descriptor = { .fd = manager, .events = POLLIN };
-        ck_assert_msg(poll(&descriptor, 1, PROCESS_DEADLINE_MS) == 1, "nobody says %s; the last word was %s", text, message);
+        ck_assert_msg(poll(&descriptor, 1, PATIENCE_MS) == 1, "nobody says %s; the last word was %s", text, message);
         const ssize_t size = recv(manager, message, sizeof message - 1, 0);
         message[size < 0 ? 0 : size] = '\0';
     }
@@ -308,7 +308,6 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_set_timeout(tests, 240);
     tcase_add_checked_fixture(tests, begin, end);
     tcase_add_test(tests, a_job_is_rescaled_while_it_runs);
     tcase_add_test(tests, a_parallelism_that_cannot_be_leaves_the_job_as_it_is);

@@ -160,7 +160,7 @@ static void allow_only(rd_kafka_ResourceType_t type, const char *name, rd_kafka_
 /* A rule counts a moment after it was made. */
 static const char *validate_until(struct words_job *job, int status, const char *finding)
 {
-    const int64_t deadline = process_now_ms() + PROCESS_DEADLINE_MS;
+    const int64_t deadline = process_now_ms() + PATIENCE_MS;
     for (;;) {
         struct process process;
         process_start_job(&process, &job->options, "--validate", "-o", "json", NULL);
@@ -207,7 +207,6 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_set_timeout(tests, 120);
     tcase_add_test(tests, a_job_that_can_run_is_valid_and_untouched);
     tcase_add_test(tests, everything_that_is_wrong_is_told_at_once);
     tcase_add_test(tests, an_output_that_the_job_makes_is_not_missed);

@@ -41,7 +41,7 @@ START_TEST(a_job_stays_while_the_broker_is_away_and_goes_on_within_10_s)
     const int64_t back_ms = process_now_ms();
     sequences_await_commits(&sequences, &process, 2);
     (void)printf("went on %d ms after the broker\n", (int)(process_now_ms() - back_ms));
-    ck_assert_int_lt(process_now_ms() - back_ms, 10000);
+    ck_assert_int_lt(process_now_ms() - back_ms, process_bar_ms(10000));
     words_await(job.output, 1, "a=1");
     process_stop(&waiting);
     checker_log(&waiting, nothing);
@@ -93,7 +93,7 @@ START_TEST(a_job_survives_a_network_that_was_cut)
     struct sequences sequences;
     struct process process;
     sequences_start(&sequences, 2, 500);
-    sequences_set(&sequences, "-X", "kafka.producer.transaction.timeout.ms=1500");
+    sequences_set(&sequences, "-X", "kafka.producer.transaction.timeout.ms=4000");
     sequences.options.brokers = proxy_address();
     process_start_job(&process, &sequences.options, NULL);
     process_await_running(&process);
@@ -103,12 +103,12 @@ START_TEST(a_job_survives_a_network_that_was_cut)
         const double used = processor_seconds(&process);
         proxy_cut(cuts[i][0], cuts[i][1]);
         const int64_t cut_ms = process_now_ms();
-        PROCESS_AWAIT(process_now_ms() > cut_ms + 2500, 5000); /* the fault itself */
-        const double busy = processor_seconds(&process) - used;
+        PROCESS_AWAIT(process_now_ms() > cut_ms + 5000, PATIENCE_MS); /* the fault itself */
+        const double busy = processor_seconds(&process) - used, seconds = (double)(process_now_ms() - cut_ms) / 1000;
         const struct process_resources after = process_look(&process);
         proxy_cut(false, false);
         ck_assert(!process_has_ended(&process));
-        ck_assert_msg(busy < 1.0, "%.2f s of processor time in 2.5 s without a network", busy);
+        ck_assert_msg(busy < 0.4 * seconds, "%.2f s of processor time in %.2f s without a network", busy, seconds);
         ck_assert_int_lt(after.resident_kib, before.resident_kib + 64 * 1024);
     }
     sequences_await_commits(&sequences, &process, 10);

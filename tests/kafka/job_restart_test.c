@@ -25,7 +25,7 @@ static struct position get_position(const char *group, const char *topic)
     rd_kafka_t *handle = reader_open(group, "read_uncommitted");
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, topic, 0);
-    ck_assert_int_eq(rd_kafka_committed(handle, list, 30000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    ck_assert_int_eq(rd_kafka_committed(handle, list, PATIENCE_MS), RD_KAFKA_RESP_ERR_NO_ERROR);
     const rd_kafka_topic_partition_t *partition = &list->elems[0];
     position.offset = partition->offset;
     ck_assert_uint_lt(partition->metadata_size, sizeof position.metadata);
@@ -55,7 +55,7 @@ static void delete_group(const char *group)
     rd_kafka_queue_t *queue = rd_kafka_queue_new(handle);
     rd_kafka_DeleteGroup_t *gone = rd_kafka_DeleteGroup_new(group);
     rd_kafka_DeleteGroups(handle, &gone, 1, NULL, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 30000);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, PATIENCE_MS);
     ck_assert_ptr_nonnull(event);
     size_t count;
     const rd_kafka_group_result_t **results =
@@ -248,7 +248,7 @@ START_TEST(a_job_that_is_rescaled_does_not_begin_afresh_again)
     words_set(&job, "--fresh", NULL);
     words_put(job.input, 0, "a a");
     words_start_until(&job, &process, "a=2");
-    ck_assert_msg(weir_control_ask(job.job, "rescale 2", PROCESS_DEADLINE_MS, NULL, NULL, &error) == WEIR_OK, "%s",
+    ck_assert_msg(weir_control_ask(job.job, "rescale 2", PATIENCE_MS, NULL, NULL, &error) == WEIR_OK, "%s",
                   error.text);
     words_put(job.input, 0, "a");
     words_await(job.output, 1, "a=3");

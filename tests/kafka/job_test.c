@@ -20,7 +20,7 @@ START_TEST(sigterm_commits_what_was_read_and_exits_0)
     words_set(&job, "--emit", "each");
     words_start(&job, &process);
     words_put_many(job.input, 0, "a", 500);
-    PROCESS_AWAIT(words_count(job.output, 1) > 0, 30000);
+    PROCESS_AWAIT(words_count(job.output, 1) > 0, PATIENCE_MS);
     process_signal(&process, SIGTERM);
     process_expect_end(&process, 0, "stopping");
     /* Visible at once: what readers see is what the group's offset says. */
@@ -224,7 +224,7 @@ START_TEST(control_records_at_the_end_of_a_topic_are_passed)
     put_transaction(producer, job.input, "a b", true);
     words_await(job.output, 1, "a=2 b=1");
     /* Nothing but control records behind: the offset that is committed passes them too, so that there is no lag. */
-    PROCESS_AWAIT(broker_group_offset(job.job, job.input, 0) == broker_end(job.input, 0, true), 30000);
+    PROCESS_AWAIT(broker_group_offset(job.job, job.input, 0) == broker_end(job.input, 0, true), PATIENCE_MS);
     process_stop(&process);
     words_expect_all_committed(&job);
     broker_producer_close(producer);

@@ -41,7 +41,7 @@ static const char *stop_with_savepoint(const char *expected)
     local_job_await_running(job);
     words_await(output, 1, expected);
     ck_assert_msg(weir_job_savepoint(job, savepoints, true, &error) == WEIR_OK, "%s", error.text);
-    ck_assert(weir_job_wait(job, 60000, &outcome));
+    ck_assert(weir_job_wait(job, PATIENCE_MS, &outcome));
     local_job_expect_ok(&outcome);
     status.size = sizeof status;
     weir_job_savepoint_status(job, &status);
@@ -367,7 +367,6 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, begin, end);
-    tcase_set_timeout(tests, 120);
     tcase_add_test(tests, the_same_history_goes_on_in_another_directory);
     tcase_add_test(tests, the_directory_that_was_left_is_not_gone_on_in);
     tcase_add_test(tests, a_history_that_went_on_is_not_thrown_back);

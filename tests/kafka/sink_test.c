@@ -8,6 +8,7 @@
 
 #include "harness/broker.h"
 #include "harness/decider_rig.h"
+#include "harness/patience.h"
 #include "harness/unit.h"
 #include "partitioner.h"
 
@@ -149,7 +150,7 @@ static rd_kafka_message_t *read_first(const char *topic)
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
     rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, topic, NULL);
     ck_assert_int_eq(rd_kafka_consume_start(rkt, 0, 0), 0);
-    rd_kafka_message_t *message = rd_kafka_consume(rkt, 0, 20000);
+    rd_kafka_message_t *message = rd_kafka_consume(rkt, 0, PATIENCE_MS);
     ck_assert_ptr_nonnull(message);
     return message; /* and its handle, until the fact's process ends */
 }

@@ -97,7 +97,7 @@ END_TEST
 START_TEST(the_log_has_no_secret_at_any_level)
 {
     for (size_t i = 0; i < place_count; i += 3) { /* each waits for a while */
-        const int status = quiet("%s timeout 20 " WORD_COUNT " --checkpoint-dir '%s' --bounded %s -X log.level=debug -X "
+        const int status = quiet("%s timeout 120 " WORD_COUNT " --checkpoint-dir '%s' --bounded %s -X log.level=debug -X "
                                  "kafka.debug=all -X connect.patience=200ms -X kafka.security.protocol=SASL_PLAINTEXT "
                                  "-X kafka.sasl.username=me -X log.format=json 2>&1",
                                  places[i].environment, process_folder(), places[i].arguments);
@@ -156,7 +156,6 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_set_timeout(tests, 120);
     tcase_add_checked_fixture(tests, begin, NULL);
     tcase_add_test(tests, configuration_that_is_shown_has_no_secret);
     tcase_add_test(tests, the_log_has_no_secret_at_any_level);

@@ -154,7 +154,6 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, list_has_the_last_three_readings);
     tcase_add_test(tests, map_has_the_page_that_was_seen_most_often);
     tcase_add_test(tests, reducing_has_the_highest_temperature);

@@ -375,7 +375,6 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, a_module_runs);
     tcase_add_test(tests, a_module_goes_on_where_it_stood);
     tcase_add_test(tests, a_module_has_options_of_its_own);

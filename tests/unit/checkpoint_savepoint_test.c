@@ -317,7 +317,6 @@ static void add(TCase *tests)
 {
     seed = unit_seed();
     tcase_add_checked_fixture(tests, set_up, tear_down);
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, holds_what_the_checkpoint_needs_and_no_more);
     tcase_add_test(tests, a_step_copies_no_more_than_it_was_told);
     tcase_add_test(tests, every_failure_is_an_error_and_leaves_no_savepoint);

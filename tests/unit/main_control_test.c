@@ -19,8 +19,6 @@
 #include "weir/generator.h"
 #include "weir/print.h"
 
-enum { PATIENCE_MS = 60000 };
-
 static char folder[] = "/tmp/weir-control-XXXXXX", path[CONTROL_PATH_MAX];
 static FILE *sunk;
 static struct weir_error error;
@@ -404,7 +402,6 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, begin_test, end_test);
-    tcase_set_timeout(tests, 120);
     tcase_add_test(tests, a_job_says_who_it_is);
     tcase_add_test(tests, a_job_is_found_by_its_checkpoints);
     tcase_add_test(tests, a_checkpoint_is_committed_when_it_is_answered);

@@ -335,7 +335,7 @@ START_TEST(what_is_begun_fits_its_schema)
     expect_begun("POST", "/v1/jobs/test/rescale", "/v1/jobs/{job}/rescale", "{\"parallelism\":2}", 501);
     expect_begun("POST", "/v1/jobs/test/stop", "/v1/jobs/{job}/stop", "{}", 202);
     expect_begun("PATCH", "/v1/jobs/test?mode=cancel", "/v1/jobs/{job}", NULL, 202);
-    ck_assert(weir_job_wait(job, 60000, &outcome));
+    ck_assert(weir_job_wait(job, PATIENCE_MS, &outcome));
 }
 END_TEST
 

@@ -291,7 +291,6 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, begin, end);
-    tcase_set_timeout(tests, 120);
     tcase_add_test(tests, https_answers_and_http_does_not);
     tcase_add_test(tests, without_a_certificate_only_probes_and_the_page_are_open);
     tcase_add_test(tests, a_certificate_lets_read_and_the_token_write);

@@ -152,7 +152,7 @@ static void take_savepoint(void)
     for (int i = 0; i < LIVES_MAX && savepoint.state != WEIR_SAVEPOINT_DONE; i++) {
         weir_job *job = local_job_create(keeping()); /* nothing is left to do, so it may have ended before it is asked */
         (void)weir_job_savepoint(job, local_job.directory, false, &error);
-        ck_assert(weir_job_wait(job, 60000, NULL));
+        ck_assert(weir_job_wait(job, PATIENCE_MS, NULL));
         weir_job_savepoint_status(job, &savepoint);
         weir_job_destroy(job);
     }
@@ -182,7 +182,7 @@ START_TEST(what_a_founding_has_dealt_out_needs_no_other_commit)
     weir_job *job = local_job_create(keeping());
     local_job_await_running(job);
     weir_job_cancel(job);
-    ck_assert(weir_job_wait(job, 60000, &outcome));
+    ck_assert(weir_job_wait(job, PATIENCE_MS, &outcome));
     ck_assert_uint_eq(local_job_status(job).epoch_committed, 0);
     weir_job_destroy(job);
     lives--;
@@ -318,7 +318,6 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, begin, local_job_end);
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, lists_are_dealt_out_evenly_and_unions_shown_to_all);
     tcase_add_test(tests, lists_are_dealt_out_from_bases_too);
     tcase_add_test(tests, lists_are_dealt_out_from_savepoints_too);

@@ -134,7 +134,6 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, begin, end);
-    tcase_set_timeout(tests, 120);
     tcase_add_test(tests, a_job_in_memory_survives_failures_and_says_what_it_is);
     tcase_add_test(tests, a_job_in_memory_goes_on_in_the_same_process);
     tcase_add_test(tests, a_job_in_memory_may_have_its_state_on_disk);

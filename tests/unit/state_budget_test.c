@@ -112,7 +112,6 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, begin, local_job_end);
-    tcase_set_timeout(tests, 100);
     tcase_add_test(tests, memory_keeps_its_budget_in_every_life);
 }
 

@@ -136,7 +136,6 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, begin, local_job_end);
-    tcase_set_timeout(tests, 100);
     tcase_add_loop_test(tests, one_call_that_fails_costs_no_count, 0, BACKENDS * FAULTS);
     tcase_add_loop_test(tests, a_disk_that_stays_full_ends_the_job_by_name_and_room_is_enough_to_go_on, 0, BACKENDS + 1);
     tcase_add_test(tests, what_rocksdb_cannot_write_ends_in_a_restore);
