@@ -5,6 +5,8 @@
 #include "weir/generator.h"
 #include "weir/print.h"
 
+enum { NUMBERS = 200000 };
+
 static FILE *sunk; /* what the job prints */
 
 static struct weir_bytes key_of(weir_task *task, const struct weir_record *record)
@@ -89,7 +91,7 @@ START_TEST(a_stop_fulfils_what_was_asked_for)
     local_job_await_running(job);
     const uint64_t ticket = weir_job_checkpoint(job);
     weir_job_stop(job);
-    ck_assert(weir_job_wait(job, 60000, &outcome));
+    ck_assert(weir_job_wait(job, PATIENCE_MS, &outcome));
     local_job_expect_ok(&outcome);
     ck_assert_uint_ge(local_job_status(job).checkpoints_done, ticket);
     weir_job_destroy(job);
@@ -99,29 +101,28 @@ END_TEST
 START_TEST(a_cancelled_job_goes_on_from_its_last_commit)
 {
     struct weir_error outcome;
-    weir_job *job = local_job_create(graph_of(20000, 10000));
+    weir_job *job = local_job_create(graph_of(NUMBERS, 10000));
     local_job_await_records(job, 1);
     wait_done(job, weir_job_checkpoint(job));
     local_job_await_records(job, local_job_status(job).records_in + 1);
     weir_job_cancel(job);
-    ck_assert(weir_job_wait(job, 60000, &outcome));
+    ck_assert(weir_job_wait(job, PATIENCE_MS, &outcome));
     local_job_expect_ok(&outcome);
-    ck_assert_uint_lt(local_job_status(job).records_out, 20000); /* only what was committed counts */
+    ck_assert_uint_lt(local_job_status(job).records_out, NUMBERS); /* only what was committed counts */
     weir_job_destroy(job);
 
     local_job_set("start.bounded", "true");
     struct weir_job_status rest;
-    outcome = local_job_run(graph_of(20000, 0), &rest);
+    outcome = local_job_run(graph_of(NUMBERS, 0), &rest);
     local_job_expect_ok(&outcome);
     ck_assert_uint_gt(rest.records_in, 0);
-    ck_assert_uint_lt(rest.records_in, 20000);
+    ck_assert_uint_lt(rest.records_in, NUMBERS);
 }
 END_TEST
 
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, begin, end);
-    tcase_set_timeout(tests, 120);
     tcase_add_test(tests, a_checkpoint_is_taken_at_once_when_asked_for);
     tcase_add_test(tests, a_checkpoint_is_taken_of_a_job_at_rest);
     tcase_add_test(tests, a_checkpoint_that_is_asked_for_before_the_job_runs_is_taken_later);

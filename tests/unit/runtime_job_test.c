@@ -207,7 +207,7 @@ static void expect_whole(struct store *store, const struct weir_frame_name *name
     buffer_deinit(&bytes);
 }
 
-/* Of the only split of the only source, in the newest checkpoint. */
+/* Of the split of the only source that is read furthest, in the newest checkpoint. */
 static uint64_t committed_position(void)
 {
     struct weir_frame_name newest;
@@ -216,7 +216,9 @@ static uint64_t committed_position(void)
     struct store *store = open_store();
     ck_assert_uint_eq(find_frames(&newest, 1), 1);
     const struct manifest manifest = read_manifest(store, &newest, &bytes, &arena);
-    const int64_t position = manifest.sources[0].splits.items[0].position;
+    int64_t position = 0;
+    for (size_t i = 0; i < manifest.sources[0].splits.count; i++)
+        if (manifest.sources[0].splits.items[i].position > position) position = manifest.sources[0].splits.items[i].position;
     arena_deinit(&arena);
     buffer_deinit(&bytes);
     store_close(store);
@@ -267,7 +269,7 @@ START_TEST(goes_on_where_it_stood_with_another_parallelism)
         /* Small limits, so that bases are written and the log is cut. */
         local_job_set("state.base.min-log-size", "64kb");
         local_job_set("state.log.segment-size", "128kb");
-        weir_job *job = local_job_create(count_graph(200000, run == 3 ? 0 : 40000, WEIR_EMIT_ON_COMMIT));
+        weir_job *job = local_job_create(count_graph(400000, run == 3 ? 0 : 10000, WEIR_EMIT_ON_COMMIT));
         if (run < 3) {
             struct weir_job_status status = { .size = sizeof(status) };
             do { /* until it has committed something in this life */
@@ -275,15 +277,15 @@ START_TEST(goes_on_where_it_stood_with_another_parallelism)
                 weir_job_status(job, &status);
             } while (status.epochs < 10);
             if (run == 1) weir_job_stop(job); /* else it is destroyed where it stands */
-            if (run == 1) ck_assert(weir_job_wait(job, 60000, &outcome));
+            if (run == 1) ck_assert(weir_job_wait(job, PATIENCE_MS, &outcome));
         } else {
-            ck_assert_msg(weir_job_wait(job, 60000, &outcome), "the job does not end; its log:\n%s", local_job.log);
+            ck_assert_msg(weir_job_wait(job, PATIENCE_MS, &outcome), "the job does not end; its log:\n%s", local_job.log);
             local_job_expect_ok(&outcome);
         }
         weir_job_destroy(job);
         had_parts |= count_parts(run + 1) > 0;
     }
-    expect_counts(200000);
+    expect_counts(400000);
     if (_i == 1) ck_assert(had_parts);
 }
 END_TEST
@@ -384,24 +386,45 @@ START_TEST(broadcasts_to_every_subtask)
 }
 END_TEST
 
+/* A life of at least so many commits, however slow the machine is. Answers a number of records that is above all that was
+ * read. */
+static uint64_t run_for_commits(uint64_t commits)
+{
+    struct weir_error outcome;
+    struct weir_job_status status = { .size = sizeof(status) };
+    local_job_set("execution.checkpointing.interval", "20ms");
+    weir_job *job = local_job_create(count_graph(UINT64_C(1) << 40, 10000, WEIR_EMIT_ON_COMMIT));
+    for (; status.epochs < commits; weir_job_status(job, &status))
+        ck_assert_msg(!weir_job_wait(job, 5, &outcome), "ended: %s", outcome.text);
+    weir_job_stop(job);
+    ck_assert(weir_job_wait(job, PATIENCE_MS, &outcome));
+    weir_job_destroy(job);
+    local_job_expect_ok(&outcome);
+    return 5 * (committed_position() + 1000);
+}
+
 /* Lives of many commits, each with another base, and of one: what the last three need is there after each. */
 START_TEST(retained_checkpoints_survive_restarts)
 {
+    uint64_t count = 0;
     local_job_set("execution.checkpointing.num-retained", "3");
     local_job_set("state.recovery.max-frames", "1");
     local_job_set("state.log.segment-size", "64kb");
     for (uint64_t life = 1; life <= 6; life++) {
-        local_job_set("execution.checkpointing.interval", life % 2 == 1 ? "20ms" : "1h");
-        const struct weir_error outcome =
-            local_job_run(count_graph(life * 5000, life % 2 == 1 ? 50000 : 0, WEIR_EMIT_ON_COMMIT), NULL);
-        local_job_expect_ok(&outcome);
+        if (life % 2 == 1) {
+            count = run_for_commits(6);
+        } else {
+            local_job_set("execution.checkpointing.interval", "1h");
+            const struct weir_error outcome = local_job_run(count_graph(count, 0, WEIR_EMIT_ON_COMMIT), NULL);
+            local_job_expect_ok(&outcome);
+        }
         struct weir_frame_name frames[3];
         ck_assert_uint_eq(find_frames(frames, 3), 3);
         struct store *store = open_store();
         for (size_t i = 0; i < 3; i++) expect_whole(store, &frames[i]);
         store_close(store);
     }
-    expect_counts(30000);
+    expect_counts(count);
 }
 END_TEST
 
@@ -537,7 +560,7 @@ START_TEST(a_complete_job_that_was_stopped_with_nothing_new_stays_complete)
     weir_job *job = local_job_create(end_graph(2000, 1));
     while (!status.running && !weir_job_wait(job, 1, &outcome)) weir_job_status(job, &status);
     weir_job_stop(job);
-    ck_assert(weir_job_wait(job, 60000, &outcome));
+    ck_assert(weir_job_wait(job, PATIENCE_MS, &outcome));
     weir_job_status(job, &status);
     weir_job_destroy(job);
     local_job_expect_ok(&outcome);
@@ -554,7 +577,7 @@ static weir_graph *two_ends_graph(uint64_t per_second)
 {
     weir_graph *graph = weir_graph_create();
     struct weir_stream few = weir_generator(graph, .name = "few", .count = 10);
-    struct weir_stream many = weir_generator(graph, .name = "many", .count = 20000, .per_second = per_second);
+    struct weir_stream many = weir_generator(graph, .name = "many", .count = 200000, .per_second = per_second);
     weir_print(weir_union(weir_process(few, .name = "end of few", .process = nothing, .finish = say_the_end),
                           weir_process(many, .name = "end of many", .process = nothing, .finish = say_the_end)),
                .name = "out", .line = take_number, .parallelism = 1);
@@ -567,13 +590,13 @@ START_TEST(the_last_words_of_all_tasks_are_committed_together)
     for (int life = 0; life < 4; life++) {
         struct weir_error outcome;
         struct weir_job_status status = { .size = sizeof(status) };
-        weir_job *job = local_job_create(two_ends_graph(life < 3 ? 20000 : 0));
+        weir_job *job = local_job_create(two_ends_graph(life < 3 ? 10000 : 0));
         while (life < 3 && status.epochs < 5) {
             ck_assert_msg(!weir_job_wait(job, 2, &outcome), "ended: %s", outcome.text);
             weir_job_status(job, &status);
         }
         if (life == 1) weir_job_stop(job); /* else it is destroyed where it stands */
-        if (life % 2 == 1) ck_assert(weir_job_wait(job, 60000, &outcome));
+        if (life % 2 == 1) ck_assert(weir_job_wait(job, PATIENCE_MS, &outcome));
         weir_job_destroy(job);
         ck_assert_uint_eq(world.lines, life < 3 ? 0 : _i == 1 ? 6 : 2);
     }
@@ -584,13 +607,13 @@ START_TEST(a_job_that_was_stopped_is_not_complete)
 {
     struct weir_error outcome;
     struct weir_job_status status = { .size = sizeof(status) };
-    weir_job *job = local_job_create(end_graph(100000, 100000));
+    weir_job *job = local_job_create(end_graph(1000000, 20000));
     do {
         ck_assert_msg(!weir_job_wait(job, 2, &outcome), "ended: %s", outcome.text);
         weir_job_status(job, &status);
     } while (status.epochs < 3);
     weir_job_stop(job);
-    ck_assert(weir_job_wait(job, 60000, &outcome));
+    ck_assert(weir_job_wait(job, PATIENCE_MS, &outcome));
     weir_job_destroy(job);
     local_job_expect_ok(&outcome);
     ck_assert_uint_eq(world.lines, 0);
@@ -722,7 +745,7 @@ START_TEST(a_complete_job_that_is_stopped_before_its_tasks_end_stays_complete)
         if (start == 1) weir_job_stop(job);
         while (!atomic_load(&has_prepared)) usleep(1000);
         atomic_store(&may_open, true);
-        ck_assert(weir_job_wait(job, 60000, &outcome));
+        ck_assert(weir_job_wait(job, PATIENCE_MS, &outcome));
         weir_job_destroy(job);
         local_job_expect_ok(&outcome);
         ck_assert_uint_eq(world.lines, 1);
@@ -737,22 +760,18 @@ START_TEST(goes_back_to_a_retained_checkpoint_when_it_is_told_to)
     char epoch[24];
     struct weir_frame_name frames[3];
     local_job_set("execution.checkpointing.num-retained", "3");
-    local_job_set("execution.checkpointing.interval", "20ms");
-    struct weir_error outcome = local_job_run(count_graph(5000, 50000, WEIR_EMIT_ON_COMMIT), NULL);
-    local_job_expect_ok(&outcome);
+    const uint64_t count = run_for_commits(6);
     ck_assert_uint_eq(find_frames(frames, 3), 3);
     snprintf(epoch, sizeof(epoch), "%d", (int)frames[2].epoch); /* the last one may be the end alone */
     local_job_set("start.checkpoint", epoch);
     memset(&world, 0, sizeof(world)); /* what comes is lower again, and then as high */
-    outcome = local_job_run(count_graph(5000, 0, WEIR_EMIT_ON_COMMIT), NULL);
+    struct weir_error outcome = local_job_run(count_graph(count, 0, WEIR_EMIT_ON_COMMIT), NULL);
     local_job_expect_ok(&outcome);
     ck_assert_msg(strstr(local_job.log, "comes a second time") != NULL, "%s", local_job.log);
-    ck_assert_uint_gt(world.lines, 0);
-    for (int key = 0; key < KEYS; key++)
-        ck_assert(world.last[key] == 0 || world.last[key] == 5000 / KEYS + (key < 5000 % KEYS));
+    expect_counts(count);
 
     local_job_set("start.checkpoint", "100000");
-    outcome = local_job_run(count_graph(5000, 0, WEIR_EMIT_ON_COMMIT), NULL);
+    outcome = local_job_run(count_graph(count, 0, WEIR_EMIT_ON_COMMIT), NULL);
     ck_assert_int_ne(outcome.code, WEIR_OK);
     ck_assert_msg(strstr(outcome.text, "is not retained") != NULL, "%s", outcome.text);
 }
@@ -784,8 +803,13 @@ START_TEST(a_checkpoint_that_is_late_is_put_up_with_as_often_as_was_said)
     const struct weir_error outcome = local_job_run(graph, NULL);
     ck_assert_int_ne(outcome.code, WEIR_OK);
     ck_assert_msg(strstr(outcome.text, "was not committed within 100ms") != NULL, "%s", outcome.text);
+    /* Of the checkpoint that was too late in the end: a busy machine may have been late with another before. */
+    char reported[96];
     int waits = 0;
-    for (const char *at = local_job.log; (at = strstr(at, "waiting on")) != NULL; at++) waits++;
+    const char *late = strstr(outcome.text, "checkpoint ");
+    ck_assert_ptr_nonnull(late);
+    (void)snprintf(reported, sizeof(reported), "%.*s; waiting on", (int)strcspn(late, ";\n"), late);
+    for (const char *at = local_job.log; (at = strstr(at, reported)) != NULL; at++) waits++;
     ck_assert_int_eq(waits, _i == 0 ? 0 : 2);
 }
 END_TEST
@@ -802,7 +826,7 @@ static void cancel_in_mid_stream(void)
         weir_job_status(job, &status);
     } while (status.epochs < 3);
     weir_job_cancel(job);
-    ck_assert(weir_job_wait(job, 60000, &outcome));
+    ck_assert(weir_job_wait(job, PATIENCE_MS, &outcome));
     weir_job_destroy(job);
     local_job_expect_ok(&outcome);
 }
@@ -906,7 +930,6 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, local_job_end);
-    tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, counts_every_record_once_at_any_parallelism, 0, 3);
     tcase_add_test(tests, emits_each_change_in_order);
     tcase_add_loop_test(tests, goes_on_where_it_stood_with_another_parallelism, 0, 2);
