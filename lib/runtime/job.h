@@ -373,6 +373,8 @@ void job_history_flushed(struct weir_job *job);
 void job_history_committed(struct weir_job *job, uint64_t epoch);
 /* An attempt ends, whatever is under way. */
 void job_history_discarded(struct weir_job *job);
+/* The checkpoint that the attempt before closed as failed had been committed: it counts. */
+void job_history_overtaken(struct weir_job *job);
 void job_history_failed(struct weir_job *job, const struct weir_error *error);
 
 /* ---- job_environment.c ---------------------------------------------------------------------------------------------- */

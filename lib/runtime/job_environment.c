@@ -502,7 +502,10 @@ static void restore_done(struct work *work, void *user)
         return;
     }
     /* Decided, and a failure came before anybody was told. */
-    if (job_is_same_frame(&job->closing.name, &job->decision.frame)) job_count_commit(job);
+    if (job_is_same_frame(&job->closing.name, &job->decision.frame) && !job->closing.is_counted) {
+        job_count_commit(job);
+        job_history_overtaken(job);
+    }
     job->closing.is_counted = true;
     job->closing.name = job->decision.frame;
     job->closing.durable = true;

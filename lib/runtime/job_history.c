@@ -61,9 +61,9 @@ static void close_checkpoint(struct weir_job *job, enum weir_checkpoint_state st
     checkpoint->phase_us[WEIR_PHASE_FLUSH] = between(at->encoded, at->flushed);
     checkpoint->duration_us = between(at->barrier, now);
     checkpoint->state_bytes = state_bytes;
+    checkpoint->frame_bytes = at->durable == 0 ? 0 : job->closing.frame.size;
     if (state == WEIR_CHECKPOINT_COMPLETED) {
         checkpoint->phase_us[WEIR_PHASE_COMMIT] = between(at->commit_sent, now);
-        checkpoint->frame_bytes = job->closing.frame.size;
         checkpoint->records_out = job->closing.records_out;
     }
     (void)snprintf(checkpoint->failure, sizeof(checkpoint->failure), "%s", failure);
@@ -96,6 +96,18 @@ void job_history_discarded(struct weir_job *job)
     if (!job->moments.open) return;
     metrics_add(&job->metrics.checkpoints_failed, 1);
     close_checkpoint(job, WEIR_CHECKPOINT_FAILED, failure->text);
+}
+
+void job_history_overtaken(struct weir_job *job)
+{
+    if (job->history.checkpoint_count == 0) return;
+    struct weir_checkpoint *checkpoint = newest(job);
+    if (checkpoint->state != WEIR_CHECKPOINT_FAILED || checkpoint->epoch != job->closing.name.epoch) return;
+    pthread_mutex_lock(&job->status_mutex);
+    checkpoint->state = WEIR_CHECKPOINT_COMPLETED;
+    checkpoint->records_out = job->closing.records_out;
+    checkpoint->failure[0] = '\0';
+    pthread_mutex_unlock(&job->status_mutex);
 }
 
 void job_history_failed(struct weir_job *job, const struct weir_error *error)
