@@ -67,6 +67,7 @@ struct request {
     void (*clear)(struct request *request);
     enum request_kind kind; /* OTHER, unless whoever makes it says more */
     enum model_error error; /* set by act */
+    const char *topic; /* of the records that it brings; NULL = none */
     uint32_t references;
     bool is_answered;
     const bool *is_given_up; /* by who asked, and still waits; NULL = never */

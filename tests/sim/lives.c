@@ -8,12 +8,14 @@
 
 #include "base/base.h"
 #include "base/crash.h"
+#include "checkpoint/restart.h"
 #include "runtime/job.h"
 #include "sim/cluster.h"
 #include "sim/fate.h"
 #include "sim/mishaps.h"
 #include "sim/oracle.h"
 #include "sim/savepoints.h"
+#include "sim/tale.h"
 #include "sim/timed_disk.h"
 #include "sim/weather.h"
 #include "sim/world.h"
@@ -88,12 +90,12 @@ void lives_begin(const struct weir_test_job *test, uint32_t parallelism_max, boo
     add_setting("source.max-batch-records", 1024 - fate_below(60), "");
     add_setting("restart-strategy.exponential-delay.initial-backoff", 10 + fate_below(100), "ms");
     add_setting("restart-strategy.exponential-delay.max-backoff", 500, "ms");
-    lives.transaction_timeout_ms = fate_percent(50) ? 500 + (int64_t)fate_below(3000) : 60000;
+    lives.transaction_timeout_ms = fate_percent(50) || tale_is(TALE_REPETITION) ? 500 + (int64_t)fate_below(3000) : 60000;
     add_setting("kafka.producer.transaction.timeout.ms", (uint64_t)lives.transaction_timeout_ms, "");
     if (fate_percent(30)) add_choice("pipeline.operator-chaining.enabled", "false");
     add_setting("execution.buffer-timeout", fate_percent(50) ? 0 : fate_below(20), "ms");
     add_setting("execution.checkpointing.aligned-checkpoint-timeout", fate_percent(50) ? 0 : fate_below(20), "ms");
-    lives.drop = !one_at_a_time && with_bounded && fate_percent(20);
+    lives.drop = !one_at_a_time && with_bounded && fate_percent(20) && !tale_is(TALE_ORIGIN);
     cluster_on_acted(on_acted);
 }
 
@@ -191,7 +193,7 @@ static void note_takeover(const struct request *request, bool is_late)
     }
 }
 
-static struct life *life_of(const struct sched_process *process)
+struct life *lives_of(const struct sched_process *process)
 {
     for (uint32_t i = 0; i < lives.count; i++)
         if (lives.items[i].process == process && !lives.items[i].is_over) return &lives.items[i];
@@ -212,13 +214,56 @@ static void check_beginning(const struct life *life, const struct request *reque
     (void)oracle_select(before);
 }
 
+/* A record of a transaction that is open has just been written. */
+static void lose_transaction(struct life *life)
+{
+    const int64_t timeout_us = lives.transaction_timeout_ms * 1000;
+    life->loses_transaction = false;
+    lives_freeze(life, timeout_us + 50000 + (int64_t)sched_random_below((uint64_t)timeout_us / 4));
+}
+
+bool lives_is_for_ledger(const struct request *request)
+{
+    char ledger[128];
+    (void)snprintf(ledger, sizeof ledger, "%s-ledger", lives.tests[ORACLE_JOB]->name);
+    return request->topic != NULL && strcmp(request->topic, ledger) == 0;
+}
+
+static bool is_older(struct weir_frame_name a, struct weir_frame_name b) { return restart_compare(&a, &b) < 0; }
+
+/* At least once nobody is fenced, and the last record of the ledger may be of a life that is over: the next one goes on
+ * where the newest frame is. */
+static void check_beginning_at_least_once(const struct life *life)
+{
+    if (!lives.one_at_a_time || life->whose != ORACLE_JOB || !is_older(oracle_last_named(), life->newest)) return;
+    const struct weir_frame_name last = oracle_last_named();
+    oracle_fail("life %u goes on from checkpoint %" PRIu64 ".%" PRIu64 ", but %" PRIu64 ".%" PRIu64
+                " was there when it was started",
+                life->number, last.incarnation, last.epoch, life->newest.incarnation, life->newest.epoch);
+}
+
+/* So it stays the last one of the ledger, until somebody starts. */
+static void pass_late_record(void)
+{
+    struct life *alive[LIVES_MAX];
+    if (!is_older(oracle_last_named(), oracle_newest_named()) || !sched_chance(lives.moments.late_records)) return;
+    for (uint32_t i = 0, count = lives_alive_of(ORACLE_JOB, alive); i < count; i++) {
+        if (!fate_strikes(FATE_moments, "life %u: killed behind a record that came late", alive[i]->number)) continue;
+        world_seen()->latecomers++;
+        lives_kill(alive[i]);
+    }
+}
+
 /* A request has acted, and its sender does not know it yet. */
 static void on_acted(const struct request *request, bool is_late)
 {
-    struct life *life = is_late ? NULL : life_of(request->process);
+    struct life *life = is_late ? NULL : lives_of(request->process);
     if (request->kind == REQUEST_INIT) note_takeover(request, is_late);
     if (request->kind == REQUEST_PRODUCE) oracle_watch();
+    if (lives_is_for_ledger(request) && is_late) pass_late_record();
+    if (lives_is_for_ledger(request) && life != NULL && request->error == MODEL_OK) check_beginning_at_least_once(life);
     if (life != NULL) check_beginning(life, request);
+    if (life != NULL && life->loses_transaction && request->kind == REQUEST_PRODUCE) lose_transaction(life);
     if (life != NULL) pass_moment(life, request_kind_name(request->kind), lives.moments.requests[request->kind]);
 }
 
@@ -246,6 +291,7 @@ void lives_keep_savepoint(const char *path)
     (void)snprintf(lives.savepoint, sizeof lives.savepoint, "%s", path == NULL || lives.drop ? "" : path);
 }
 
+const char *lives_savepoint(void) { return lives.savepoint; }
 uint32_t lives_retained(void) { return lives.retained; }
 bool lives_drop(void) { return lives.drop; }
 
@@ -483,6 +529,14 @@ static void spawn(struct life *life)
     life->process = sched_spawn(name, life, live, life);
 }
 
+/* State that the disk has failed to hold is missed only where it is read again: behind a cache. */
+static void tell_of_founding(struct life *life)
+{
+    if (!tale_is(TALE_FLICKER)) return;
+    life->is_on_disk = true;
+    weather_flicker();
+}
+
 void lives_follow(const struct weir_test_job *follower) { lives.tests[ORACLE_FOLLOWER] = follower; }
 
 void lives_copy(const struct weir_test_job *copy, const char *savepoint)
@@ -507,6 +561,7 @@ void lives_start_other(uint32_t whose)
     life->whose = whose;
     if (whose == ORACLE_COPY)
         life->choice = (struct mishap_choice){ .keys = { "execution.savepoint.path" }, .values = { lives.copied } };
+    if (whose == ORACLE_COPY) tell_of_founding(life);
     if (whose == ORACLE_COPY) world_seen()->copy_starts++;
     else world_seen()->follower_starts++;
     world_trace("life %u: starts, of the job that %s, parallelism %u", life->number,
@@ -524,10 +579,14 @@ void lives_start(bool is_foreign)
     if ((mishaps_are_pending() || lives.one_at_a_time) && (other_count > 0 || is_foreign)) return;
     struct life *life = add_life();
     life->is_foreign = is_foreign;
+    life->newest = oracle_newest_named();
     if (choice != NULL) life->choice = *choice;
     if (choice != NULL && choice->founds) oracle_allow_founding(&choice->origin);
-    if (choice == NULL && !is_foreign && lives.savepoint[0] != '\0' && !mishaps_may_show() && fate_percent(50))
+    if (choice == NULL && !is_foreign && lives.savepoint[0] != '\0' && mishaps_leave_the_savepoint() && fate_percent(50)) {
+        world_seen()->named_again++;
         life->choice = (struct mishap_choice){ .keys = { "execution.savepoint.path" }, .values = { lives.savepoint } };
+    }
+    if (life->choice.founds) tell_of_founding(life);
     if (fate_percent(lives.bounded_percent) && !is_foreign) life->ends = oracle_ends();
     world_seen()->bounded_starts += life->ends != NULL;
     if (is_foreign) world_seen()->foreign_starts++;

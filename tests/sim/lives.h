@@ -40,6 +40,8 @@ struct life {
     bool stop, is_cancelled, is_over, is_judged, met_bad_disk;
     bool may_end; /* it was told to stop with a savepoint */
     uint64_t ticket; /* of the checkpoint that it was asked for last; 0 = none */
+    struct weir_frame_name newest; /* that the ledger had named when it was started */
+    bool loses_transaction; /* is to be frozen in the middle of its next one, until brokers have ended that */
     bool was_taken_over; /* somebody else took one of its ids over, or a late request of its own did */
     bool has_finished; /* committed once more when it was told to stop: what others left open is decided too */
     struct mishap_choice choice; /* what a person told it */
@@ -61,15 +63,22 @@ void lives_copy(const struct weir_test_job *copy, const char *savepoint);
 void lives_start_other(uint32_t whose);
 /* Where the job whose life is running writes what its author calls `topic`. */
 const char *lives_output(const char *topic, char name[80]);
+/* Whose process that is; NULL = of nobody who is alive. */
+struct life *lives_of(const struct sched_process *process);
+/* It brings records for the ledger of the job. */
+bool lives_is_for_ledger(const struct request *request);
 /* SIGKILL. From outside, or by the life itself, which then does not return from this. */
 void lives_kill(struct life *life);
 /* SIGSTOP, and SIGCONT after `us`. */
 void lives_freeze(struct life *life, int64_t us);
-/* Moments at which a life is killed, frozen for about as long as a transaction may last, joined by another start, or both:
- * with these chances, in a million. */
+/* When something befalls whom, with these chances, in a million.
+ *
+ * Moments at which a life is killed, frozen for about as long as a transaction may last, joined by another start, or both;
+ * and that all are killed. */
 struct lives_moments {
     uint32_t points;                       /* crash points (base/crash.h) */
     uint32_t requests[REQUEST_KIND_COUNT]; /* has acted, and the answer is under way */
+    uint32_t late_records; /* the ledger's last record is one that came late, and is not the newest: all are killed */
 };
 void lives_set_moments(const struct lives_moments *moments);
 /* Its tasks run: it has restored all that there is. */
@@ -81,6 +90,7 @@ const char *lives_directory(void);
 void lives_change_directory(void);
 /* The history began with this savepoint: starts may name it again, and it means nothing. NULL = it began with none. */
 void lives_keep_savepoint(const char *path);
+const char *lives_savepoint(void); /* "" = none */
 /* How many checkpoints starts retain. */
 uint32_t lives_retained(void);
 /* Who is cancelled keeps nothing. */

@@ -12,6 +12,7 @@
 #include "sim/load.h"
 #include "sim/oracle.h"
 #include "sim/savepoints.h"
+#include "sim/tale.h"
 #include "sim/timed_disk.h"
 #include "sim/weather.h"
 #include "sim/world.h"
@@ -54,7 +55,8 @@ static struct {
     int32_t partitions;
     char path[256]; /* of a damaged file; "" = none */
     char epoch[24]; /* to go back to */
-    uint32_t input_lost; /* the newest commit when the input lost something */
+    uint32_t input_lost;  /* the newest commit when the input lost something */
+    uint32_t returned_to; /* what was before that has made room for what was given up */
     void *contents; /* as it was */
     uint64_t size;
     struct mirror before, now; /* of partition 0 of the first input, as commits left it */
@@ -574,7 +576,8 @@ static uint32_t draw_retained(void)
     uint32_t chapter = lives_retained() > 1 ? oracle_chapter() : 0;
     for (uint64_t back = chapter > 0 ? 1 + fate_below(lives_retained() - 1) : 0; back > 0 && chapter > 0; back--)
         chapter = oracle_before(chapter);
-    return chapter <= mishaps.input_lost || oracle_epoch_of(chapter) == 0 ? 0 : chapter;
+    if (chapter <= mishaps.input_lost || chapter < mishaps.returned_to) return 0;
+    return oracle_epoch_of(chapter) == 0 ? 0 : chapter;
 }
 
 /* A person goes back to a retained checkpoint (--checkpoint), and knows that output comes again. */
@@ -587,6 +590,7 @@ static bool job_returns(void)
     (void)snprintf(mishaps.epoch, sizeof mishaps.epoch, "%" PRIu64, oracle_epoch_of(chapter));
     choose(0, "start.checkpoint", mishaps.epoch);
     oracle_allow_return(chapter);
+    mishaps.returned_to = chapter;
     return true;
 }
 
@@ -649,6 +653,23 @@ static void begin_anew_or_with_a_savepoint(void)
 static const struct mishap was_dropped = { "the job was cancelled, and nothing of it is kept", NULL, WEIR_FOREIGN, false,
                                            begin_anew_or_with_a_savepoint };
 
+static const struct mishap *that_strikes(bool (*strike)(void))
+{
+    const struct mishap *mishap = all;
+    while (mishap->strike != strike) mishap++;
+    return mishap;
+}
+
+/* What the tale wants next; NULL = nothing. */
+static const struct mishap *draw_told(void)
+{
+    const bool has_savepoint = savepoints_count() > 0;
+    if (tale_is(TALE_ORIGIN) && lives_savepoint()[0] != '\0')
+        return that_strikes(fate_percent(50) ? ledger_is_deleted : ledger_loses_its_tail);
+    if ((tale_is(TALE_ORIGIN) || tale_is(TALE_FLICKER)) && has_savepoint) return &by_savepoint[0];
+    return tale_is(TALE_REPETITION) ? that_strikes(job_returns) : NULL;
+}
+
 static void begin(const struct mishap *mishap)
 {
     mishaps.mishap = mishap;
@@ -659,7 +680,9 @@ static void begin(const struct mishap *mishap)
 bool mishaps_strike(void)
 {
     const struct mishap *mishap = &all[fate_below(sizeof all / sizeof all[0])];
+    const struct mishap *told = draw_told();
     if (savepoints_count() > 0 && fate_percent(30)) mishap = &by_savepoint[fate_below(2)];
+    if (told != NULL && fate_percent(80)) mishap = told;
     if (mishaps.phase != NONE || oracle_progress() < 2 || oracle_open_transaction() != NULL) return false;
     oracle_look();
     mishaps.choice = (struct mishap_choice){ .founds = false };
@@ -696,6 +719,11 @@ bool mishaps_explain(const struct life *life)
 const struct mishap_choice *mishaps_choice(void)
 {
     return mishaps.phase == ANSWERED && mishaps.choice.keys[0] != NULL ? &mishaps.choice : NULL;
+}
+
+bool mishaps_leave_the_savepoint(void)
+{
+    return mishaps.phase == NONE || (mishaps.mishap->code == WEIR_OK && mishaps_choice() == NULL);
 }
 
 static void end(void)

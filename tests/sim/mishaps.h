@@ -25,6 +25,8 @@ bool mishaps_are_pending(void);
 bool mishaps_have_struck(void);
 /* Something was damaged or lost, and may be noticed. */
 bool mishaps_may_show(void);
+/* Starts may name the savepoint again that the history began with: nothing has to be answered, or somebody has chosen. */
+bool mishaps_leave_the_savepoint(void);
 /* What the person has chosen for the starts that follow; NULL = nothing. */
 const struct mishap_choice *mishaps_choice(void);
 /* True when the life has ended as it had to: the person answers. */

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/base.h"
 #include "base/hash.h"
+#include "checkpoint/restart.h"
 #include "sim/world.h"
 #include "weir/connector.h"
 
@@ -72,6 +73,7 @@ static struct oracle {
     VEC(uint64_t) written[WRITTEN_BUCKETS]; /* at least once: hashes of what is in the outputs */
     uint64_t incarnation, epoch; /* of the newest commit */
     uint64_t announced;          /* the newest incarnation */
+    struct weir_frame_name last_named, newest_named; /* frames, by records of the ledger */
     uint64_t founder;
     struct weir_frame_name frame;
     uint32_t foundings_allowed;
@@ -454,6 +456,12 @@ static const struct pending *ledger_of(struct model_producer producer)
     return last;
 }
 
+static void note_frame(const struct weir_frame_name *frame)
+{
+    oracle->last_named = *frame;
+    if (restart_compare(frame, &oracle->newest_named) > 0) oracle->newest_named = *frame;
+}
+
 /* True for a commit, false for the record of an incarnation or none. */
 static bool take_ledger_record(const struct pending *pending)
 {
@@ -466,6 +474,7 @@ static bool take_ledger_record(const struct pending *pending)
     if (code != WEIR_OK) oracle_fail("ledger: %s", error.text);
     else if (is_commit) take_commit(&entry);
     else take_announcement(&entry);
+    if (code == WEIR_OK) note_frame(&entry.frame);
     oracle->is_dropped |= code == WEIR_OK && entry.kind == WEIR_LEDGER_DROPPED;
     weir_ledger_entry_clear(&entry);
     return is_commit;
@@ -614,6 +623,8 @@ bool oracle_position(const char *topic, int32_t partition, int64_t *position)
 
 struct weir_frame_name oracle_frame(void) { return oracle->frame; }
 uint64_t oracle_founder(void) { return oracle->founder; }
+struct weir_frame_name oracle_last_named(void) { return oracle->last_named; }
+struct weir_frame_name oracle_newest_named(void) { return oracle->newest_named; }
 uint64_t oracle_announced(void) { return oracle->announced; }
 
 void oracle_allow_founding(const struct oracle_origin *origin)

@@ -28,6 +28,10 @@ void oracle_begin(struct kafka_model *model, const struct weir_test_job *test, b
 void oracle_begin_copy(const struct weir_test_job *copy, uint32_t chapter);
 /* Records were written. */
 void oracle_watch(void);
+/* The frame that the ledger's last record names; and the newest one that any record of it has named. At least once the last
+ * one may be of a life that is over. */
+struct weir_frame_name oracle_last_named(void);
+struct weir_frame_name oracle_newest_named(void);
 /* At least once: such a record is in that output. */
 bool oracle_was_written(const char *topic, struct weir_bytes key, struct weir_bytes value);
 void oracle_end(void);

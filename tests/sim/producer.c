@@ -402,6 +402,7 @@ static struct transaction_request *make_batch(const struct producer *producer, c
     const struct batch *batch = arguments;
     struct transaction_request *request = make(producer, REQUEST_PRODUCE, act_produce);
     memcpy(request->topic, batch->lane->topic, sizeof request->topic);
+    request->base.topic = request->topic;
     request->partition = batch->lane->partition;
     request->sequence = batch->lane->sequence;
     request->records = calloc(batch->count, sizeof *request->records);

@@ -10,10 +10,13 @@
 #include "sim/lives.h"
 #include "sim/mishaps.h"
 #include "sim/oracle.h"
+#include "sim/savepoints.h"
+#include "sim/tale.h"
 #include "sim/timed_disk.h"
 #include "sim/world.h"
 
-enum { SECOND_US = 1000000, REQUEST_TIMEOUT_US = 1000000 /* kafka_decider.c */, PARTITIONS_MAX = 8 };
+enum { SECOND_US = 1000000, REQUEST_TIMEOUT_US = 1000000 /* kafka_decider.c */, PARTITIONS_MAX = 8,
+       FLICKERS = 10, FLICKER_US = 100000 };
 
 static struct {
     const struct weir_test_job *test;
@@ -22,6 +25,7 @@ static struct {
     int64_t spell_until_us; /* the network stays as it is until then */
     enum spell_company { ALONE, WITH_STARTS, WITH_ALL } spell_company; /* what else happens meanwhile */
     struct cluster_weather spell_network;
+    bool spell_kills_senders;
 } weather;
 
 static void on_held(const struct request *request, int64_t us);
@@ -64,6 +68,7 @@ static const char *aim(struct cluster_weather *network, struct lives_moments *mo
 }
 
 static const struct cluster_weather quiet = { .latency_us = 300 };
+static const struct lives_moments no_moments;
 
 static void set_network(const struct cluster_weather *network, const struct lives_moments *moments)
 {
@@ -73,7 +78,7 @@ static void set_network(const struct cluster_weather *network, const struct live
 
 static bool is_in_spell(void) { return sched_now_us() < weather.spell_until_us; }
 
-void weather_rest(void) { set_network(&quiet, &(struct lives_moments){ 0 }); }
+void weather_rest(void) { set_network(&quiet, &no_moments); }
 
 /* ---- Spells: one thing goes wrong, for so long that its consequences have time to come ----------------------------- */
 
@@ -83,11 +88,13 @@ static void spell_ends(void *unused)
     if (!is_in_spell()) weather_rest();
 }
 
-static void begin_spell(const struct cluster_weather *network, int64_t us, enum spell_company company)
+static void begin_spell(const struct cluster_weather *network, const struct lives_moments *moments, int64_t us,
+                        enum spell_company company)
 {
     struct life *lives[LIVES_MAX];
-    set_network(network, &(struct lives_moments){ 0 });
+    set_network(network, moments);
     weather.spell_network = *network;
+    weather.spell_kills_senders = moments->late_records > 0;
     weather.spell_until_us = sched_now_us() + us;
     weather.spell_company = company;
     sched_at(weather.spell_until_us, NULL, spell_ends, NULL);
@@ -104,7 +111,7 @@ static void commits_come_late(void)
     };
     if (!fate_strikes(FATE_storms, "EndTxn alone, and late")) return;
     world_seen()->late_spells++;
-    begin_spell(&network, 4 * SECOND_US, ALONE);
+    begin_spell(&network, &no_moments, 4 * SECOND_US, ALONE);
 }
 
 /* Who made a handle anew because it was not answered finds that others have started meanwhile, or does not (R5, R9). */
@@ -117,7 +124,7 @@ static void handles_come_late(void)
     };
     if (!fate_strikes(FATE_storms, "EndTxn is not answered, InitProducerId late")) return;
     world_seen()->renewal_spells++;
-    begin_spell(&network, 6 * SECOND_US, WITH_STARTS);
+    begin_spell(&network, &no_moments, 6 * SECOND_US, WITH_STARTS);
 }
 
 /* At least once the group is told outside of any transaction: it may stand far behind the ledger. */
@@ -127,19 +134,22 @@ static void group_hears_nothing(void)
     network.faults[REQUEST_OFFSETS].lose_request = 1000000;
     if (!fate_strikes(FATE_storms, "the group hears nothing")) return;
     world_seen()->deaf_spells++;
-    begin_spell(&network, 6 * SECOND_US, WITH_ALL);
+    begin_spell(&network, &no_moments, 6 * SECOND_US, WITH_ALL);
 }
 
-/* At least once nobody is fenced: what a life has sent to the ledger may come when others have gone on for long. */
+/* At least once nobody is fenced: what a life has sent to the ledger may come when others have gone on for long. The group
+ * would know better, if it is told. */
 static void records_come_late(void)
 {
     struct cluster_weather network = quiet;
+    const struct lives_moments moments = { .late_records = 800000 };
     network.faults[REQUEST_PRODUCE] = (struct cluster_faults){
-        .delay = 20000 + up_to(40000), .delay_least_us = REQUEST_TIMEOUT_US, .delay_us = (int64_t)fate_below(2 * SECOND_US),
+        .delay = 20000 + up_to(40000), .delay_least_us = REQUEST_TIMEOUT_US, .delay_us = (int64_t)fate_below(3 * SECOND_US),
     };
+    if (fate_percent(60)) network.faults[REQUEST_OFFSETS].lose_request = 1000000;
     if (!fate_strikes(FATE_storms, "Produce alone, and late")) return;
     world_seen()->record_spells++;
-    begin_spell(&network, 6 * SECOND_US, WITH_ALL);
+    begin_spell(&network, &moments, 6 * SECOND_US, WITH_ALL);
 }
 
 static void spell_begins(struct life *unused)
@@ -187,13 +197,13 @@ static void disk_good(void *unused)
     world_trace("the disk is good again");
 }
 
-static void disk_fails(const struct disk_faults *faults)
+static void disk_fails(const struct disk_faults *faults, int64_t us)
 {
     struct life *lives[LIVES_MAX];
     disk_model_set_faults(timed_disk_model(), faults);
     weather.disk_is_bad = true;
     for (uint32_t i = 0, count = lives_alive(lives); i < count; i++) lives[i]->met_bad_disk = true;
-    sched_at(sched_now_us() + (int64_t)fate_below(2 * SECOND_US), NULL, disk_good, NULL);
+    sched_at(sched_now_us() + us, NULL, disk_good, NULL);
 }
 
 static void disk_fills_up(struct life *unused)
@@ -202,7 +212,7 @@ static void disk_fills_up(struct life *unused)
     const struct disk_faults faults = { .capacity_bytes = 4096 };
     if (weather.disk_is_bad || !fate_strikes(FATE_disk, "the disk is full")) return;
     world_seen()->full_disks++;
-    disk_fails(&faults);
+    disk_fails(&faults, (int64_t)fate_below(2 * SECOND_US));
 }
 
 static void disk_breaks(struct life *unused)
@@ -213,7 +223,21 @@ static void disk_breaks(struct life *unused)
     const struct disk_faults faults = { .write_error = on_write ? chance : 0, .sync_error = on_write ? 0 : chance };
     if (weather.disk_is_bad || !fate_strikes(FATE_disk, "the disk fails at %s", on_write ? "writing" : "syncing")) return;
     world_seen()->disk_errors++;
-    disk_fails(&faults);
+    disk_fails(&faults, (int64_t)fate_below(2 * SECOND_US));
+}
+
+/* Only the state's own files, whose failures nobody is told until they are asked for: a store that has failed once fails on. */
+static void flicker(void *unused)
+{
+    (void)unused;
+    if (weather.disk_is_bad || !fate_strikes(FATE_disk, "the disk fails for a moment")) return;
+    world_seen()->flickers++;
+    disk_fails(&(struct disk_faults){ 0 }, 300 + (int64_t)sched_random_below(2000));
+}
+
+void weather_flicker(void)
+{
+    for (int i = 0; i < FLICKERS; i++) sched_at(sched_now_us() + (int64_t)fate_below(FLICKER_US), NULL, flicker, NULL);
 }
 
 static void disk_slows_down(struct life *unused)
@@ -311,10 +335,19 @@ static void spell_goes_on(void *unused)
     if (is_in_spell()) cluster_set_weather(&weather.spell_network);
 }
 
-/* While a request is held up another one starts, and all goes well for it: it may get as far as committing. */
+static void sender_is_killed(void *life)
+{
+    if (!((struct life *)life)->is_over) life_is_killed(life);
+}
+
+/* While a request is held up another one starts, and all goes well for it: it may get as far as committing. Or its sender
+ * is killed, and it comes among those who follow. */
 static void on_held(const struct request *request, int64_t us)
 {
     const int64_t now_us = sched_now_us();
+    struct life *sender = lives_of(request->process);
+    if (is_in_spell() && weather.spell_kills_senders && sender != NULL && lives_is_for_ledger(request) && sched_chance(500000))
+        sched_at(now_us, NULL, sender_is_killed, sender);
     if (!is_in_spell() || weather.spell_company != WITH_STARTS || !sched_chance(700000) ||
         !fate_strikes(FATE_starts, "another start, while %s is held up", request_kind_name(request->kind)))
         return;
@@ -327,7 +360,7 @@ static void on_held(const struct request *request, int64_t us)
 static const char *aim_at_starts(struct cluster_weather *network, struct lives_moments *moments)
 {
     struct cluster_faults *faults = network->faults;
-    if (fate_percent(50)) {
+    if (fate_percent(50) && !tale_is(TALE_ANNOUNCEMENT)) {
         faults[REQUEST_INIT].delay = up_to(600000);
         faults[REQUEST_INIT].delay_us = 1000 + (int64_t)fate_below(SECOND_US / 2);
         return "those who take over";
@@ -348,7 +381,7 @@ static void many_start(struct life *unused)
     const char *aimed = aim_at_starts(&network, &moments);
     if (!fate_strikes(FATE_rushes, "%u starts at once, out for %s", (unsigned)count, aimed)) return;
     world_seen()->rushes++;
-    set_network(&network, &moments);
+    if (!is_in_spell()) set_network(&network, &moments);
     for (uint64_t i = 0; i < count; i++)
         sched_at(sched_now_us() + (int64_t)fate_below(within_us), NULL, start_one, NULL);
 }
@@ -484,9 +517,60 @@ static const struct event *draw_event(void)
     return event;
 }
 
+/* ---- Tales ------------------------------------------------------------------------------------------------------- */
+
+static bool wants_savepoint(void)
+{
+    return savepoints_count() == 0 && (tale_is(TALE_ORIGIN) || tale_is(TALE_FLICKER));
+}
+
+/* Mishaps strike while nobody is alive. */
+static bool wants_an_end(void)
+{
+    return tale_is(TALE_ORIGIN) || tale_is(TALE_REPETITION) || (tale_is(TALE_FLICKER) && savepoints_count() > 0);
+}
+
+static void all_are_killed(void)
+{
+    struct life *lives[LIVES_MAX];
+    for (uint32_t i = 0, count = lives_alive_of(ORACLE_JOB, lives); i < count; i++) life_is_killed(lives[i]);
+}
+
+/* Who has gone back to a checkpoint, and has committed behind it. */
+static struct life *who_has_gone_back(void)
+{
+    struct life *lives[LIVES_MAX];
+    for (uint32_t i = 0, count = lives_alive_of(ORACLE_JOB, lives); i < count && !mishaps_may_show(); i++) {
+        const char *key = lives[i]->choice.keys[0];
+        if (key != NULL && strcmp(key, "start.checkpoint") == 0) return lives[i];
+    }
+    return NULL;
+}
+
+/* Then it begins again, in the same process. */
+static void loses_transaction(struct life *life)
+{
+    if (life->loses_transaction || !fate_strikes(FATE_freezes, "life %u: is to lose a transaction", life->number)) return;
+    world_seen()->repetitions++;
+    life->loses_transaction = true;
+}
+
+/* False when nothing else is to happen meanwhile. */
+static bool tell_on(void)
+{
+    struct life *lives[LIVES_MAX], *back = tale_is(TALE_REPETITION) ? who_has_gone_back() : NULL;
+    const uint32_t count = lives_alive_of(ORACLE_JOB, lives);
+    if (wants_savepoint() && fate_percent(40)) savepoint_is_asked_for(count > 0 ? lives[0] : NULL);
+    if (back != NULL && fate_percent(50)) loses_transaction(back);
+    else if (back == NULL && wants_an_end() && fate_percent(15)) all_are_killed();
+    if (tale_is(TALE_ANNOUNCEMENT) && !mishaps_are_pending() && fate_percent(30)) many_start(NULL);
+    return back == NULL || fate_percent(20);
+}
+
 void weather_event(void)
 {
     struct life *lives[LIVES_MAX];
+    if (!tell_on()) return;
     const uint32_t count = lives_alive(lives);
     struct life *life = count > 0 ? lives[fate_below(count)] : NULL;
     const struct event *event = draw_event();
@@ -499,7 +583,7 @@ void weather_event(void)
         return;
     }
     const bool is_dead = lives_alive_of(ORACLE_JOB, lives) == 0;
-    if (is_dead && weather.with_mishaps && fate_percent(20) && mishaps_strike()) return;
+    if (is_dead && weather.with_mishaps && fate_percent(wants_an_end() ? 70 : 20) && mishaps_strike()) return;
     if (is_dead && fate_percent(60)) start_some();
     else if ((weather.storm > 0 || fate_percent(20)) && event->befall != NULL) event->befall(life);
 }

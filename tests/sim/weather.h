@@ -22,5 +22,7 @@ void weather_event(void);
 /* Everything is as it should be, and stays so. */
 void weather_calm(void);
 bool weather_disk_is_bad(void);
+/* For some tenths of a second the disk fails for a moment, again and again. */
+void weather_flicker(void);
 
 #endif

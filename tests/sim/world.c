@@ -14,12 +14,13 @@
 #include "sim/oracle.h"
 #include "sim/overtaking.h"
 #include "sim/savepoints.h"
+#include "sim/tale.h"
 #include "sim/timed_disk.h"
 #include "sim/weather.h"
 
 enum { SECOND_US = 1000000, CALM_US = 150 * SECOND_US, SLICE_US = 50000, PHASE_STEPS = 30, LOOSE_STEP = 1 << 20,
        LOOSE_PERCENT = 16,
-       FOLLOWED_STEP = 1 << 21, FOLLOWED_PERCENT = 15, COPIED_STEP = 1 << 22, COPIED_PERCENT = 10 };
+       FOLLOWED_STEP = 1 << 21, FOLLOWED_PERCENT = 15, COPIED_STEP = 1 << 22, COPIED_PERCENT = 10, TALE_STEP = 1 << 23 };
 
 static struct {
     const struct world_options *options;
@@ -238,8 +239,11 @@ void world_run(const struct world_options *options, struct world_report *report)
     fate_step(FOLLOWED_STEP);
     world.is_followed = options->follower != NULL && fate_percent(FOLLOWED_PERCENT);
     report->followed = world.is_followed;
+    fate_step(TALE_STEP);
+    tale_begin(options->with_mishaps && !is_loose);
     fate_step(COPIED_STEP);
-    world.is_to_be_copied = options->with_mishaps && !is_loose && fate_percent(COPIED_PERCENT);
+    world.is_to_be_copied = options->with_mishaps && !is_loose &&
+                            (fate_percent(COPIED_PERCENT) || tale_is(TALE_FLICKER));
     fate_step(0);
     world.test = &options->jobs[fate_below(options->job_count)];
     if (is_loose) world.test = options->loose_job;

@@ -23,7 +23,8 @@
     X(late_spells) X(renewal_spells) X(deaf_spells) X(record_spells) X(checkpoints_asked) X(cancels) X(rescales)       \
     X(savepoints) X(savepoints_failed) X(savepoint_stops) X(goings_back) X(moves) X(takeovers) X(followed)             \
     X(follower_starts) X(followed_epochs) X(overtaking) X(full_sinks) X(rescales_failed) X(returns) X(drops)           \
-    X(copied) X(copy_starts) X(copied_epochs)
+    X(copied) X(copy_starts) X(copied_epochs) X(origin_tales) X(repetition_tales) X(flicker_tales)                     \
+    X(announcement_tales) X(named_again) X(latecomers) X(repetitions) X(flickers)
 
 #define WORLD_SIGHT_ONE(name) +1
 enum { WORLD_SIGHT_COUNT = 0 WORLD_SIGHTS(WORLD_SIGHT_ONE) };
