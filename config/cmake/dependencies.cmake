@@ -55,6 +55,11 @@ pkg_check_modules(WEIR_ROCKSDB QUIET IMPORTED_TARGET rocksdb>=${WEIR_ROCKSDB_MIN
 if(NOT WEIR_ROCKSDB_FOUND)
   message(FATAL_ERROR "librocksdb ${WEIR_ROCKSDB_MIN} or newer is missing. Run config/setup build.")
 endif()
+# RocksDB's table files are read without it, too, and they are packed with LZ4.
+pkg_check_modules(WEIR_LZ4 QUIET IMPORTED_TARGET liblz4)
+if(NOT WEIR_LZ4_FOUND)
+  message(FATAL_ERROR "liblz4 is missing. Run config/setup build.")
+endif()
 # Since 9.4.
 include(CheckSymbolExists)
 set(CMAKE_REQUIRED_LIBRARIES PkgConfig::WEIR_ROCKSDB)

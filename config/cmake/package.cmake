@@ -74,7 +74,7 @@ ${about}")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 # pkg-config asks for what the archives need even when nobody links them.
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "${weir_package_runtime} (= ${weir_package_version}), \
-libgnutls28-dev, libmicrohttpd-dev, librdkafka-dev (>= ${WEIR_RDKAFKA_MIN}), librocksdb-dev (>= ${WEIR_ROCKSDB_MIN}), libyaml-dev")
+libgnutls28-dev, liblz4-dev, libmicrohttpd-dev, librdkafka-dev (>= ${WEIR_RDKAFKA_MIN}), librocksdb-dev (>= ${WEIR_ROCKSDB_MIN}), libyaml-dev")
 
 set(CPACK_DEBIAN_TOOLS_DESCRIPTION "exactly-once stream processing on Apache Kafka (programs)
 ${about}")

@@ -1,5 +1,6 @@
 #include "state/store_key.h"
 
+#include <endian.h>
 #include <string.h>
 
 enum { PART_UNSET = 1, PART_NULL, PART_BYTES, ESCAPED_ZERO = 0xff };
@@ -78,62 +79,77 @@ bool store_key_is_element(struct weir_bytes bytes)
     return at != NULL && end - at >= (ptrdiff_t)sizeof none && memcmp(at, none, sizeof none) != 0;
 }
 
-static uint64_t read_big_endian(struct reader *reader, int size)
+/* The end of the part, which is at the first zero that is none of its own; NULL when there is none. */
+static const char *find_end(const char *at, const char *end, bool *has_zeroes)
 {
-    uint64_t number = 0;
-    while (size-- > 0) number = number << 8 | reader_u8(reader);
-    return number;
+    *has_zeroes = false;
+    while (at < end && (at = memchr(at, 0, (size_t)(end - at))) != NULL && end - at >= 2) {
+        if (at[1] != (char)ESCAPED_ZERO) return at;
+        *has_zeroes = true;
+        at += 2;
+    }
+    return NULL;
 }
 
-/* `scratch` has room for it. A part ends with two bytes, so none of it is the last one. */
-static struct weir_bytes read_bytes(struct reader *reader, struct buffer *scratch)
+/* Zeroes of the part without what escapes them, into `scratch`, which has room for it. */
+static struct weir_bytes unescape(struct buffer *scratch, const char *from, const char *end)
 {
     char *const begin = scratch->data + scratch->size, *to = begin;
-    for (const char *from = reader->next; reader->end - from >= 2;) {
-        const char byte = *from++;
-        const uint8_t escape = byte == 0 ? (uint8_t)*from++ : ESCAPED_ZERO;
-        if (escape != ESCAPED_ZERO) {
-            reader->next = from;
-            if (escape != 0) reader->failed = true;
-            scratch->size += (size_t)(to - begin);
-            return (struct weir_bytes){ begin, (size_t)(to - begin) };
-        }
-        *to++ = byte;
+    for (const char *zero; (zero = memchr(from, 0, (size_t)(end - from))) != NULL; from = zero + 2) {
+        memcpy(to, from, (size_t)(zero + 1 - from));
+        to += zero + 1 - from;
     }
-    reader->failed = true;
-    return (struct weir_bytes){ 0 };
+    memcpy(to, from, (size_t)(end - from));
+    to += end - from;
+    scratch->size += (size_t)(to - begin);
+    return (struct weir_bytes){ begin, (size_t)(to - begin) };
 }
 
-static struct weir_bytes read_part(struct reader *reader, struct buffer *scratch)
+/* A part, and what comes behind it; NULL when it is none. */
+static inline const char *read_part(const char *at, const char *end, struct buffer *scratch, struct weir_bytes *part)
 {
-    switch (reader_u8(reader)) {
-    case PART_UNSET: return (struct weir_bytes){ 0 };
-    case PART_NULL: return WEIR_NULL;
-    case PART_BYTES: return read_bytes(reader, scratch);
-    default: reader->failed = true; return (struct weir_bytes){ 0 };
-    }
+    bool has_zeroes;
+    *part = (struct weir_bytes){ 0 };
+    if (at == NULL || at == end) return NULL;
+    const char kind = *at++;
+    if (kind == PART_UNSET) return at;
+    if (kind == PART_NULL) *part = WEIR_NULL;
+    if (kind != PART_BYTES) return kind == PART_NULL ? at : NULL;
+    const char *const stop = find_end(at, end, &has_zeroes);
+    if (stop == NULL || stop[1] != 0) return NULL;
+    *part = has_zeroes ? unescape(scratch, at, stop) : (struct weir_bytes){ at, (size_t)(stop - at) };
+    return stop + 2;
+}
+
+static inline const char *read_generation(const char *at, const char *end, uint64_t *generation)
+{
+    uint64_t big;
+    if (at == NULL || end - at < (ptrdiff_t)sizeof big) return NULL;
+    memcpy(&big, at, sizeof big);
+    *generation = be64toh(big);
+    return at + sizeof big;
 }
 
 const char *store_key_decode(struct weir_bytes bytes, bool is_ordered, struct buffer *scratch, uint32_t *group,
                              struct state_key *key)
 {
-    struct reader reader;
+    const char *const end = bytes.data + bytes.size;
     buffer_clear(scratch);
     if (!buffer_reserve(scratch, bytes.size + 1)) return "cannot be read: out of memory";
-    reader_init(&reader, bytes.data, bytes.size);
     *key = (struct state_key){ 0 };
-    *group = (uint32_t)read_big_endian(&reader, 2);
+    const char *at = bytes.size < 2 ? NULL : bytes.data + 2;
+    *group = at == NULL ? 0 : (uint32_t)(uint8_t)bytes.data[0] << 8 | (uint8_t)bytes.data[1];
     if (is_ordered) {
-        key->name_space = read_part(&reader, scratch);
-        key->element = read_part(&reader, scratch);
-        key->key = read_part(&reader, scratch);
+        at = read_part(at, end, scratch, &key->name_space);
+        at = read_part(at, end, scratch, &key->element);
+        at = read_part(at, end, scratch, &key->key);
     } else {
-        key->key = read_part(&reader, scratch);
-        key->name_space = read_part(&reader, scratch);
-        key->generation = read_big_endian(&reader, 8);
-        key->element = read_part(&reader, scratch);
+        at = read_part(at, end, scratch, &key->key);
+        at = read_part(at, end, scratch, &key->name_space);
+        at = read_generation(at, end, &key->generation);
+        at = read_part(at, end, scratch, &key->element);
     }
-    if (reader.failed || reader_left(&reader) > 0 || !weir_is_set(key->key)) return "has a name that is none";
+    if (at != end || !weir_is_set(key->key)) return "has a name that is none";
     key->hash = hash_key(key->key);
     return NULL;
 }
@@ -148,6 +164,11 @@ void store_value_encode(struct buffer *out, uint32_t version, struct weir_bytes 
 
 bool store_value_decode(struct weir_bytes bytes, uint32_t *version, struct weir_bytes *value)
 {
+    if (LIKELY(bytes.size > 0 && (uint8_t)bytes.data[0] < 0x80 && !(bytes.data[0] & 1))) {
+        *version = (uint8_t)bytes.data[0] >> 1;
+        *value = (struct weir_bytes){ bytes.data + 1, bytes.size - 1 };
+        return true;
+    }
     struct reader reader;
     reader_init(&reader, bytes.data, bytes.size);
     const uint64_t head = reader_varint(&reader);

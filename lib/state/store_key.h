@@ -24,8 +24,8 @@ void store_key_group_prefix(struct buffer *out, uint32_t group);
 void store_key_collection_prefix(struct buffer *out, uint32_t group, const struct state_key *key);
 void store_key_part(struct buffer *out, struct weir_bytes part);
 
-/* The parts point into `scratch`, which is emptied first; the hash is worked out. NULL, or what is wrong: the rest of a
- * sentence. */
+/* The parts point into `bytes` or into `scratch`, which is emptied first; the hash is worked out. NULL, or what is wrong:
+ * the rest of a sentence. */
 const char *store_key_decode(struct weir_bytes bytes, bool is_ordered, struct buffer *scratch, uint32_t *group,
                              struct state_key *key);
 

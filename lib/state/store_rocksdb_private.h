@@ -5,6 +5,7 @@
  *   store_rocksdb_expiry.c    what a compaction leaves out
  *   store_rocksdb_open.c      opening a database, with a base or without, and closing it
  *   store_rocksdb_read.c      names, lookups, scans, the walk over everything
+ *   store_rocksdb_tables.c    the same walk over a store that is only read, past RocksDB
  *   store_rocksdb_write.c     batches: collected, sorted, moved in as files
  *   store_rocksdb_base.c      links for a base, and what became of the last one's files
  *   store_rocksdb_thread.c    where the last two work */
@@ -17,6 +18,8 @@
 #include "state/store_rocksdb.h"
 
 #define ROCKS_REMOVED (-1)
+
+struct rocks_tables;
 
 /* A unit on its way down, or a range of names that is to be cleared. */
 struct rocks_pending {
@@ -82,8 +85,9 @@ struct rocks {
     struct rocks_batch collecting;
     struct rocks_batch leaving; /* the work's */
     uint64_t batch_number;      /* the work's */
-    rocksdb_iterator_t *walking; /* NULL: the state's walk has not begun */
     uint32_t walk_state;
+    rocksdb_iterator_t *walking;  /* both NULL: the state's walk has not begun */
+    struct rocks_tables *walking_tables;
     struct buffer name, scratch;
     const struct store_memory *memory;
     uint64_t database_bytes; /* of memtables and open tables, when it was looked at last */
@@ -153,6 +157,16 @@ enum weir_code rocks_walk_on(struct state_store *store, store_visit_fn *visit, v
                              struct weir_error *error);
 void rocks_walk_end(struct state_store *store);
 uint64_t rocks_bytes(const struct state_store *store);
+
+/* ---- store_rocksdb_tables.c ---- */
+
+/* All units of a state, of a store that is only read. NULL: RocksDB has to walk over them, because there are files that only
+ * it can read, or too many. */
+struct rocks_tables *rocks_tables_open(const struct rocks *rocks, uint32_t state);
+void rocks_tables_close(struct rocks_tables *tables);
+/* In byte order, each name once, nothing that was removed. They are good until the next call. */
+enum weir_code rocks_tables_next(struct rocks_tables *tables, struct weir_bytes *name, struct weir_bytes *value,
+                                 bool *is_over, struct weir_error *error);
 
 /* ---- store_rocksdb_write.c ---- */
 

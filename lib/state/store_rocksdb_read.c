@@ -104,20 +104,27 @@ struct walk {
 };
 
 /* Hands the unit out; `*more` is what `visit` answers. */
-static enum weir_code visit_unit(struct rocks *rocks, uint32_t state, const rocksdb_iterator_t *at,
+static enum weir_code visit_unit(struct rocks *rocks, uint32_t state, struct weir_bytes name, struct weir_bytes bytes,
                                  store_visit_fn *visit, void *user, bool *more, struct weir_error *error)
 {
-    struct weir_bytes name, bytes, value;
+    struct weir_bytes value;
     struct state_key key;
     uint32_t group, version;
-    name.data = rocksdb_iter_key(at, &name.size);
     const char *wrong = store_key_decode(name, rocks_is_ordered(rocks, state), &rocks->scratch, &group, &key);
     if (wrong != NULL) return damaged_unit(rocks, state, wrong, error);
-    bytes.data = rocksdb_iter_value(at, &bytes.size);
     if (!store_value_decode(bytes, &version, &value))
         return damaged_unit(rocks, state, "has a value that is none", error);
     *more = visit(user, state, &key, value, version);
     return WEIR_OK;
+}
+
+static enum weir_code visit_at(struct rocks *rocks, uint32_t state, const rocksdb_iterator_t *at, store_visit_fn *visit,
+                               void *user, bool *more, struct weir_error *error)
+{
+    struct weir_bytes name, bytes;
+    name.data = rocksdb_iter_key(at, &name.size);
+    bytes.data = rocksdb_iter_value(at, &bytes.size);
+    return visit_unit(rocks, state, name, bytes, visit, user, more, error);
 }
 
 static bool is_in_prefix(const struct walk *walk, const rocksdb_iterator_t *at)
@@ -136,7 +143,7 @@ static enum weir_code scan_on(struct walk *walk, struct weir_error *error)
     rocksdb_iter_seek(at, rocks->name.data, rocks->name.size);
     enum weir_code code = WEIR_OK;
     for (bool more = true; more && code == WEIR_OK && rocksdb_iter_valid(at) && is_in_prefix(walk, at);) {
-        code = visit_unit(rocks, walk->state, at, walk->visit, walk->user, &more, error);
+        code = visit_at(rocks, walk->state, at, walk->visit, walk->user, &more, error);
         rocksdb_iter_next(at);
     }
     char *message = NULL;
@@ -165,6 +172,8 @@ void rocks_walk_end(struct state_store *store)
     struct rocks *rocks = rocks_of(store);
     if (rocks->walking != NULL) rocksdb_iter_destroy(rocks->walking);
     rocks->walking = NULL;
+    rocks_tables_close(rocks->walking_tables);
+    rocks->walking_tables = NULL;
 }
 
 void rocks_walk_begin(struct state_store *store)
@@ -173,22 +182,47 @@ void rocks_walk_begin(struct state_store *store)
     rocks_of(store)->walk_state = 0;
 }
 
-/* One state's units; `*more` is false when `visit` has had enough. */
-static enum weir_code walk_state(struct rocks *rocks, store_visit_fn *visit, void *user, bool *more,
-                                 struct weir_error *error)
+static void begin_state(struct rocks *rocks)
+{
+    if (rocks->reads_only) rocks->walking_tables = rocks_tables_open(rocks, rocks->walk_state);
+    if (rocks->walking_tables != NULL) return;
+    rocks->walking = rocksdb_create_iterator_cf(rocks->db, rocks->scanning, rocks->families[rocks->walk_state]);
+    rocksdb_iter_seek_to_first(rocks->walking);
+}
+
+static enum weir_code walk_tables(struct rocks *rocks, store_visit_fn *visit, void *user, bool *more,
+                                  struct weir_error *error)
+{
+    struct weir_bytes name, bytes;
+    enum weir_code code = WEIR_OK;
+    for (bool is_over; *more && code == WEIR_OK;) {
+        code = rocks_tables_next(rocks->walking_tables, &name, &bytes, &is_over, error);
+        if (code != WEIR_OK || is_over) break;
+        code = visit_unit(rocks, rocks->walk_state, name, bytes, visit, user, more, error);
+    }
+    return code;
+}
+
+static enum weir_code walk_iterator(struct rocks *rocks, store_visit_fn *visit, void *user, bool *more,
+                                    struct weir_error *error)
 {
     char *message = NULL;
     enum weir_code code = WEIR_OK;
-    if (rocks->walking == NULL) {
-        rocks->walking = rocksdb_create_iterator_cf(rocks->db, rocks->scanning, rocks->families[rocks->walk_state]);
-        rocksdb_iter_seek_to_first(rocks->walking);
-    }
     while (*more && code == WEIR_OK && rocksdb_iter_valid(rocks->walking)) {
-        code = visit_unit(rocks, rocks->walk_state, rocks->walking, visit, user, more, error);
+        code = visit_at(rocks, rocks->walk_state, rocks->walking, visit, user, more, error);
         rocksdb_iter_next(rocks->walking);
     }
     if (code == WEIR_OK) rocksdb_iter_get_error(rocks->walking, &message);
     return code == WEIR_OK ? rocks_answer(rocks, message, "walk over its units", error) : code;
+}
+
+/* One state's units; `*more` is false when `visit` has had enough. */
+static enum weir_code walk_state(struct rocks *rocks, store_visit_fn *visit, void *user, bool *more,
+                                 struct weir_error *error)
+{
+    if (rocks->walking == NULL && rocks->walking_tables == NULL) begin_state(rocks);
+    return rocks->walking == NULL ? walk_tables(rocks, visit, user, more, error)
+                                  : walk_iterator(rocks, visit, user, more, error);
 }
 
 enum weir_code rocks_walk_on(struct state_store *store, store_visit_fn *visit, void *user, bool *is_over,

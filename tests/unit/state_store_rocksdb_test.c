@@ -13,6 +13,7 @@
 
 #include "harness/unit.h"
 #include "state/store_key.h"
+#include "state/store_rocksdb_private.h"
 
 enum { PLAIN, MAP, ORDERED, STATES };
 enum { KEYS = 8, MEMBERS = 20, ROWS = STATES * KEYS * MEMBERS, MAX_PARALLELISM = 16, OPEN_FILES = 16 };
@@ -305,6 +306,39 @@ static void check_walk(struct state_store *store, uint64_t *random)
 /* ---- A life ------------------------------------------------------------------------------------------------------ */
 
 static uint32_t files_brought, files_known;
+static uint32_t past_rocksdb, by_rocksdb; /* states that were only read */
+
+/* As a savepoint does. */
+static struct state_store *open_to_read(const struct manifest_base *base, enum weir_code *code)
+{
+    struct links links;
+    struct state_store *store = NULL;
+    links_init(&links);
+    *code = links_read(checkpoints, base, &links, &error);
+    if (*code == WEIR_OK)
+        *code = store_rocksdb_open(&(struct store_rocksdb_options){ .states = declarations, .state_count = STATES,
+                                                                    .max_parallelism = MAX_PARALLELISM,
+                                                                    .group_count = MAX_PARALLELISM,
+                                                                    .open_files_max = OPEN_FILES, .from = checkpoints,
+                                                                    .base = &links },
+                                   &store, &error);
+    links_deinit(&links);
+    return store;
+}
+
+static void check_only_read(const struct manifest_base *base, uint64_t *random)
+{
+    enum weir_code code;
+    struct state_store *store = open_to_read(base, &code);
+    check(code);
+    for (uint32_t i = 0; i < STATES; i++) {
+        struct rocks_tables *tables = rocks_tables_open(rocks_of(store), i);
+        *(tables == NULL ? &by_rocksdb : &past_rocksdb) += 1;
+        rocks_tables_close(tables);
+    }
+    check_whole(store, random);
+    store_rocksdb_close(store);
+}
 
 /* A base, and a store that goes on from it with other key groups, at times after changes that the base must not see.
  * `known` is what the last base refers to. */
@@ -318,6 +352,7 @@ static struct state_store *move(struct state_store *store, uint64_t *random, uin
     for (size_t i = 0; i < written.files.count; i++)
         if (written.files.items[i].file[0] != '\0') *(written.files.items[i].is_fresh ? &files_brought : &files_known) += 1;
     links_deinit(&written);
+    check_only_read(&base, random);
     for (uint32_t i = unit_random_below(random, 2) * 200; i > 0; i--)
         change(store, random, *group_first, *group_count);
     check(store->operations->flush(store, &error));
@@ -411,6 +446,28 @@ START_TEST(the_store_is_the_array)
     }
     ck_assert_uint_gt(files_brought, 0);
     ck_assert_uint_gt(files_known, 0);
+    ck_assert_uint_gt(past_rocksdb, 0);
+    ck_assert_uint_gt(by_rocksdb, 0); /* where ranges were removed */
+}
+END_TEST
+
+/* Files of level 0 that overlap, those that compactions made of them, and what a removal hides in older ones. */
+START_TEST(what_is_only_read_is_read_past_rocksdb)
+{
+    uint64_t random = unit_seed();
+    struct state_store *store = open_store(0, NULL, 0, MAX_PARALLELISM);
+    past_rocksdb = by_rocksdb = 0;
+    for (uint32_t i = 0; i < 40; i++) {
+        for (uint32_t j = unit_random_below(&random, 200); j > 0; j--) change(store, &random, 0, MAX_PARALLELISM);
+        flush(store);
+        if (i % 4 != 3) continue;
+        struct links links;
+        const struct manifest_base base = make_base_of(store, NULL, &links);
+        check_only_read(&base, &random);
+        links_deinit(&links);
+    }
+    ck_assert_uint_eq(by_rocksdb, 0);
+    store->operations->destroy(store);
 }
 END_TEST
 
@@ -832,11 +889,32 @@ static enum weir_code read_all(struct state_store *store)
     return code;
 }
 
+/* The same past RocksDB, in order. */
+static enum weir_code walk_all(void)
+{
+    struct expected expected = { .belongs = is_any, .visits_max = UINT32_MAX };
+    enum weir_code code;
+    bool is_over = false;
+    struct state_store *store = open_to_read(&base, &code);
+    if (code != WEIR_OK) return code;
+    store->operations->walk_begin(store);
+    code = store->operations->walk_on(store, visit, &expected, &is_over, &error);
+    ck_assert(code != WEIR_OK || is_over);
+    store_rocksdb_close(store);
+    return code;
+}
+
+static void expect_named(enum weir_code code, const char *file)
+{
+    ck_assert(code == WEIR_OK || code == WEIR_DAMAGED);
+    if (code == WEIR_DAMAGED) ck_assert_msg(strstr(error.text, file) != NULL, "%s", error.text);
+}
+
 /* In front of its tail a table is not read before it is opened: a block with a flipped bit is found when it is read, and no
  * unit comes out wrong. */
 START_TEST(a_damaged_block_is_found_when_it_is_read)
 {
-    uint32_t blocks = 0, found = 0;
+    uint32_t blocks = 0, found = 0, walked_into = 0;
     make_base();
     for (size_t i = 0; i < base_links.files.count; i++) {
         const struct links_file *file = &base_links.files.items[i];
@@ -855,14 +933,17 @@ START_TEST(a_damaged_block_is_found_when_it_is_read)
             }
             blocks++;
             found += code == WEIR_DAMAGED;
-            ck_assert(code == WEIR_OK || code == WEIR_DAMAGED);
-            if (code == WEIR_DAMAGED) ck_assert_msg(strstr(error.text, file->file) != NULL, "%s", error.text);
+            expect_named(code, file->file);
+            code = walk_all();
+            walked_into += code == WEIR_DAMAGED;
+            expect_named(code, file->file);
             flip(opened, at);
         }
         (void)close(opened);
     }
     ck_assert_uint_gt(blocks, 3);
     ck_assert_uint_gt(found, 0);
+    ck_assert_uint_gt(walked_into, 0);
     links_deinit(&base_links);
 }
 END_TEST
@@ -871,6 +952,7 @@ static void add(TCase *tests)
 {
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, the_store_is_the_array);
+    tcase_add_loop_test(tests, what_is_only_read_is_read_past_rocksdb, 0, 3);
     tcase_add_test(tests, many_batches_are_one_state);
     tcase_add_test(tests, what_a_crash_left_behind_is_not_used);
     tcase_add_test(tests, states_are_found_by_name_and_dropped_when_not_declared);
