@@ -21,6 +21,9 @@ enum {
      * databases share RocksDB's threads. */
     WRITE_BUFFER_BYTES = 256 << 10,
     READ_AHEAD_BYTES = 32 << 10,
+    /* What a compaction writes goes to the disk in such pieces, and not all of a file when it is finished: the log of frames is
+     * synced beside it. Batches are written so, too (store_rocksdb_write.c). */
+    PIECE_BYTES = 1 << 20,
 };
 
 /* ---- Memory ------------------------------------------------------------------------------------------------------ */
@@ -107,6 +110,7 @@ void rocks_set_options(struct rocks *rocks, const struct store_rocksdb_options *
     rocksdb_options_set_write_buffer_size(rocks->options, 1 << 20);
     rocksdb_options_set_max_manifest_file_size(rocks->options, MANIFEST_BYTES); /* each base has a copy */
     rocksdb_options_set_writable_file_max_buffer_size(rocks->options, WRITE_BUFFER_BYTES);
+    rocksdb_options_set_bytes_per_sync(rocks->options, PIECE_BYTES);
     rocksdb_options_compaction_readahead_size(rocks->options, READ_AHEAD_BYTES);
     rocksdb_options_set_compression(rocks->options, rocksdb_lz4_compression);
     rocksdb_options_set_stats_dump_period_sec(rocks->options, 0);

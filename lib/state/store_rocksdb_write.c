@@ -1,11 +1,15 @@
 /* Units are written: collected, sorted, and moved in as whole files. */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "state/store_key.h"
 #include "state/store_rocksdb_private.h"
+
+enum { PIECE_BYTES = 1 << 20 };
 
 void rocks_batch_init(struct rocks_batch *batch)
 {
@@ -102,51 +106,70 @@ static int compare(const void *a, const void *b, void *data)
     return order != 0 ? order : (x->at > y->at) - (x->at < y->at);
 }
 
-static void write_units(const struct rocks *rocks, rocksdb_sstfilewriter_t *writer, size_t first, size_t end,
-                        char **message)
+/* A file that is being written. */
+struct table {
+    rocksdb_sstfilewriter_t *writer;
+    char *message; /* RocksDB's, when it failed */
+    int file;      /* of our own; < 0 = none */
+    size_t put_bytes;
+};
+
+/* RocksDB syncs the whole file when it is finished, and the next frame, a few kilobytes, would have to wait behind all of it.
+ * So the disk begins with each piece when it is there. Where that cannot be it is only slower. */
+static void note_put(struct table *table, size_t bytes)
+{
+    table->put_bytes += bytes;
+    if (table->put_bytes < PIECE_BYTES) return;
+    if (table->file >= 0) (void)sync_file_range(table->file, 0, 0, SYNC_FILE_RANGE_WRITE);
+    table->put_bytes = 0;
+}
+
+static void write_units(const struct rocks *rocks, struct table *table, size_t first, size_t end)
 {
     const char *data = rocks->leaving.collected.data;
-    for (size_t i = first; i < end && *message == NULL; i++) {
+    for (size_t i = first; i < end && table->message == NULL; i++) {
         const struct rocks_pending *unit = &rocks->leaving.pending.items[i];
         if (i + 1 < end && compare_names(data, unit, unit + 1) == 0) continue;
         const char *name = data + unit->at;
+        const size_t value_size = unit->value_size == ROCKS_REMOVED ? 0 : (size_t)unit->value_size;
         if (unit->value_size == ROCKS_REMOVED)
-            rocksdb_sstfilewriter_delete(writer, name, unit->name_size, message);
+            rocksdb_sstfilewriter_delete(table->writer, name, unit->name_size, &table->message);
         else
-            rocksdb_sstfilewriter_put(writer, name, unit->name_size, name + unit->name_size, (size_t)unit->value_size,
-                                      message);
+            rocksdb_sstfilewriter_put(table->writer, name, unit->name_size, name + unit->name_size, value_size,
+                                      &table->message);
+        note_put(table, unit->name_size + value_size);
     }
 }
 
-static void write_ranges(const struct rocks *rocks, rocksdb_sstfilewriter_t *writer, size_t first, size_t end,
-                         char **message)
+static void write_ranges(const struct rocks *rocks, struct table *table, size_t first, size_t end)
 {
-    for (size_t i = first; i < end && *message == NULL; i++) {
+    for (size_t i = first; i < end && table->message == NULL; i++) {
         const struct rocks_pending *range = &rocks->leaving.cleared.items[i];
         const char *from = rocks->leaving.collected.data + range->at;
-        rocksdb_sstfilewriter_delete_range(writer, from, range->name_size, from + range->name_size, range->name_size,
-                                           message);
+        rocksdb_sstfilewriter_delete_range(table->writer, from, range->name_size, from + range->name_size,
+                                           range->name_size, &table->message);
     }
 }
 
-typedef void write_fn(const struct rocks *rocks, rocksdb_sstfilewriter_t *writer, size_t first, size_t end,
-                      char **message);
+typedef void write_fn(const struct rocks *rocks, struct table *table, size_t first, size_t end);
 
 /* The items [first, end) of one state as one file. */
 static enum weir_code ingest(struct rocks *rocks, uint32_t state, write_fn *write, size_t first, size_t end,
                              struct weir_error *error)
 {
-    char path[STORE_PATH_MAX + 32], *message = NULL;
+    char path[STORE_PATH_MAX + 32];
     (void)snprintf(path, sizeof path, "%s/new/%" PRIu64 ".sst", rocks->directory, rocks->batch_number++);
-    rocksdb_sstfilewriter_t *writer = rocksdb_sstfilewriter_create(rocks->files, rocks->options);
-    rocksdb_sstfilewriter_open(writer, path, &message);
-    write(rocks, writer, first, end, &message);
-    if (message == NULL) rocksdb_sstfilewriter_finish(writer, &message);
-    rocksdb_sstfilewriter_destroy(writer);
-    if (message == NULL)
+    struct table table = { .writer = rocksdb_sstfilewriter_create(rocks->files, rocks->options) };
+    rocksdb_sstfilewriter_open(table.writer, path, &table.message);
+    table.file = open(path, O_RDONLY | O_CLOEXEC);
+    write(rocks, &table, first, end);
+    if (table.message == NULL) rocksdb_sstfilewriter_finish(table.writer, &table.message);
+    if (table.file >= 0) (void)close(table.file);
+    rocksdb_sstfilewriter_destroy(table.writer);
+    if (table.message == NULL)
         rocksdb_ingest_external_file_cf(rocks->db, rocks->families[state], (const char *const[]){ path }, 1,
-                                        rocks->ingesting, &message);
-    return rocks_answer(rocks, message, "write back", error);
+                                        rocks->ingesting, &table.message);
+    return rocks_answer(rocks, table.message, "write back", error);
 }
 
 /* A file for each state, of items that are sorted by state. */
