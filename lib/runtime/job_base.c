@@ -110,13 +110,16 @@ static void ask_for_slice(struct weir_job *job)
 }
 
 /* A base of links costs what has changed, whatever the size of the state, and a look at what is in memory: so the log need not
- * outgrow the state. This part of the state is replayed within a tenth of a second for each GiB. */
-enum { LOG_SHARE = 64 };
+ * outgrow this part of the state, and of a large one no more than what is replayed within a twentieth of a second: how long a
+ * start takes is not to depend on how large the state has become. Each base is a file more for RocksDB to merge, so less is
+ * dear. */
+enum { LOG_SHARE = 64, LOG_BYTES_MAX = 8 << 20 };
 
 static bool is_due(const struct weir_job *job, const struct job_shard *shard)
 {
     const uint64_t floor = (uint64_t)weir_config_size_bytes(job->config, "state.base.min-log-size");
-    const uint64_t little = shard->state_bytes / LOG_SHARE;
+    const uint64_t part = shard->state_bytes / LOG_SHARE;
+    const uint64_t little = part < LOG_BYTES_MAX ? part : LOG_BYTES_MAX;
     const uint64_t grown = (uint64_t)(config_f64(job->config, "state.base.log-ratio") * (double)shard->state_bytes);
     const uint64_t share = job->shards.count > 0 ? job->shards.count : 1;
     if (job_stores_are_linked(job) && shard->log_bytes > (little > floor ? little : floor)) return true;
