@@ -246,11 +246,12 @@ static void check_beginning_at_least_once(const struct life *life)
 static void pass_late_record(void)
 {
     struct life *alive[LIVES_MAX];
-    if (!is_older(oracle_last_named(), oracle_newest_named()) || !sched_chance(lives.moments.late_records)) return;
+    if (!is_older(oracle_last_named(), oracle_newest_named())) return;
+    world_seen()->latecomers++;
+    if (!sched_chance(lives.moments.late_records)) return;
     for (uint32_t i = 0, count = lives_alive_of(ORACLE_JOB, alive); i < count; i++) {
-        if (!fate_strikes(FATE_moments, "life %u: killed behind a record that came late", alive[i]->number)) continue;
-        world_seen()->latecomers++;
-        lives_kill(alive[i]);
+        if (fate_strikes(FATE_moments, "life %u: killed behind a record that came late", alive[i]->number))
+            lives_kill(alive[i]);
     }
 }
 

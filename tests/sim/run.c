@@ -127,14 +127,29 @@ enum weir_code weir_test_run(const struct weir_test_job *job, const struct weir_
 
 static const char usage[] =
     "usage: %s --seed N [--shrink] [--trace] [LIMIT...]\n"
-    "       %s --seeds FROM-TO [--jobs J] [--keep-going] [--no-shrink] [--trace] [LIMIT...]\n"
+    "       %s --seeds FROM-TO [--jobs J] [--keep-going] [--see-all] [--no-shrink] [--trace] [LIMIT...]\n"
     "LIMIT: --steps M, --skip M, --parallelism N, --partitions N, --records N, --without CLASS,NUMBER,NUMBER-NUMBER...\n";
+
+static const char explanation[] =
+    "\n"
+    "A seed is one run of the job under faults, always the same one: some seconds of simulated time.\n"
+    "\n"
+    "  --trace       what happens, to stderr, with the milliseconds of the simulated clock in front\n"
+    "  --shrink      if it fails, as short as it still does, and its trace\n"
+    "  --jobs J      so many runs side by side (2)\n"
+    "  --keep-going  to the last seed, and not to the first that fails\n"
+    "  --see-all     fails, too, when a counter of the summary is 0: the runs have never been there\n"
+    "  --no-shrink   leaves the first failing seed as it is\n"
+    "  --steps M     events are drawn so many times (40 to 159); --skip M: without the first\n"
+    "  --parallelism N, --partitions N, --records N   at most\n"
+    "  --without LIST  spares the run events, by their numbers in the trace or by class:\n"
+    "               ";
 
 struct program {
     const char *name;
     struct weir_test_options options;
     struct world_options world;
-    bool one, many, shrinks, never_shrinks;
+    bool one, many, shrinks, never_shrinks, sees_all, wants_help;
     struct world_report failed; /* of options.seed_failed: what is made shorter */
     uint64_t seed_failed;
 };
@@ -147,6 +162,27 @@ static const char *limit_name(enum world_limit limit)
 #undef LIMIT_NAME
     };
     return names[limit];
+}
+
+static void print_help(const struct program *program)
+{
+    (void)printf(usage, program->name, program->name);
+    (void)fputs(explanation, stdout);
+    for (enum fate_class class = 0; class < FATE_CLASS_COUNT; class++) {
+        if (class > 0 && class % 9 == 0) (void)printf("\n               ");
+        (void)printf(" %s", fate_class_name(class));
+    }
+    (void)printf("\n\nExit codes: 0 everything held, 1 a violation (or never seen), 2 usage, 3 a run hung or crashed.\n");
+}
+
+/* False, with a line about them, when some are 0. */
+static bool have_all_been_seen(const struct weir_test_report *report)
+{
+    uint32_t missing = 0;
+    for (size_t i = 0; i < report->counter_count; i++)
+        if (report->counters[i].count == 0) (void)printf("%s %s", missing++ == 0 ? "never seen:" : ",", report->counters[i].name);
+    if (missing > 0) (void)putchar('\n');
+    return missing == 0;
 }
 
 static void print_counters(const struct weir_test_report *report)
@@ -249,7 +285,8 @@ static int run_range(struct program *program)
     if (!started) (void)fprintf(stderr, "%s: no process for a run: %s\n", program->name, strerror(errno));
     if (program->failed.violation[0] != '\0' && !program->never_shrinks)
         print_shrunk(program, program->seed_failed, &program->failed);
-    return !started || report.crashes > 0 ? 3 : report.violations > 0 ? 1 : 0;
+    const bool lacks = program->sees_all && !have_all_been_seen(&report);
+    return !started || report.crashes > 0 ? 3 : report.violations > 0 || lacks ? 1 : 0;
 }
 
 static bool parse(const char *text, uint64_t *number, char **end)
@@ -295,6 +332,8 @@ static bool *flag_of(struct program *program, const char *name)
     if (strcmp(name, "--keep-going") == 0) return &program->options.keep_going;
     if (strcmp(name, "--shrink") == 0) return &program->shrinks;
     if (strcmp(name, "--no-shrink") == 0) return &program->never_shrinks;
+    if (strcmp(name, "--see-all") == 0) return &program->sees_all;
+    if (strcmp(name, "--help") == 0) return &program->wants_help;
     return NULL;
 }
 
@@ -306,7 +345,7 @@ static bool parse_all(struct program *program, int argc, char **argv)
         else if (i + 1 == argc || !parse_pair(program, argv[i], argv[i + 1])) return false;
         else i++;
     }
-    return program->one != program->many;
+    return program->wants_help || program->one != program->many;
 }
 
 int run_main(int argc, char **argv, const struct run_jobs *jobs)
@@ -325,6 +364,10 @@ int run_main(int argc, char **argv, const struct run_jobs *jobs)
     if (!parse_all(&program, argc, argv)) {
         (void)fprintf(stderr, usage, program.name, program.name);
         return 2;
+    }
+    if (program.wants_help) {
+        print_help(&program);
+        return 0;
     }
     return program.many ? run_range(&program) : program.shrinks ? shrink_one(&program) : run_one(&program);
 }
