@@ -177,6 +177,19 @@ static void log_warning(void *user, const struct weir_finding *finding)
     progress_note(run->progress, WEIR_LOG_WARN, WEIR_OK, text);
 }
 
+/* While it runs, on the remote interface's thread. */
+static void log_finding(void *user, const struct weir_finding *finding)
+{
+    struct run *run = user;
+    char text[1000];
+    if (finding->severity != WEIR_SEVERITY_NOTE) {
+        log_warning(user, finding);
+        return;
+    }
+    (void)snprintf(text, sizeof(text), "%s: %s", finding->check, finding->problem);
+    progress_note(run->progress, WEIR_LOG_INFO, WEIR_OK, text);
+}
+
 /* Before there is a job: what is wrong with it is wrong before anything is touched. */
 static enum weir_code open_remote(struct run *run, struct weir_error *error)
 {
@@ -186,7 +199,8 @@ static enum weir_code open_remote(struct run *run, struct weir_error *error)
     if (run->asking < 0)
         return weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "no descriptor to be had: %s", strerror(errno));
     const enum weir_code code = weir_remote_start(&run->remote, error, .config = run->config, .name = run->parsed->job,
-                                                  .program = run->parsed->program, .rescale = rescale_later, .user = run);
+                                                  .program = run->parsed->program, .rescale = rescale_later, .user = run,
+                                                  .found = log_finding);
     if (code != WEIR_OK) return code;
     weir_remote_examine(run->config, log_warning, run);
     (void)snprintf(text, sizeof(text), "remote interface at %s", weir_remote_url(run->remote));

@@ -47,7 +47,25 @@ static void examine_times(const struct examination *examination, const struct tl
                    is_over ? "is not valid any more since" : is_early ? "is not valid before" : "expires at", date);
     tell(examination, WEIR_SEVERITY_WARNING, WEIR_OK, "rest-certificate-time", problem,
          is_early ? "Look at this machine's clock; clients refuse to speak to the job until then."
-                  : "Put a new one in its place and start the job anew; behind that time clients refuse to speak to it.");
+                  : "Put a new one in its place, which a job that runs reads by itself; behind that time clients refuse to "
+                    "speak to it.");
+}
+
+void remote_tell_renewal(const struct weir_remote *remote, const struct weir_error *error)
+{
+    char problem[600];
+    const char *path = remote->tls.files[TLS_CERTIFICATE].path;
+    const struct examination examination = { remote->options.found, remote->options.user };
+    if (examination.found == NULL) return;
+    if (error != NULL) {
+        (void)snprintf(problem, sizeof problem, "the certificates have changed, and cannot be used: %.500s", error->text);
+        tell(&examination, WEIR_SEVERITY_WARNING, error->code, "rest-certificate-kept", problem,
+             "Those from before stay in use; put files in their place that belong together.");
+        return;
+    }
+    (void)snprintf(problem, sizeof problem, "the certificate of %.400s has changed, and is in use", path);
+    tell(&examination, WEIR_SEVERITY_NOTE, WEIR_OK, "rest-certificate-renewed", problem, "Nothing is to be done.");
+    examine_times(&examination, &remote->tls, path);
 }
 
 static void examine_server(const struct examination *examination, const weir_config *config, const struct tls *tls,

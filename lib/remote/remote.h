@@ -15,8 +15,8 @@
  * core links no HTTP server.
  *
  * Invariants
- *   1. Nothing here waits but for the folder of a savepoint: not for the job, not for a client. So nobody who asks can hold up a
- *      job, or another who asks.
+ *   1. Nothing here waits but for the folder of a savepoint and the files of certificates: not for the job, not for a client. So
+ *      nobody who asks can hold up a job, or another who asks.
  *   2. What changes anything needs the write token. Without one in the configuration nothing can be changed.
  *   3. Memory and descriptors are bounded: connections, header, body, time for each.
  *   4. No text of a request becomes a path but by savepoint_target, and none becomes configuration. */
@@ -114,6 +114,10 @@ struct request {
     enum guard_right right; /* that whoever asks has */
     bool has_certificate, has_token; /* some token, right or wrong */
 };
+
+/* The files of certificates have changed: they are in use from now on, or `error` says why not (else NULL). The server's
+ * thread. */
+void remote_tell_renewal(const struct weir_remote *remote, const struct weir_error *error);
 
 /* Errors as RFC 9457 has them: {"type": "about:blank", "title", "status", "detail"}. */
 WEIR_PRINTF(3, 4) void answer_problem(struct answer *answer, int status, const char *format, ...);

@@ -33,6 +33,9 @@ struct client {
 struct server {
     struct weir_remote *remote;
     struct MHD_Daemon *daemon;
+    struct MHD_Daemon *leaving; /* NULL, or the one with certificates that were: ends what it has begun */
+    struct tls leaving_tls;
+    int64_t leaving_until_ms;
     pthread_t thread;
     int listener, wakeup;
     atomic_bool stopping;
@@ -252,34 +255,108 @@ static size_t unescape(void *user, struct MHD_Connection *connection, char *text
     return strstr(text, "%00") == NULL ? MHD_http_unescape(text) : strlen(text);
 }
 
+/* `tls` must live as long as the daemon, which is to be stopped. NULL when there is none. */
+static struct MHD_Daemon *start_daemon(struct server *server, const struct tls *tls)
+{
+    struct MHD_OptionItem secure[] = {
+        { MHD_OPTION_HTTPS_MEM_CERT, 0, tls->files[TLS_CERTIFICATE].text },
+        { MHD_OPTION_HTTPS_MEM_KEY, 0, tls->files[TLS_KEY].text },
+        { MHD_OPTION_HTTPS_PRIORITIES, 0, priorities },
+        { tls->asks_clients ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, tls->files[TLS_AUTHORITIES].text },
+        { MHD_OPTION_END, 0, NULL },
+    };
+    if (!tls->is_enabled) secure[0].option = MHD_OPTION_END;
+    return MHD_start_daemon(
+        MHD_USE_EPOLL | (tls->is_enabled ? MHD_USE_TLS : 0), 0, NULL, NULL, take_request, server,
+        MHD_OPTION_LISTEN_SOCKET, server->listener, MHD_OPTION_ARRAY, secure,
+        MHD_OPTION_CONNECTION_LIMIT, server->client_max, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)REMOTE_IDLE_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REMOTE_HEADER_MAX, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
+        MHD_OPTION_NOTIFY_CONNECTION, come_or_go, server, MHD_OPTION_NOTIFY_COMPLETED, end_request, server, MHD_OPTION_END);
+}
+
 /* ---- The thread ----------------------------------------------------------------------------------------------------- */
+
+static uint32_t count_connections(struct MHD_Daemon *daemon)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    return info == NULL ? 0 : info->num_connections;
+}
+
+static void end_leaving(struct server *server)
+{
+    MHD_stop_daemon(server->leaving);
+    tls_deinit(&server->leaving_tls);
+    server->leaving = NULL;
+}
+
+/* Whoever comes from now on meets the new certificates; who is here already has a moment to end. */
+static bool exchange(struct server *server, struct tls *renewed)
+{
+    struct MHD_Daemon *made = start_daemon(server, renewed);
+    if (made == NULL) return false;
+    (void)MHD_quiesce_daemon(server->daemon);
+    server->leaving = server->daemon;
+    server->leaving_tls = server->remote->tls;
+    server->leaving_until_ms = clock_now_ms() + REMOTE_REQUEST_MS;
+    server->daemon = made;
+    server->remote->tls = *renewed;
+    return true;
+}
+
+static void renew_certificates(struct server *server)
+{
+    struct tls renewed;
+    struct weir_error error;
+    struct weir_remote *remote = server->remote;
+    if (server->leaving != NULL || !tls_has_changed(&remote->tls)) return;
+    enum weir_code code = tls_renew(&remote->tls, &renewed, &error);
+    if (code == WEIR_OK && !exchange(server, &renewed))
+        code = weir_error_set(&error, WEIR_ENVIRONMENT, WEIR_REMEDY_RETRY, "HTTPS cannot be started with them");
+    if (code != WEIR_OK) tls_deinit(&renewed);
+    remote_tell_renewal(remote, code == WEIR_OK ? NULL : &error);
+}
 
 static void tick(struct server *server)
 {
     struct weir_remote *remote = server->remote;
     cut_off_the_slow(server);
+    if (server->leaving != NULL && (count_connections(server->leaving) == 0 || clock_now_ms() >= server->leaving_until_ms))
+        end_leaving(server);
+    renew_certificates(server);
     pthread_mutex_lock(&remote->mutex);
     if (remote->job != NULL) rates_measure(&remote->rates, remote->job, clock_us(CLOCK_MONOTONIC));
     pthread_mutex_unlock(&remote->mutex);
 }
 
-static int timeout_ms(struct server *server)
+static int shorter(int most_ms, struct MHD_Daemon *daemon)
 {
     MHD_UNSIGNED_LONG_LONG wanted_ms;
+    return MHD_get_timeout(daemon, &wanted_ms) == MHD_YES && wanted_ms < (unsigned)most_ms ? (int)wanted_ms : most_ms;
+}
+
+static int timeout_ms(struct server *server)
+{
     const int64_t left_ms = server->tick_ms - clock_now_ms();
-    const int tick_ms = left_ms < 0 ? 0 : (int)left_ms;
-    if (MHD_get_timeout(server->daemon, &wanted_ms) == MHD_YES && wanted_ms < (unsigned)tick_ms) return (int)wanted_ms;
-    return tick_ms;
+    const int daemon_ms = shorter(left_ms < 0 ? 0 : (int)left_ms, server->daemon);
+    return server->leaving == NULL ? daemon_ms : shorter(daemon_ms, server->leaving);
+}
+
+/* What poll can wait for; -1, which it passes over, when there is no daemon. */
+static int descriptor_of(struct MHD_Daemon *daemon)
+{
+    return daemon == NULL ? -1 : MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
 }
 
 static void *run(void *argument)
 {
     struct server *server = argument;
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    struct pollfd descriptors[] = { { .fd = info->epoll_fd, .events = POLLIN }, { .fd = server->wakeup, .events = POLLIN } };
     while (!atomic_load(&server->stopping)) {
-        (void)poll(descriptors, 2, timeout_ms(server));
+        struct pollfd descriptors[] = { { .fd = server->wakeup, .events = POLLIN },
+                                        { .fd = descriptor_of(server->daemon), .events = POLLIN },
+                                        { .fd = descriptor_of(server->leaving), .events = POLLIN } };
+        (void)poll(descriptors, 3, timeout_ms(server));
         (void)MHD_run(server->daemon);
+        if (server->leaving != NULL) (void)MHD_run(server->leaving);
         if (clock_now_ms() < server->tick_ms) continue;
         tick(server);
         server->tick_ms = clock_now_ms() + TICK_MS;
@@ -366,28 +443,9 @@ static bool start_thread(struct server *server)
     return good;
 }
 
-static bool start_daemon(struct server *server)
-{
-    const struct tls *tls = &server->remote->tls;
-    struct MHD_OptionItem secure[] = {
-        { MHD_OPTION_HTTPS_MEM_CERT, 0, tls->certificate },
-        { MHD_OPTION_HTTPS_MEM_KEY, 0, (char *)(uintptr_t)tls->key },
-        { MHD_OPTION_HTTPS_PRIORITIES, 0, priorities },
-        { tls->asks_clients ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, tls->authorities },
-        { MHD_OPTION_END, 0, NULL },
-    };
-    if (!tls->is_enabled) secure[0].option = MHD_OPTION_END;
-    server->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | (tls->is_enabled ? MHD_USE_TLS : 0), 0, NULL, NULL, take_request, server,
-        MHD_OPTION_LISTEN_SOCKET, server->listener, MHD_OPTION_ARRAY, secure,
-        MHD_OPTION_CONNECTION_LIMIT, server->client_max, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)REMOTE_IDLE_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REMOTE_HEADER_MAX, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL,
-        MHD_OPTION_NOTIFY_CONNECTION, come_or_go, server, MHD_OPTION_NOTIFY_COMPLETED, end_request, server, MHD_OPTION_END);
-    return server->daemon != NULL;
-}
-
 static void destroy(struct server *server)
 {
+    if (server->leaving != NULL) end_leaving(server);
     if (server->daemon != NULL) MHD_stop_daemon(server->daemon); /* closes the listener */
     else if (server->listener >= 0) close(server->listener);
     if (server->wakeup >= 0) close(server->wakeup);
@@ -409,8 +467,8 @@ enum weir_code server_start(struct weir_remote *remote, struct server **made, st
     for (uint32_t i = 0; server->clients != NULL && i < server->client_max; i++) server->clients[i].descriptor = -1;
     server->wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     enum weir_code code = start_listening(server, address, port, error);
-    if (code == WEIR_OK && (server->clients == NULL || server->wakeup < 0 || !name_url(server) || !start_daemon(server) ||
-                            !start_thread(server)))
+    if (code == WEIR_OK && (server->clients == NULL || server->wakeup < 0 || !name_url(server) ||
+                            (server->daemon = start_daemon(server, &remote->tls)) == NULL || !start_thread(server)))
         code = weir_error_set(error, WEIR_ENVIRONMENT, WEIR_REMEDY_STOP, "the remote interface cannot be started: %s",
                               strerror(errno));
     if (code == WEIR_OK) *made = server;

@@ -5,6 +5,9 @@
  *                        │ or: three quarters of all places are taken, and nobody has been here longer
  *                        └──> cut off
  *
+ * When certificates have been renewed there are two daemons of libmicrohttpd for a moment: the new one accepts, the other ends
+ * what it has begun, 20 s at most.
+ *
  * So a thousand connections that say nothing, or a byte now and then, take each other's places and nobody else's: whoever comes
  * next is the youngest. Owner of everything: the server's thread. */
 #ifndef REMOTE_SERVER_H

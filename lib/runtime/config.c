@@ -63,6 +63,7 @@ static void free_entry(struct config_entry *entry)
 {
     free(entry->key);
     free(entry->value);
+    free(entry->file);
     free(entry->origin);
 }
 
@@ -167,14 +168,24 @@ static enum weir_code set(weir_config *config, enum weir_config_rank rank, const
     return WEIR_OK;
 }
 
+static enum weir_code note_file(weir_config *config, enum weir_config_rank rank, const char *name, const char *path,
+                                struct weir_error *error)
+{
+    struct config_entry *entry = config_find_entry(config, config_resolve_alias(name), rank);
+    entry->file = strdup(path);
+    return entry->file != NULL ? WEIR_OK
+                               : weir_error_set(error, WEIR_NO_MEMORY, WEIR_REMEDY_STOP, "no memory for the path '%s'", path);
+}
+
 enum weir_code weir_config_set(weir_config *config, enum weir_config_rank rank, const char *name, const char *value,
                                const char *origin, struct weir_error *error)
 {
     char key[SECRET_KEY_MAX];
     if (!names_secret_file(name, key)) return set(config, rank, name, value, origin, error);
-    char secret[CONFIG_SECRET_MAX];
-    enum weir_code code = config_read_secret(key, value, origin, secret, error);
+    char secret[CONFIG_SECRET_MAX], path[PATH_MAX];
+    enum weir_code code = config_read_secret(key, value, origin, path, secret, error);
     if (code == WEIR_OK) code = set(config, rank, key, secret, origin, error);
+    if (code == WEIR_OK) code = note_file(config, rank, key, path, error);
     explicit_bzero(secret, sizeof(secret));
     return code;
 }
@@ -208,6 +219,12 @@ static const struct config_entry *top_entry(const weir_config *config, const cha
         if (entry != NULL) return entry;
     }
     return NULL;
+}
+
+const char *weir_config_file(const weir_config *config, const char *name)
+{
+    const struct config_entry *entry = top_entry(config, config_resolve_alias(name));
+    return entry == NULL ? NULL : entry->file;
 }
 
 const char *weir_config_text(const weir_config *config, const char *name)

@@ -229,15 +229,14 @@ static enum weir_code refuse_secret(const char *key, const char *path, const cha
     return weir_error_set(error, WEIR_USAGE, WEIR_REMEDY_STOP, "%s: the file '%s' for '%.100s': %s", origin, path, key, why);
 }
 
-enum weir_code config_read_secret(const char *key, const char *name, const char *origin,
+enum weir_code config_read_secret(const char *key, const char *name, const char *origin, char path[static PATH_MAX],
                                   char secret[static CONFIG_SECRET_MAX], struct weir_error *error)
 {
-    char path[PATH_MAX];
     const char *credentials = getenv("CREDENTIALS_DIRECTORY");
     const bool is_credential = credentials != NULL && name[0] != '/';
-    const int size = snprintf(path, sizeof(path), "%s%s%s", is_credential ? credentials : "", is_credential ? "/" : "",
+    const int size = snprintf(path, PATH_MAX, "%s%s%s", is_credential ? credentials : "", is_credential ? "/" : "",
                               name);
-    if (size < 0 || (size_t)size >= sizeof(path)) return refuse_secret(key, name, origin, "the path is too long", error);
+    if (size < 0 || size >= PATH_MAX) return refuse_secret(key, name, origin, "the path is too long", error);
     FILE *file = fopen(path, "rbe");
     if (file == NULL) return refuse_secret(key, path, origin, strerror(errno), error);
     size_t count = fread(secret, 1, CONFIG_SECRET_MAX, file);

@@ -6,11 +6,14 @@
 #ifndef RUNTIME_CONFIG_PRIVATE_H
 #define RUNTIME_CONFIG_PRIVATE_H
 
+#include <limits.h>
+
 #include "runtime/config.h"
 
 struct config_entry {
     char *key;
     char *value;
+    char *file; /* of KEY.file, else NULL */
     char *origin;
     enum weir_config_rank rank;
     bool declared; /* a key of the job's own */
@@ -37,8 +40,8 @@ const char *config_canonical_value(const struct config_key *key, const char *val
                                    char buffer[static CONFIG_CHOICE_MAX]);
 
 #define CONFIG_SECRET_MAX 65536
-/* What KEY.file = `name` stands for. */
-enum weir_code config_read_secret(const char *key, const char *name, const char *origin,
+/* What KEY.file = `name` stands for, and where it was found. */
+enum weir_code config_read_secret(const char *key, const char *name, const char *origin, char path[static PATH_MAX],
                                   char secret[static CONFIG_SECRET_MAX], struct weir_error *error);
 
 #endif

@@ -1,4 +1,5 @@
 /* The remote interface over HTTPS: its own certificate, those of clients, and what a person reads who got one of them wrong. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,12 +22,25 @@ static struct weir_error error;
 static weir_job *job;
 static weir_remote *remote;
 
-/* In the fact's folder; good for seven more calls. */
+/* What was found before the start, or while it runs: then by the server's thread. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static char findings[2000];
+
+static void note(void *user, const struct weir_finding *finding)
+{
+    (void)user;
+    pthread_mutex_lock(&mutex);
+    const size_t used = strlen(findings);
+    (void)snprintf(findings + used, sizeof findings - used, "%d %s: %s\n", finding->severity, finding->check, finding->problem);
+    pthread_mutex_unlock(&mutex);
+}
+
+/* In the fact's folder; good for 63 more calls. */
 static const char *path_of(const char *name)
 {
-    static char paths[8][160];
+    static char paths[64][160];
     static size_t next;
-    char *path = paths[next++ % 8];
+    char *path = paths[next++ % 64];
     (void)snprintf(path, sizeof paths[0], "%s/%s", local_job.directory, name);
     return path;
 }
@@ -65,8 +79,8 @@ static void open_all(void)
     weir_print(weir_generator(graph, .name = "numbers", .per_second = 1000), .name = "out", .line = take_line);
     job = local_job_create(graph);
     local_job_await_running(job);
-    ck_assert_msg(weir_remote_start(&remote, &error, .job = job, .config = local_job.config, .name = "test") == WEIR_OK, "%s",
-                  error.text);
+    ck_assert_msg(weir_remote_start(&remote, &error, .job = job, .config = local_job.config, .name = "test", .found = note) ==
+                      WEIR_OK, "%s", error.text);
     http_tls.ca = path_of("ca.pem");
 }
 
@@ -184,6 +198,106 @@ START_TEST(handshakes_that_come_to_nothing_harm_nobody)
 }
 END_TEST
 
+/* A byte a second is more than these send. */
+START_TEST(handshakes_that_dawdle_hold_up_nobody)
+{
+    static int made[50];
+    open_all();
+    for (size_t i = 0; i < 50; i++) {
+        made[i] = http_connect(weir_remote_url(remote));
+        ck_assert_int_ge(made[i], 0);
+    }
+    /* Between any two bytes of theirs somebody else is answered. */
+    for (size_t sent = 0; sent < 9; sent++) {
+        for (size_t i = 0; i < 50; i++)
+            ck_assert_int_eq(send(made[i], &"\x16\x03\x01\x02\x01\x01\xfc\x03\x03"[sent], 1, MSG_NOSIGNAL), 1);
+        expect(200, "GET", "/livez", "", "alive");
+    }
+    for (size_t i = 0; i < 50; i++) close(made[i]);
+}
+END_TEST
+
+/* ---- Certificates that are renewed ---------------------------------------------------------------------------------- */
+
+static void copy_file(const char *from, const char *to)
+{
+    char text[8192];
+    FILE *source = fopen(path_of(from), "re"), *target = fopen(path_of("being-copied"), "we");
+    ck_assert(source != NULL && target != NULL);
+    const size_t size = fread(text, 1, sizeof text, source);
+    ck_assert_uint_eq(fwrite(text, 1, size, target), size);
+    fclose(source);
+    fclose(target);
+    ck_assert_int_eq(rename(path_of("being-copied"), path_of(to)), 0);
+}
+
+/* The server looks once a second. */
+static void await_finding(const char *text)
+{
+    for (bool is_told = false; !is_told;) {
+        pthread_mutex_lock(&mutex);
+        is_told = strstr(findings, text) != NULL;
+        if (is_told) findings[0] = '\0';
+        pthread_mutex_unlock(&mutex);
+        if (!is_told) (void)usleep(10000);
+    }
+}
+
+static int status_of(const char *path)
+{
+    struct http_answer answer = http_ask(weir_remote_url(remote), "GET", path, "", NULL);
+    const int status = answer.status;
+    http_free(&answer);
+    return status;
+}
+
+/* That of a stranger is seen by his being refused. */
+START_TEST(a_new_certificate_is_used_without_a_new_start)
+{
+    copy_file("server.pem", "good.pem");
+    copy_file("server.key", "good.key");
+    open_all();
+    expect(200, "GET", "/livez", "", "alive");
+    copy_file("other.pem", "server.pem");
+    copy_file("other.key", "server.key");
+    await_finding("0 rest-certificate-renewed");
+    ck_assert_int_eq(status_of("/livez"), 0);
+    copy_file("good.pem", "server.pem");
+    copy_file("good.key", "server.key");
+    await_finding("0 rest-certificate-renewed");
+    expect(200, "GET", JOB, "", "RUNNING");
+    copy_file("soon.pem", "server.pem");
+    await_finding("1 rest-certificate-time");
+    expect(200, "GET", "/livez", "", "alive");
+}
+END_TEST
+
+START_TEST(a_new_certificate_that_is_of_no_use_is_told_and_not_used)
+{
+    open_all();
+    copy_file("client.pem", "server.pem");
+    await_finding("1 rest-certificate-kept: the certificates have changed, and cannot be used: security.ssl.rest.key is not the");
+    expect(200, "GET", "/livez", "", "alive");
+    ck_assert_int_eq(unlink(path_of("server.pem")), 0);
+    await_finding("server.pem cannot be read: No such file");
+    expect(200, "GET", "/livez", "", "alive");
+}
+END_TEST
+
+START_TEST(authorities_of_clients_are_renewed_too)
+{
+    copy_file("ca.pem", "clients.pem");
+    local_job_set(SSL("authentication-enabled"), "true");
+    set_file(SSL("ca"), "clients.pem");
+    open_all();
+    show("client.pem", "client.key");
+    expect(200, "GET", "/v1/jobs", "", "RUNNING");
+    copy_file("other.pem", "clients.pem");
+    await_finding("0 rest-certificate-renewed");
+    expect(401, "GET", "/v1/jobs", "", "a certificate is wanted");
+}
+END_TEST
+
 /* ---- What is refused ------------------------------------------------------------------------------------------------ */
 
 static void expect_refusal(enum weir_code code, const char *text)
@@ -244,15 +358,6 @@ END_TEST
 
 /* ---- What is told beforehand ---------------------------------------------------------------------------------------- */
 
-static char findings[2000];
-
-static void note(void *user, const struct weir_finding *finding)
-{
-    (void)user;
-    const size_t used = strlen(findings);
-    (void)snprintf(findings + used, sizeof findings - used, "%d %s: %s\n", finding->severity, finding->check, finding->problem);
-}
-
 static void expect_findings(const char *text)
 {
     findings[0] = '\0';
@@ -297,6 +402,10 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_certificate_that_is_none_of_ours_is_none);
     tcase_add_test(tests, a_read_token_is_wanted_beside_the_certificate);
     tcase_add_test(tests, handshakes_that_come_to_nothing_harm_nobody);
+    tcase_add_test(tests, handshakes_that_dawdle_hold_up_nobody);
+    tcase_add_test(tests, a_new_certificate_is_used_without_a_new_start);
+    tcase_add_test(tests, a_new_certificate_that_is_of_no_use_is_told_and_not_used);
+    tcase_add_test(tests, authorities_of_clients_are_renewed_too);
     tcase_add_test(tests, what_does_not_belong_together_is_refused);
     tcase_add_test(tests, files_that_are_of_no_use_are_refused);
     tcase_add_test(tests, what_others_can_reach_needs_a_token_or_certificates);

@@ -455,6 +455,8 @@ START_TEST(takes_secrets_from_files)
     ck_assert_int_eq(set("kafka.sasl.password.file", text_file("hunter2\n")), WEIR_OK);
     ck_assert_str_eq(weir_config_text(config, "kafka.sasl.password"), "hunter2");
     ck_assert_ptr_null(weir_config_text(config, "kafka.sasl.password.file"));
+    ck_assert_str_eq(weir_config_file(config, "kafka.sasl.password"), file_path);
+    ck_assert_ptr_null(weir_config_file(config, "kafka.linger.ms"));
     ck_assert_int_eq(set("kafka.sasl.password.file", text_file(" two words\r\n")), WEIR_OK);
     ck_assert_str_eq(weir_config_text(config, "kafka.sasl.password"), " two words");
 

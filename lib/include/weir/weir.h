@@ -726,6 +726,9 @@ WEIR_API enum weir_code weir_config_load_properties(weir_config *config, enum we
 WEIR_API enum weir_code weir_config_load_site(weir_config *config, struct weir_error *error);
 /* The value of a key, or its default; NULL when it has neither. Borrowed from the config. */
 WEIR_API const char *weir_config_text(const weir_config *config, const char *key);
+/* The file that the value of a key came from, with KEY.file; NULL when it came otherwise. For those who read it again when it
+ * changes. Borrowed from the config. */
+WEIR_API const char *weir_config_file(const weir_config *config, const char *key);
 WEIR_API int64_t weir_config_i64(const weir_config *config, const char *key);
 WEIR_API bool weir_config_bool(const weir_config *config, const char *key);
 WEIR_API int64_t weir_config_duration_ms(const weir_config *config, const char *key); /* "100ms", "3 min" */
