@@ -34,11 +34,18 @@ static void tell(const struct examination *examination, enum weir_severity sever
     examination->found(examination->user, &finding);
 }
 
-static void examine_times(const struct examination *examination, const struct tls *tls, const char *path)
+static int64_t now_in_s(void) { return clock_us(CLOCK_REALTIME) / 1000000; }
+
+static bool is_time_to_tell(const struct tls *tls)
 {
-    const int64_t now_s = clock_us(CLOCK_REALTIME) / 1000000;
-    const bool is_over = tls->valid_until_s < now_s, is_early = tls->valid_from_s > now_s;
-    if (!is_over && !is_early && tls->valid_until_s - now_s > CERTIFICATE_WARNING_S) return;
+    return tls->is_enabled &&
+           (tls->valid_from_s > now_in_s() || tls->valid_until_s - now_in_s() <= CERTIFICATE_WARNING_S);
+}
+
+static void tell_times(const struct examination *examination, const struct tls *tls)
+{
+    const bool is_over = tls->valid_until_s < now_in_s(), is_early = tls->valid_from_s > now_in_s();
+    const char *path = tls->files[TLS_CERTIFICATE].path;
     const time_t at = is_early ? tls->valid_from_s : tls->valid_until_s;
     struct tm parts;
     char date[40], problem[400];
@@ -51,10 +58,17 @@ static void examine_times(const struct examination *examination, const struct tl
                     "speak to it.");
 }
 
-void remote_tell_renewal(const struct weir_remote *remote, const struct weir_error *error)
+void remote_watch_times(struct weir_remote *remote)
+{
+    const struct examination examination = { remote->options.found, remote->options.user };
+    const bool is_time = is_time_to_tell(&remote->tls);
+    if (is_time && !remote->is_time_told && examination.found != NULL) tell_times(&examination, &remote->tls);
+    remote->is_time_told = is_time;
+}
+
+void remote_tell_renewal(struct weir_remote *remote, const struct weir_error *error)
 {
     char problem[600];
-    const char *path = remote->tls.files[TLS_CERTIFICATE].path;
     const struct examination examination = { remote->options.found, remote->options.user };
     if (examination.found == NULL) return;
     if (error != NULL) {
@@ -63,16 +77,17 @@ void remote_tell_renewal(const struct weir_remote *remote, const struct weir_err
              "Those from before stay in use; put files in their place that belong together.");
         return;
     }
-    (void)snprintf(problem, sizeof problem, "the certificate of %.400s has changed, and is in use", path);
+    (void)snprintf(problem, sizeof problem, "the certificate of %.400s has changed, and is in use",
+                   remote->tls.files[TLS_CERTIFICATE].path);
     tell(&examination, WEIR_SEVERITY_NOTE, WEIR_OK, "rest-certificate-renewed", problem, "Nothing is to be done.");
-    examine_times(&examination, &remote->tls, path);
+    remote->is_time_told = false; /* of this one */
 }
 
 static void examine_server(const struct examination *examination, const weir_config *config, const struct tls *tls,
                            bool is_loopback)
 {
     char problem[300];
-    if (tls->is_enabled) examine_times(examination, tls, weir_config_text(config, "security.ssl.rest.certificate"));
+    if (is_time_to_tell(tls)) tell_times(examination, tls);
     if (tls->is_enabled || is_loopback) return;
     (void)snprintf(problem, sizeof problem,
                    "rest.bind-address is '%.200s' without HTTPS: tokens and answers can be read on their way",
@@ -118,6 +133,7 @@ enum weir_code weir_remote_start_(const struct weir_remote_options *given, weir_
     const bool is_loopback = server_is_loopback(weir_config_text(options.config, "rest.bind-address"));
     enum weir_code code = guard_init(&remote->guard, options.config, is_loopback, error);
     if (code == WEIR_OK) code = tls_init(&remote->tls, options.config, error);
+    remote->is_time_told = is_time_to_tell(&remote->tls); /* by weir_remote_examine */
     if (code == WEIR_OK) code = server_start(remote, &remote->server, error);
     if (code == WEIR_OK) *made = remote;
     else destroy(remote);

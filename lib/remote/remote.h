@@ -85,6 +85,7 @@ struct weir_remote {
     struct trigger triggers[REMOTE_TRIGGERS_KEPT];
     uint64_t trigger_count;
 
+    bool is_time_told; /* of the certificate; the server's thread */
     struct server *server;
     _Atomic uint64_t crowded_out; /* connections that were cut off to make room; the server's thread writes it */
 };
@@ -117,7 +118,10 @@ struct request {
 
 /* The files of certificates have changed: they are in use from now on, or `error` says why not (else NULL). The server's
  * thread. */
-void remote_tell_renewal(const struct weir_remote *remote, const struct weir_error *error);
+void remote_tell_renewal(struct weir_remote *remote, const struct weir_error *error);
+/* Tells when the time has come to see to a new certificate; jobs run for longer than certificates live. The same thread, now and
+ * then. */
+void remote_watch_times(struct weir_remote *remote);
 
 /* Errors as RFC 9457 has them: {"type": "about:blank", "title", "status", "detail"}. */
 WEIR_PRINTF(3, 4) void answer_problem(struct answer *answer, int status, const char *format, ...);

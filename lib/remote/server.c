@@ -323,6 +323,7 @@ static void tick(struct server *server)
     if (server->leaving != NULL && (count_connections(server->leaving) == 0 || clock_now_ms() >= server->leaving_until_ms))
         end_leaving(server);
     renew_certificates(server);
+    remote_watch_times(remote);
     pthread_mutex_lock(&remote->mutex);
     if (remote->job != NULL) rates_measure(&remote->rates, remote->job, clock_us(CLOCK_MONOTONIC));
     pthread_mutex_unlock(&remote->mutex);

@@ -67,7 +67,7 @@ static void fill(gnutls_x509_crt_t certificate, const char *name, const char *pu
 
 /* Signed by `issuer`; NULL = by itself, an authority. */
 static struct pair make(const char *name, gnutls_x509_privkey_t key, const struct pair *issuer, const char *purpose,
-                        int valid_days)
+                        int64_t valid_s)
 {
     static unsigned char serial;
     struct pair made = { .key = key };
@@ -77,7 +77,7 @@ static struct pair make(const char *name, gnutls_x509_privkey_t key, const struc
     good(gnutls_x509_crt_set_version(made.certificate, 3));
     good(gnutls_x509_crt_set_serial(made.certificate, &serial, 1));
     good(gnutls_x509_crt_set_activation_time(made.certificate, now - 30 * DAY_S));
-    good(gnutls_x509_crt_set_expiration_time(made.certificate, now + (time_t)valid_days * DAY_S));
+    good(gnutls_x509_crt_set_expiration_time(made.certificate, now + (time_t)valid_s));
     good(gnutls_x509_crt_set_key(made.certificate, key));
     fill(made.certificate, name, purpose);
     const struct pair *signer = issuer == NULL ? &made : issuer;
@@ -86,28 +86,29 @@ static struct pair make(const char *name, gnutls_x509_privkey_t key, const struc
 }
 
 static void make_file(const char *folder, const char *file, gnutls_x509_privkey_t key, const struct pair *issuer,
-                      const char *purpose, int valid_days)
+                      const char *purpose, int64_t valid_s)
 {
-    const struct pair pair = make("weir test", key, issuer, purpose, valid_days);
+    const struct pair pair = make("weir test", key, issuer, purpose, valid_s);
     write_certificate(folder, file, &pair);
     gnutls_x509_crt_deinit(pair.certificate);
 }
 
 void certificates_make(const char *folder)
 {
-    const struct pair authority = make("authority", make_key(), NULL, NULL, 365);
-    const struct pair unknown = make("unknown", make_key(), NULL, NULL, 365);
+    const struct pair authority = make("authority", make_key(), NULL, NULL, 365 * DAY_S);
+    const struct pair unknown = make("unknown", make_key(), NULL, NULL, 365 * DAY_S);
     const struct pair server = { .key = make_key() }, client = { .key = make_key() };
     write_certificate(folder, "ca.pem", &authority);
     write_key(folder, "server.key", &server);
     write_key(folder, "client.key", &client);
     write_key(folder, "other.key", &client);
-    make_file(folder, "server.pem", server.key, &authority, GNUTLS_KP_TLS_WWW_SERVER, 365);
-    make_file(folder, "expired.pem", server.key, &authority, GNUTLS_KP_TLS_WWW_SERVER, -1);
-    make_file(folder, "soon.pem", server.key, &authority, GNUTLS_KP_TLS_WWW_SERVER, 7);
-    make_file(folder, "client.pem", client.key, &authority, GNUTLS_KP_TLS_WWW_CLIENT, 365);
-    make_file(folder, "client-expired.pem", client.key, &authority, GNUTLS_KP_TLS_WWW_CLIENT, -1);
-    make_file(folder, "other.pem", client.key, &unknown, GNUTLS_KP_TLS_WWW_CLIENT, 365);
+    make_file(folder, "server.pem", server.key, &authority, GNUTLS_KP_TLS_WWW_SERVER, 365 * DAY_S);
+    make_file(folder, "expired.pem", server.key, &authority, GNUTLS_KP_TLS_WWW_SERVER, -DAY_S);
+    make_file(folder, "almost.pem", server.key, &authority, GNUTLS_KP_TLS_WWW_SERVER, 14 * DAY_S + 2);
+    make_file(folder, "soon.pem", server.key, &authority, GNUTLS_KP_TLS_WWW_SERVER, 7 * DAY_S);
+    make_file(folder, "client.pem", client.key, &authority, GNUTLS_KP_TLS_WWW_CLIENT, 365 * DAY_S);
+    make_file(folder, "client-expired.pem", client.key, &authority, GNUTLS_KP_TLS_WWW_CLIENT, -DAY_S);
+    make_file(folder, "other.pem", client.key, &unknown, GNUTLS_KP_TLS_WWW_CLIENT, 365 * DAY_S);
     gnutls_x509_crt_deinit(authority.certificate);
     gnutls_x509_crt_deinit(unknown.certificate);
     gnutls_x509_privkey_deinit(authority.key);

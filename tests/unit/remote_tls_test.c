@@ -284,6 +284,16 @@ START_TEST(a_new_certificate_that_is_of_no_use_is_told_and_not_used)
 }
 END_TEST
 
+/* By whoever starts it, or later by itself: this one has two seconds left until it is time. */
+START_TEST(a_job_that_runs_tells_before_its_certificate_expires)
+{
+    set_file(SSL("certificate"), "almost.pem");
+    open_all();
+    weir_remote_examine(local_job.config, note, NULL);
+    await_finding("1 rest-certificate-time");
+}
+END_TEST
+
 START_TEST(authorities_of_clients_are_renewed_too)
 {
     copy_file("ca.pem", "clients.pem");
@@ -405,6 +415,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, handshakes_that_dawdle_hold_up_nobody);
     tcase_add_test(tests, a_new_certificate_is_used_without_a_new_start);
     tcase_add_test(tests, a_new_certificate_that_is_of_no_use_is_told_and_not_used);
+    tcase_add_test(tests, a_job_that_runs_tells_before_its_certificate_expires);
     tcase_add_test(tests, authorities_of_clients_are_renewed_too);
     tcase_add_test(tests, what_does_not_belong_together_is_refused);
     tcase_add_test(tests, files_that_are_of_no_use_are_refused);

@@ -29,8 +29,8 @@ struct weir_remote_options {
      * remote interface's thread. NULL: this program cannot do that, and answers so. */
     enum weir_code (*rescale)(void *user, uint32_t parallelism, struct weir_error *error);
     void *user;
-    /* Takes what turns up while it runs, on the remote interface's thread: a certificate that was renewed, or cannot be used.
-     * NULL: nobody is told. */
+    /* Takes what turns up while it runs, on the remote interface's thread: a certificate that was renewed, that cannot be used,
+     * or that expires within a fortnight. NULL: nobody is told. */
     weir_finding_fn *found;
 };
 
