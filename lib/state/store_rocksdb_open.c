@@ -96,6 +96,30 @@ static enum weir_code open_database(struct rocks *rocks, const struct store_rock
     return code;
 }
 
+/* Widens [*first, *end) by the key group that a name begins with. */
+static void widen(const char *name, size_t size, uint32_t *first, uint32_t *end)
+{
+    if (size < 2) return;
+    const uint32_t group = (uint32_t)(uint8_t)name[0] << 8 | (uint8_t)name[1];
+    if (group < *first) *first = group;
+    if (group >= *end) *end = group + 1;
+}
+
+/* The key groups of all that the files hold lie in [*first, *end). */
+static void find_groups(const struct rocks *rocks, uint32_t *first, uint32_t *end)
+{
+    const rocksdb_livefiles_t *files = rocksdb_livefiles(rocks->db);
+    *first = UINT32_MAX, *end = 0;
+    for (int i = 0; i < rocksdb_livefiles_count(files); i++) {
+        size_t size;
+        const char *name = rocksdb_livefiles_smallestkey(files, i, &size);
+        widen(name, size, first, end);
+        name = rocksdb_livefiles_largestkey(files, i, &size);
+        widen(name, size, first, end);
+    }
+    rocksdb_livefiles_destroy(files);
+}
+
 /* Key groups [first, end) are somebody else's. */
 static enum weir_code clip(struct rocks *rocks, uint32_t first, uint32_t end, struct weir_error *error)
 {
@@ -108,6 +132,16 @@ static enum weir_code clip(struct rocks *rocks, uint32_t first, uint32_t end, st
         rocksdb_delete_range_cf(rocks->db, rocks->writing, rocks->families[i], rocks->name.data, 2,
                                 rocks->name.data + 2, 2, &message);
     return rocks_answer(rocks, message, "clip key groups off", error);
+}
+
+/* Only what is there: a range that is removed is looked at by whoever reads, until a compaction has come by. */
+static enum weir_code clip_off(struct rocks *rocks, uint32_t group_first, uint32_t group_end, uint32_t groups,
+                               struct weir_error *error)
+{
+    uint32_t first, end;
+    find_groups(rocks, &first, &end);
+    enum weir_code code = first < group_first ? clip(rocks, 0, group_first, error) : WEIR_OK;
+    return code == WEIR_OK && end > group_end ? clip(rocks, group_end, groups, error) : code;
 }
 
 enum weir_code rocks_open_in(struct rocks *rocks, const struct store_rocksdb_options *options,
@@ -141,8 +175,7 @@ enum weir_code rocks_open_in(struct rocks *rocks, const struct store_rocksdb_opt
     if (code != WEIR_OK || options->base == NULL || rocks->reads_only) return code;
     const uint32_t end = options->group_first + options->group_count;
     rocks_look_at_memory(rocks);
-    code = clip(rocks, 0, options->group_first, error);
-    return code == WEIR_OK ? clip(rocks, end, options->max_parallelism, error) : code;
+    return clip_off(rocks, options->group_first, end, options->max_parallelism, error);
 }
 
 void rocks_close_database(struct rocks *rocks)

@@ -471,6 +471,28 @@ START_TEST(what_is_only_read_is_read_past_rocksdb)
 }
 END_TEST
 
+/* A shard that goes on with the key groups that it had removes no range for it. */
+START_TEST(nothing_is_clipped_where_nothing_is_foreign)
+{
+    enum { FIRST = 4, COUNT = 8 };
+    uint64_t random = unit_seed();
+    struct links links, again;
+    struct state_store *store = open_store(0, NULL, FIRST, COUNT);
+    past_rocksdb = by_rocksdb = 0;
+    for (uint32_t i = 0; i < 500; i++) change(store, &random, FIRST, COUNT);
+    flush(store);
+    (void)make_base_of(store, NULL, &links);
+    store->operations->destroy(store);
+    store = open_store(1, &links, FIRST, COUNT);
+    const struct manifest_base base = make_base_of(store, NULL, &again);
+    check_only_read(&base, &random);
+    ck_assert_uint_eq(by_rocksdb, 0);
+    store->operations->destroy(store);
+    links_deinit(&links);
+    links_deinit(&again);
+}
+END_TEST
+
 /* A compaction has to drop what was clipped, and to find nothing amiss with files of several batches. */
 START_TEST(many_batches_are_one_state)
 {
@@ -953,6 +975,7 @@ static void add(TCase *tests)
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, the_store_is_the_array);
     tcase_add_loop_test(tests, what_is_only_read_is_read_past_rocksdb, 0, 3);
+    tcase_add_test(tests, nothing_is_clipped_where_nothing_is_foreign);
     tcase_add_test(tests, many_batches_are_one_state);
     tcase_add_test(tests, what_a_crash_left_behind_is_not_used);
     tcase_add_test(tests, states_are_found_by_name_and_dropped_when_not_declared);
