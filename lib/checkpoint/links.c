@@ -341,7 +341,8 @@ static enum weir_code damaged(const struct store *store, const char *file, const
                           store->path, file, what);
 }
 
-static bool take_list(struct weir_bytes chunk, struct links *links)
+/* 0; -EBADMSG when it is none; -ENOMEM. */
+static int take_list(struct weir_bytes chunk, struct links *links)
 {
     struct reader reader;
     reader_init(&reader, chunk.data, chunk.size);
@@ -350,10 +351,10 @@ static bool take_list(struct weir_bytes chunk, struct links *links)
     const char *flags = stamped <= reader_left(&reader) ? reader_skip(&reader, (size_t)stamped) : NULL;
     if (flags != NULL) buffer_put(&links->stamped, flags, (size_t)stamped);
     const uint64_t count = reader_varint(&reader);
-    if (flags == NULL || count > reader_left(&reader) / ITEM_BYTES_MIN) return false;
+    if (flags == NULL || count > reader_left(&reader) / ITEM_BYTES_MIN) return -EBADMSG;
     for (uint64_t i = 0; i < count; i++) {
         struct links_file *file = vec_push(&links->files);
-        if (file == NULL) return false;
+        if (file == NULL) return -ENOMEM;
         *file = (struct links_file){ .length = 0 };
         reader_text(&reader, file->name, sizeof file->name);
         reader_text(&reader, file->file, sizeof file->file);
@@ -363,9 +364,9 @@ static bool take_list(struct weir_bytes chunk, struct links *links)
         struct store_file parsed;
         if (file->name[0] == '\0' || strchr(file->name, '/') != NULL ||
             (is_table(file) && (!store_file_parse(file->file, &parsed) || parsed.kind != STORE_FILE_TABLE)))
-            return false;
+            return -EBADMSG;
     }
-    return !reader.failed && reader_left(&reader) == 0;
+    return reader.failed || reader_left(&reader) > 0 ? -EBADMSG : 0;
 }
 
 /* The next file whose contents are to come; NULL when there is none. */
@@ -384,20 +385,20 @@ static enum weir_code take_chunk(void *user, struct weir_bytes chunk, struct wei
     struct links *links = listing->links;
     const uint32_t number = listing->chunk++;
     struct links_file *file = number < NUMBERED ? NULL : next_contents(listing);
-    bool good = true;
+    int result = 0;
     if (number == 0) {
         buffer_put(&links->states, chunk.data, chunk.size);
     } else if (number == 1) {
-        good = take_list(chunk, links);
+        result = take_list(chunk, links);
     } else {
-        good = file != NULL && file->length == chunk.size;
-        if (good) file->contents_at = links->contents.size;
+        result = file != NULL && file->length == chunk.size ? 0 : -EBADMSG;
+        if (result == 0) file->contents_at = links->contents.size;
         buffer_put(&links->contents, chunk.data, chunk.size);
         listing->next++;
     }
-    if (links->states.failed || links->stamped.failed || links->contents.failed)
+    if (result == -ENOMEM || links->states.failed || links->stamped.failed || links->contents.failed)
         return store_disk_error(listing->store, error, -ENOMEM, "reading", listing->base->name);
-    return good ? WEIR_OK : damaged(listing->store, listing->base->name, "does not list its files", error);
+    return result == 0 ? WEIR_OK : damaged(listing->store, listing->base->name, "does not list its files", error);
 }
 
 enum weir_code links_read(struct store *store, const struct manifest_base *base, struct links *links,

@@ -148,7 +148,7 @@ static enum weir_code make_directories(const struct store *store, const char *di
 /* ---- What is there ----------------------------------------------------------------------------------------------- */
 
 struct contents {
-    uint64_t file_count; /* logs and bases */
+    uint64_t file_count; /* logs, bases and tables */
     uint64_t incarnation_max;
     char temporary[STORE_FILE_MAX]; /* one that a crash left behind; "" = none */
 };

@@ -62,7 +62,7 @@ const char *store_id(const struct store *store);
 const char *store_job(const struct store *store);
 const char *store_slot(const struct store *store);
 const char *store_path(const struct store *store);      /* <directory>/<job> */
-bool store_is_empty(const struct store *store);         /* no log and no base when it was opened */
+bool store_is_empty(const struct store *store);         /* no log, base or table when it was opened */
 /* The highest in a file name when it was opened, or when store_begin found another process; 0 = none. */
 uint64_t store_incarnation_max(const struct store *store);
 

@@ -1,4 +1,5 @@
-/* The inside of struct store, for store.c, store_log.c and store_base.c. */
+/* The inside of struct store, for the files that implement store.h, and for those that lay files out as it does or look at them:
+ * links.c, savepoint.c, savepoint_folder.c, survey.c. */
 #ifndef CHECKPOINT_STORE_PRIVATE_H
 #define CHECKPOINT_STORE_PRIVATE_H
 
