@@ -72,7 +72,10 @@ void remote_tell_renewal(struct weir_remote *remote, const struct weir_error *er
     const struct examination examination = { remote->options.found, remote->options.user };
     if (examination.found == NULL) return;
     if (error != NULL) {
-        (void)snprintf(problem, sizeof problem, "the certificates have changed, and cannot be used: %.500s", error->text);
+        const size_t size = strlen(error->text);
+        const bool has_stop = size > 0 && error->text[size - 1] == '.'; /* of GnuTLS; a finding has none */
+        (void)snprintf(problem, sizeof problem, "the certificates have changed, and cannot be used: %.*s",
+                       (int)(size - (has_stop ? 1 : 0)), error->text);
         tell(&examination, WEIR_SEVERITY_WARNING, error->code, "rest-certificate-kept", problem,
              "Those from before stay in use; put files in their place that belong together.");
         return;

@@ -280,6 +280,8 @@ START_TEST(a_new_certificate_that_is_of_no_use_is_told_and_not_used)
     expect(200, "GET", "/livez", "", "alive");
     ck_assert_int_eq(unlink(path_of("server.pem")), 0);
     await_finding("server.pem cannot be read: No such file");
+    copy_file("server.key", "server.pem");
+    await_finding("server.pem does not hold certificates in PEM: No certificate was found\n");
     expect(200, "GET", "/livez", "", "alive");
 }
 END_TEST
